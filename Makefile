@@ -1,0 +1,67 @@
+# The commands of this repository. Every target first sets up what is missing (tools/setup), so each may be the
+# first command typed in a fresh clone. PYTHON=python3.12 picks the interpreter; each has its own .venv-<version>.
+
+PYTHON ?=
+ARGS ?=
+SETUP = tools/setup -p "$(PYTHON)"
+BUILD_EXT = setup.py -q build_ext --inplace
+C_FILES = find src -name '*.c' -o -name '*.h'
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build test test-sanitize test-embedded coverage lint format demo clean
+
+help: ## print this list
+	@echo "make TARGET [PYTHON=python3.12] [ARGS='arguments for pytest']"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
+
+setup: ## install what is missing (libev's headers, a virtual environment) and build
+	@bin=$$($(SETUP) build test) && "$$bin/python" $(BUILD_EXT)
+
+build: ## build the extension in place
+	@bin=$$($(SETUP) build) && "$$bin/python" $(BUILD_EXT)
+
+demo: ## a chat server and 50 clients on loopmod, beside stock asyncio
+	@bin=$$($(SETUP) build) && "$$bin/python" $(BUILD_EXT) && "$$bin/python" examples/demo.py
+
+test: ## build with warnings as errors and run the whole test suite
+	@bin=$$($(SETUP) build test) && LOOPMOD_WERROR=1 "$$bin/python" $(BUILD_EXT) && \
+	"$$bin/python" -m pytest -q $(ARGS)
+
+test-sanitize: ## the same suite on a build with AddressSanitizer and UndefinedBehaviorSanitizer
+	@bin=$$($(SETUP) build test) && tree=$$(tools/variant sanitize) && cd "$$tree" && \
+	LOOPMOD_WERROR=1 LOOPMOD_SANITIZE=1 "$$bin/python" $(BUILD_EXT) && \
+	env PYTHONPATH="$$tree" PYTHONMALLOC=malloc \
+	    LD_PRELOAD="$$($${CC:-cc} -print-file-name=libasan.so)" \
+	    ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 \
+	    UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+	    "$$bin/python" -m pytest -q $(ARGS)
+
+test-embedded: ## the same suite with libev compiled in (its source comes from apt, or LOOPMOD_LIBEV_SRC)
+	@bin=$$($(SETUP) build test) && \
+	if source=$$(tools/libev-source); then \
+	    tree=$$(tools/variant embedded) && cd "$$tree" && \
+	    LOOPMOD_WERROR=1 LOOPMOD_LIBEV_SRC="$$source" "$$bin/python" $(BUILD_EXT) && \
+	    PYTHONPATH="$$tree" LOOPMOD_LIBEV_SRC="$$source" "$$bin/python" -m pytest -q $(ARGS); \
+	else \
+	    echo "test-embedded: skipped, no source of libev: set LOOPMOD_LIBEV_SRC to a directory with ev.c"; \
+	fi
+
+coverage: ## run the suite on a build with gcov counters; the report goes to build/coverage/report
+	@bin=$$($(SETUP) build test coverage) && tree=$$(tools/variant coverage) && cd "$$tree" && \
+	LOOPMOD_COVERAGE=1 "$$bin/python" $(BUILD_EXT) && \
+	find build -name '*.gcda' -delete && mkdir -p report && \
+	{ PYTHONPATH="$$tree" "$$bin/python" -m pytest -q $(ARGS); failed=$$?; \
+	  "$$bin/gcovr" --root . --txt --html-details report/index.html build && exit $$failed; }
+
+lint: ## ruff, mypy --strict and clang-format, all without changing anything
+	@bin=$$($(SETUP) lint) && \
+	"$$bin/ruff" check . && "$$bin/ruff" format --check . && "$$bin/mypy" --strict && \
+	$(C_FILES) | xargs "$$bin/clang-format" --dry-run -Werror
+
+format: ## rewrite the files as lint wants them
+	@bin=$$($(SETUP) lint) && "$$bin/ruff" check --fix . && "$$bin/ruff" format . && \
+	$(C_FILES) | xargs "$$bin/clang-format" -i
+
+clean: ## remove everything that a build or a test run left
+	rm -rf build dist .venv-* *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	find loopmod src tests examples -name '*.so' -o -name '__pycache__' | xargs rm -rf

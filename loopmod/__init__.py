@@ -1,0 +1,32 @@
+"""loopmod: an asyncio event loop in C on libev, with native Future and Task types.
+
+    import asyncio, loopmod
+
+    loopmod.run(main())                                                  # one program
+    with asyncio.Runner(loop_factory=loopmod.new_event_loop) as runner:  # or a runner of your own
+        runner.run(main())
+    loopmod.install()                                                    # or every loop of the process
+
+Everything that asyncio offers then runs on it unchanged.
+"""
+
+from ._loopmod import Future, Handle, Task, TimerHandle
+from .loop import Loop
+from .policy import EventLoopPolicy, install, new_event_loop, run
+from .server import Server
+
+__version__ = "0.1.0"
+
+__all__ = (
+    "EventLoopPolicy",
+    "Future",
+    "Handle",
+    "Loop",
+    "Server",
+    "Task",
+    "TimerHandle",
+    "__version__",
+    "install",
+    "new_event_loop",
+    "run",
+)

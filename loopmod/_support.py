@@ -1,0 +1,74 @@
+"""What the C core leaves to Python because it is cold: reprs, debug mode, logging. Relies on asyncio's helpers, so
+that texts are the running version's own."""
+
+import sys
+import traceback
+from asyncio import base_events, base_futures, base_tasks, coroutines, format_helpers, tasks
+from asyncio.log import logger
+from typing import Any
+
+
+def source_traceback() -> Any:
+    """Return the stack of the running Python code, as debug mode keeps it."""
+    try:
+        frame = sys._getframe(1)
+    except ValueError:
+        return traceback.StackSummary()
+    return format_helpers.extract_stack(frame)
+
+
+def _describe_callback(loop: Any, handle: Any) -> str:
+    describe = format_helpers._format_callback_source  # type: ignore[attr-defined]
+    if sys.version_info >= (3, 13):
+        return str(describe(handle._callback, handle._args, debug=loop.get_debug()))
+    return str(describe(handle._callback, handle._args))
+
+
+def report_callback_fault(loop: Any, handle: Any, exc: BaseException) -> None:
+    """Hand the exception of a callback to the loop's exception handler."""
+    context = {
+        "message": f"Exception in callback {_describe_callback(loop, handle)}",
+        "exception": exc,
+        "handle": handle,
+    }
+    if handle._source_traceback:
+        context["source_traceback"] = handle._source_traceback
+    loop.call_exception_handler(context)
+
+
+def check_callback(callback: Any, method: str) -> None:
+    """Raise TypeError, as debug mode does, for a coroutine function or what cannot be called."""
+    if coroutines.iscoroutine(callback) or coroutines.iscoroutinefunction(callback):
+        raise TypeError(f"coroutines cannot be used with {method}()")
+    if not callable(callback):
+        raise TypeError(f"a callable object was expected by {method}(), got {callback!r}")
+
+
+def log_slow(item: Any, seconds: float) -> None:
+    """Log a callback or task step that took longer than loop.slow_callback_duration."""
+    if isinstance(item, tasks.Task) or not hasattr(item, "_callback"):
+        text = repr(item)
+    else:
+        text = base_events._format_handle(item)  # type: ignore[attr-defined]
+    logger.warning("Executing %s took %.3f seconds", text, seconds)
+
+
+def log_debug(item: Any, text: str) -> None:
+    """Log a transport's event, in debug mode."""
+    logger.debug("%r %s", item, text)
+
+
+def log_transport_error(transport: Any, message: str, exc: BaseException) -> None:
+    """Log, in debug mode, an OSError that closed a transport."""
+    logger.debug("%r: %s", transport, message, exc_info=exc)
+
+
+def log_dropped_write() -> None:
+    """Log a write to a transport whose connection is lost."""
+    logger.warning("socket.send() raised exception.")
+
+
+future_repr = base_futures._future_repr
+task_repr = base_tasks._task_repr  # type: ignore[attr-defined]
+task_get_stack = base_tasks._task_get_stack
+task_print_stack = base_tasks._task_print_stack

@@ -1,0 +1,196 @@
+"""Loop: the C loop combined with asyncio's own selector loop, which keeps the cold paths.
+
+What runs per event, per byte or per task is overridden in C (src/face/loop_type.c lists it). What awaits many steps
+and is not hot, such as create_connection, stays asyncio's own code and so has each version's semantics; the methods
+here join the two.
+"""
+
+import asyncio
+import concurrent.futures
+import selectors
+import weakref
+from asyncio import base_events, coroutines, sslproto
+from asyncio.log import logger
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+from . import _loopmod, signals
+from .server import Server
+
+
+class _WatchView:
+    """What asyncio's transports read of a selector: which descriptors are watched, and for what."""
+
+    def __init__(self, loop: "Loop") -> None:
+        self._loop = loop
+
+    def get_key(self, fileobj: Any) -> selectors.SelectorKey:
+        """Return the key of a watched descriptor; KeyError for any other."""
+        reader, writer, _ = self._loop._watched(fileobj)
+        events = (selectors.EVENT_READ if reader else 0) | (selectors.EVENT_WRITE if writer else 0)
+        if not events:
+            raise KeyError(fileobj)
+        fd = fileobj if isinstance(fileobj, int) else fileobj.fileno()
+        return selectors.SelectorKey(fileobj, fd, events, (reader, writer))
+
+    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
+        """Stop watching a descriptor and return its key; KeyError if it was not watched."""
+        key = self.get_key(fileobj)
+        self._loop._remove_reader(fileobj)
+        self._loop._remove_writer(fileobj)
+        return key
+
+
+class Loop(_loopmod.Loop, asyncio.SelectorEventLoop):  # type: ignore[misc]
+    """An asyncio event loop on libev. One loop belongs to one thread; see asyncio.AbstractEventLoop."""
+
+    # What BaseEventLoop.__init__ sets, as far as C does not hold it: class attributes cost a new loop nothing.
+    slow_callback_duration = 0.1
+    _default_executor: concurrent.futures.ThreadPoolExecutor | None = None
+    _exception_handler: Callable[..., object] | None = None
+    _current_handle = None
+    _clock_resolution = 1e-9
+    _internal_fds = 0
+    _coroutine_origin_tracking_enabled = False
+    _coroutine_origin_tracking_saved_depth: int | None = None
+    _asyncgens_shutdown_called = False
+    _executor_shutdown_called = False
+    _old_agen_hooks = None
+    _csock = None
+
+    def __init__(self) -> None:
+        self._debug = coroutines._is_debug_mode()  # type: ignore[attr-defined]
+
+    @cached_property
+    def _asyncgens(self) -> "weakref.WeakSet[Any]":
+        return weakref.WeakSet()
+
+    @cached_property
+    def _signal_handlers(self) -> dict[int, Any]:
+        return {}
+
+    @cached_property
+    def _unix_server_sockets(self) -> dict[Any, int]:
+        return {}
+
+    @cached_property
+    def _transports(self) -> "weakref.WeakValueDictionary[int, Any]":
+        """Transports of asyncio's own classes; ours are known in C."""
+        return weakref.WeakValueDictionary()
+
+    @cached_property
+    def _listeners(self) -> dict[int, Any]:
+        return {}
+
+    @cached_property
+    def _selector(self) -> _WatchView:
+        return _WatchView(self)
+
+    def close(self) -> None:
+        """Close the loop: nothing scheduled runs any more, nothing can be scheduled.
+
+        Raises RuntimeError while it runs. Idempotent. Implements AbstractEventLoop.close.
+        """
+        if self.is_running():
+            raise RuntimeError("Cannot close a running event loop")
+        if self.is_closed():
+            return
+        if self._debug:
+            logger.debug("Close %r", self)
+        if "_signal_handlers" in self.__dict__:
+            signals.remove_all(self)
+        self._close_core()
+        self.__dict__.pop("_listeners", None)
+        self._executor_shutdown_called = True
+        executor = self._default_executor
+        if executor is not None:
+            self._default_executor = None
+            executor.shutdown(wait=False)
+
+    def _create_task_by_factory(self, coro: Any, **kwargs: Any) -> Any:
+        """Call the task factory by the running version's convention, which asyncio's own method knows."""
+        return base_events.BaseEventLoop.create_task(self, coro, **kwargs)
+
+    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> None:
+        """Call callback(*args) in the loop for each signal. Main thread only.
+
+        Raises ValueError for a number that is no signal, RuntimeError for one that cannot be caught or outside the
+        main thread. Implements AbstractEventLoop.add_signal_handler.
+        """
+        signals.add(self, sig, callback, args)
+
+    def remove_signal_handler(self, sig: int) -> bool:
+        """Remove the handler of a signal; return whether there was one. Main thread only.
+
+        Implements AbstractEventLoop.remove_signal_handler.
+        """
+        return signals.remove(self, sig)
+
+    def _ensure_fd_no_transport(self, fd: Any) -> None:
+        """Raise RuntimeError if a transport that is not closing owns the descriptor."""
+        owner = self._watched(fd)[2]
+        if owner is None and "_transports" in self.__dict__:
+            owner = self._transports.get(fd if isinstance(fd, int) else fd.fileno())
+        if owner is not None and not owner.is_closing():
+            raise RuntimeError(f"File descriptor {fd!r} is used by transport {owner!r}")
+
+    def _make_ssl_transport(
+        self,
+        rawsock: Any,
+        protocol: Any,
+        sslcontext: Any,
+        waiter: Any = None,
+        *,
+        server_side: bool = False,
+        server_hostname: str | None = None,
+        extra: Any = None,
+        server: Any = None,
+        context: Any = None,
+        **timeouts: Any,
+    ) -> Any:
+        self._ensure_fd_no_transport(rawsock)
+        ssl_protocol = sslproto.SSLProtocol(
+            self, protocol, sslcontext, waiter, server_side, server_hostname, **timeouts
+        )
+        self._make_socket_transport(rawsock, ssl_protocol, extra=extra, server=server)
+        return ssl_protocol._app_transport
+
+    async def create_server(self, *args: Any, start_serving: bool = True, **kwargs: Any) -> Server:
+        """Create a TCP server; see AbstractEventLoop.create_server for the arguments."""
+        made = await super().create_server(*args, start_serving=False, **kwargs)
+        return await self._adopt_server(made, start_serving)
+
+    async def create_unix_server(self, *args: Any, start_serving: bool = True, **kwargs: Any) -> Server:
+        """Create a server on a Unix socket; see AbstractEventLoop.create_unix_server for the arguments."""
+        made = await super().create_unix_server(*args, start_serving=False, **kwargs)
+        return await self._adopt_server(made, start_serving)
+
+    async def _adopt_server(self, made: Any, start_serving: bool) -> Server:
+        server = Server._adopt(made)
+        if start_serving:
+            server._start_serving()
+            # A turn, so that the server accepts when the caller goes on.
+            await asyncio.sleep(0)
+        return server
+
+    def _start_serving(
+        self,
+        protocol_factory: Callable[[], Any],
+        sock: Any,
+        sslcontext: Any = None,
+        server: Any = None,
+        backlog: int = 100,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        if sslcontext is not None:
+            super()._start_serving(protocol_factory, sock, sslcontext, server, backlog, *args, **kwargs)
+            return
+        self._listeners[sock.fileno()] = self._start_serving_native(protocol_factory, sock, server, backlog)
+
+    def _stop_serving(self, sock: Any) -> None:
+        listener = self._listeners.pop(sock.fileno(), None)
+        if listener is not None:
+            listener.close()
+        super()._stop_serving(sock)

@@ -1,0 +1,60 @@
+"""How a program chooses the loop: a factory, a policy, `run` and `install`. Relies on asyncio's own policy class."""
+
+import asyncio
+import sys
+import warnings
+from asyncio import events, unix_events
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from .loop import Loop
+
+_T = TypeVar("_T")
+
+# Public name up to 3.13; underscored, for the same class, from 3.14.
+_Policy: Any = (
+    unix_events._UnixDefaultEventLoopPolicy
+    if hasattr(unix_events, "_UnixDefaultEventLoopPolicy")
+    else unix_events.DefaultEventLoopPolicy
+)
+
+
+def new_event_loop() -> Loop:
+    """Return a new loop: the factory for `asyncio.Runner(loop_factory=...)` and its like."""
+    return Loop()
+
+
+class EventLoopPolicy(_Policy):  # type: ignore[misc]
+    """asyncio's default policy, with loops of ours."""
+
+    _loop_factory = Loop
+
+
+def install() -> None:
+    """Make every new loop of this process one of ours, by setting the event loop policy.
+
+    Raises RuntimeError on a Python that has no policies any more (3.16 and later).
+    """
+    setter = getattr(events, "_set_event_loop_policy", None) or getattr(events, "set_event_loop_policy", None)
+    if setter is None:
+        raise RuntimeError(
+            "this Python has no event loop policies: use loopmod.run(main()), "
+            "asyncio.run(main(), loop_factory=loopmod.new_event_loop) or python -m loopmod"
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        setter(EventLoopPolicy())
+
+
+def run(main: Coroutine[Any, Any, _T], *, debug: bool | None = None) -> _T:
+    """Run the coroutine on a new loop and return its result, as `asyncio.run` does.
+
+    debug: whether the loop is in debug mode; by default as the interpreter is. Raises RuntimeError inside a
+    running loop.
+    """
+    if sys.version_info >= (3, 12):
+        return asyncio.run(main, debug=debug, loop_factory=new_event_loop)
+    if events._get_running_loop() is not None:
+        raise RuntimeError("asyncio.run() cannot be called from a running event loop")
+    with asyncio.Runner(debug=debug, loop_factory=new_event_loop) as runner:
+        return runner.run(main)

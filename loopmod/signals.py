@@ -1,0 +1,72 @@
+"""add_signal_handler and remove_signal_handler. What runs per signal is in C (src/os/signals.c)."""
+
+import asyncio
+import errno
+import signal
+import sys
+import warnings
+from asyncio import coroutines
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .loop import Loop
+
+
+def _noop(signum: int, frame: object) -> None:
+    """The Python-level handler: its being there makes the interpreter write to the wakeup descriptor."""
+
+
+def add(loop: "Loop", sig: int, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
+    """Implement AbstractEventLoop.add_signal_handler; main thread only."""
+    if coroutines.iscoroutine(callback) or asyncio.iscoroutinefunction(callback):
+        raise TypeError("coroutines cannot be used with add_signal_handler()")
+    loop._check_signal(sig)
+    loop._check_closed()
+    try:
+        loop._watch_signals()
+    except (ValueError, OSError) as exc:
+        raise RuntimeError(str(exc)) from None
+    loop._signal_handlers[sig] = loop._make_handle(callback, *args)
+    try:
+        signal.signal(sig, _noop)
+        # Restart interrupted system calls: fewer EINTR for everyone else.
+        signal.siginterrupt(sig, False)
+    except OSError as exc:
+        del loop._signal_handlers[sig]
+        if not loop._signal_handlers:
+            loop._unwatch_signals()
+        if exc.errno == errno.EINVAL:
+            raise RuntimeError(f"sig {sig} cannot be caught") from None
+        raise
+
+
+def remove(loop: "Loop", sig: int) -> bool:
+    """Implement AbstractEventLoop.remove_signal_handler; main thread only."""
+    loop._check_signal(sig)
+    if loop._signal_handlers.pop(sig, None) is None:
+        return False
+    try:
+        signal.signal(sig, signal.default_int_handler if sig == signal.SIGINT else signal.SIG_DFL)
+    except OSError as exc:
+        if exc.errno == errno.EINVAL:
+            raise RuntimeError(f"sig {sig} cannot be caught") from None
+        raise
+    finally:
+        if not loop._signal_handlers:
+            loop._unwatch_signals()
+    return True
+
+
+def remove_all(loop: "Loop") -> None:
+    """Remove every handler of a loop that is being closed."""
+    if not sys.is_finalizing():
+        for sig in list(loop._signal_handlers):
+            remove(loop, sig)
+    elif loop._signal_handlers:
+        warnings.warn(
+            f"Closing the loop {loop!r} on interpreter shutdown stage, skipping signal handlers removal",
+            ResourceWarning,
+            source=loop,
+        )
+        loop._signal_handlers.clear()

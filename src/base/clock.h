@@ -1,0 +1,23 @@
+/* The loop's clock: CLOCK_MONOTONIC as the float that time.monotonic() gives. Runs no Python. */
+#ifndef LM_BASE_CLOCK_H
+#define LM_BASE_CLOCK_H
+
+#include <stdint.h>
+#include <time.h>
+
+static inline int64_t
+lm_clock_ns(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+/* Division, not multiplication by 1e-9: the same rounding as time.monotonic(). */
+static inline double
+lm_clock_now(void)
+{
+    return (double)lm_clock_ns() / 1e9;
+}
+
+#endif

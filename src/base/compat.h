@@ -1,0 +1,96 @@
+/* The one file that knows CPython versions: shims that give 3.11 and 3.12 the names of later public API.
+
+   Relies on Python.h only. Everything here is a few lines over public calls; no behaviour of ours. */
+#ifndef LM_BASE_COMPAT_H
+#define LM_BASE_COMPAT_H
+
+#ifndef PY_SSIZE_T_CLEAN
+#define PY_SSIZE_T_CLEAN
+#endif
+#include <Python.h>
+#include <stddef.h>
+#include <structmember.h>
+
+#if PY_VERSION_HEX < 0x030B0000
+#error "loopmod needs CPython 3.11 or newer"
+#endif
+
+#if PY_VERSION_HEX < 0x030C0000
+static inline PyObject *
+PyErr_GetRaisedException(void)
+{
+    PyObject *type, *value, *tb;
+    PyErr_Fetch(&type, &value, &tb);
+    if (type == NULL) {
+        return NULL;
+    }
+    PyErr_NormalizeException(&type, &value, &tb);
+    if (tb != NULL) {
+        PyException_SetTraceback(value, tb);
+        Py_DECREF(tb);
+    }
+    Py_DECREF(type);
+    return value;
+}
+
+static inline void
+PyErr_SetRaisedException(PyObject *exc)
+{
+    PyErr_Restore(Py_NewRef(Py_TYPE(exc)), exc, PyException_GetTraceback(exc));
+}
+#endif
+
+#if PY_VERSION_HEX < 0x030D0000
+static inline int
+PyObject_GetOptionalAttr(PyObject *obj, PyObject *name, PyObject **result)
+{
+    *result = PyObject_GetAttr(obj, name);
+    if (*result != NULL) {
+        return 1;
+    }
+    if (!PyErr_ExceptionMatches(PyExc_AttributeError)) {
+        return -1;
+    }
+    PyErr_Clear();
+    return 0;
+}
+#endif
+
+/* Deallocation of an instance of a heap type that has finished with its own fields. */
+static inline void
+lm_free_instance(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+/* The last part of a type's name, as `type.__name__` gives it for C types. */
+static inline const char *
+lm_type_name(PyTypeObject *type)
+{
+    const char *dot = strrchr(type->tp_name, '.');
+    return dot != NULL ? dot + 1 : type->tp_name;
+}
+
+/* 1 while the interpreter goes down: Python code may fail in any way then. */
+static inline int
+lm_is_finalizing(void)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    return Py_IsFinalizing();
+#else
+    return _Py_IsFinalizing();
+#endif
+}
+
+/* Makes an instance dict visible to the cycle collector where the struct itself holds it. */
+#define LM_DICT_MEMBERS(Struct, dict_field, weak_field, base_size)                       \
+    {"__dictoffset__", T_PYSSIZET, (base_size) + offsetof(Struct, dict_field), READONLY, \
+     NULL},                                                                              \
+    {                                                                                    \
+        "__weaklistoffset__", T_PYSSIZET, (base_size) + offsetof(Struct, weak_field),    \
+            READONLY, NULL                                                               \
+    }
+
+#endif

@@ -1,0 +1,125 @@
+/* Everything the module holds per interpreter: types, the stdlib objects that C code needs, interned names.
+
+   There is no other global state. Objects of ours keep a pointer to it, so hot paths never look it up. It lives as
+   long as its interpreter (module.c says why). Each list below is written once and gives the struct's fields. */
+#ifndef LM_BASE_STATE_H
+#define LM_BASE_STATE_H
+
+#include "base/lm.h"
+
+/* Owned references; NULL until the room that owns the entry has been initialised. */
+#define LM_STATE_OBJECTS(X)                                                               \
+    /* types of ours */                                                                   \
+    X(LoopType)                                                                           \
+    X(FutureType)                                                                         \
+    X(FutureIterType)                                                                     \
+    X(TaskType)                                                                           \
+    X(HandleType)                                                                         \
+    X(TimerHandleType)                                                                    \
+    X(TransportType)                                                                      \
+    X(ListenerType)                                                                       \
+    X(ServerCoreType)                                                                     \
+    /* asyncio's classes */                                                               \
+    X(asyncio_Future)                                                                     \
+    X(asyncio_Task)                                                                       \
+    X(asyncio_TimerHandle)                                                                \
+    X(asyncio_BufferedProtocol)                                                           \
+    X(asyncio_FlowControlMixin)                                                           \
+    X(AbstractEventLoop)                                                                  \
+    X(CancelledError)                                                                     \
+    X(InvalidStateError)                                                                  \
+    /* asyncio's functions and registers, by version (task/registry.c) */                 \
+    X(get_running_loop_or_none)                                                           \
+    X(set_running_loop)                                                                   \
+    X(get_event_loop)                                                                     \
+    X(current_tasks)       /* 3.11-3.13: dict {loop: task} */                             \
+    X(swap_current_task)   /* 3.14+ */                                                    \
+    X(scheduled_tasks)     /* WeakSet.data, or NULL */                                    \
+    X(register_task)                                                                      \
+    X(unregister_task)                                                                    \
+    X(add_to_awaited_by)   /* 3.14+ */                                                    \
+    X(discard_awaited_by)  /* 3.14+ */                                                    \
+    X(get_asyncgen_hooks)                                                                 \
+    X(set_asyncgen_hooks)                                                                 \
+    X(set_origin_depth)                                                                   \
+    X(get_origin_depth)                                                                   \
+    X(iscoroutine)                                                                        \
+    /* the socket module's socket class, asyncio's TransportSocket */                     \
+    X(socket_class)                                                                       \
+    X(TransportSocket)                                                                    \
+    /* loopmod._support: what is cold enough to be Python */                              \
+    X(support)                                                                            \
+    /* keyword-name tuples for vectorcalls */                                             \
+    X(kw_context)                                                                         \
+    X(kw_hooks)
+
+/* Interned strings, reached as st->str.<name>. */
+#define LM_STATE_STRINGS(X)                                                               \
+    X(_asyncgen_finalizer_hook)                                                           \
+    X(_asyncgen_firstiter_hook)                                                           \
+    X(_asyncio_future_blocking)                                                           \
+    X(_create_task_by_factory)                                                            \
+    X(_loop)                                                                              \
+    X(_wakeup)                                                                            \
+    X(add_done_callback)                                                                  \
+    X(buffer_updated)                                                                     \
+    X(call_exception_handler)                                                             \
+    X(call_soon)                                                                          \
+    X(cancel)                                                                             \
+    X(close)                                                                              \
+    X(connection_lost)                                                                    \
+    X(connection_made)                                                                    \
+    X(context)                                                                            \
+    X(data_received)                                                                      \
+    X(eof_received)                                                                       \
+    X(finalizer)                                                                          \
+    X(firstiter)                                                                          \
+    X(get_buffer)                                                                         \
+    X(get_debug)                                                                          \
+    X(get_loop)                                                                           \
+    X(is_running)                                                                         \
+    X(pause_writing)                                                                      \
+    X(result)                                                                             \
+    X(resume_writing)                                                                     \
+    X(slow_callback_duration)                                                             \
+    X(throw)                                                                              \
+    X(time)
+
+#define LM_FREELIST_SIZE 256
+
+/* Instances waiting for reuse: untracked, with no references of their own. */
+typedef struct {
+    PyObject *items[LM_FREELIST_SIZE];
+    int size;
+} LmFreelist;
+
+typedef struct LmState {
+#define LM_FIELD(name) PyObject *name;
+    LM_STATE_OBJECTS(LM_FIELD)
+    struct {
+        LM_STATE_STRINGS(LM_FIELD)
+    } str;
+#undef LM_FIELD
+
+    uint64_t task_names; /* number of the last default task name given */
+    LmFreelist handles;
+    LmFreelist timer_handles;
+    LmFreelist future_iters;
+} LmState;
+
+static inline PyTypeObject *
+lm_type(PyObject *type)
+{
+    return (PyTypeObject *)type;
+}
+
+/* The state of the module that made `type` or one of its bases; NULL with TypeError set where there is none. */
+LmState *lm_state_of_type(PyTypeObject *type);
+
+/* An attribute of a module, by name, as a new reference. */
+PyObject *lm_state_import(const char *module, const char *name);
+
+/* Calls loopmod._support.<name>(*args): the door to the cold paths that are written in Python. New reference. */
+PyObject *lm_state_support(LmState *st, const char *name, const char *format, ...);
+
+#endif

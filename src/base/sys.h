@@ -1,0 +1,62 @@
+/* The Linux-only system calls, behind names of ours: another POSIX system is added by giving them another body.
+
+   All descriptors made here are close-on-exec. Each call returns -1 with errno set on failure. Runs no Python. */
+#ifndef LM_BASE_SYS_H
+#define LM_BASE_SYS_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+/* A connection of a listening socket, non-blocking. */
+static inline int
+lm_sys_accept(int fd, struct sockaddr *addr, socklen_t *len)
+{
+    return accept4(fd, addr, len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+}
+
+/* A non-blocking pipe: fds[0] to read, fds[1] to write. */
+static inline int
+lm_sys_pipe(int fds[2])
+{
+    return pipe2(fds, O_NONBLOCK | O_CLOEXEC);
+}
+
+/* A descriptor that becomes readable at a set moment, finer than the poll's millisecond. */
+static inline int
+lm_sys_alarm_open(void)
+{
+    return timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+}
+
+/* Sets the moment, in nanoseconds of CLOCK_MONOTONIC; clears an earlier expiry. */
+static inline int
+lm_sys_alarm_set(int fd, int64_t at_ns)
+{
+    struct itimerspec spec = {
+        .it_value = {.tv_sec = at_ns / 1000000000, .tv_nsec = at_ns % 1000000000}};
+    return timerfd_settime(fd, TFD_TIMER_ABSTIME, &spec, NULL);
+}
+
+/* 0 where the kernel can tell when the descriptor is ready, else errno: some devices cannot. */
+static inline int
+lm_sys_probe(int fd)
+{
+    struct epoll_event event = {.events = 0};
+    int err = 0;
+    int set = epoll_create1(EPOLL_CLOEXEC);
+    if (set < 0) {
+        return 0;
+    }
+    if (epoll_ctl(set, EPOLL_CTL_ADD, fd, &event) < 0) {
+        err = errno;
+    }
+    close(set);
+    return err;
+}
+
+#endif

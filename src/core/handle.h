@@ -1,0 +1,70 @@
+/* Handle and TimerHandle: a callback with its arguments and context, subclasses of asyncio's classes.
+
+   The fields of ours stand behind the base class's slots, which stay empty: every name that the base offers is
+   shadowed by a getter here. Life of a handle:
+
+       new --> QUEUED (owned by the ready queue or the heap) --lm_handle_run_item--> RAN
+                  |                                                                   |
+                  +---------------- lm_handle_cancel ----------> CANCELLED <----------+
+
+   A cancelled handle has let go of its callback and arguments; the queue skips it. */
+#ifndef LM_CORE_HANDLE_H
+#define LM_CORE_HANDLE_H
+
+#include "core/loop.h"
+
+#define LM_HANDLE_INLINE_ARGS 2
+
+typedef struct LmHandle {
+    LmLoop *loop;       /* owned; NULL only in a handle that is being freed */
+    PyObject *callback; /* NULL once cancelled */
+    PyObject *context;
+    PyObject *args[LM_HANDLE_INLINE_ARGS]; /* a tuple in args[0] where there are more */
+    PyObject *source_traceback;            /* debug mode: where it was scheduled, else NULL */
+    PyObject *repr;                        /* debug mode: text kept at cancellation, else NULL */
+    PyObject *when;                        /* the caller's own object where it was no exact float */
+    double due;
+    LmHeapNode node;
+    int32_t nargs;
+    uint8_t is_cancelled;
+} LmHandle;
+
+/* Where the fields of ours begin in an instance: the same in both types. */
+extern Py_ssize_t lm_handle_offset;
+
+static inline LmHandle *
+lm_handle(PyObject *self)
+{
+    return (LmHandle *)((char *)self + lm_handle_offset);
+}
+
+static inline PyObject *
+lm_handle_object(LmHandle *handle)
+{
+    return (PyObject *)((char *)handle - lm_handle_offset);
+}
+
+int lm_handle_init(PyObject *module, LmState *st);
+
+/* A handle of the callback; `context` NULL copies the current one. New reference, or NULL with an exception. */
+PyObject *lm_handle_new(LmLoop *loop, PyObject *callback, PyObject *const *args,
+                        Py_ssize_t nargs, PyObject *context);
+
+/* A timer handle, not yet scheduled. `when` is kept where it is no exact float, else may be NULL. */
+PyObject *lm_handle_new_timer(LmLoop *loop, double due, PyObject *when, PyObject *callback,
+                              PyObject *const *args, Py_ssize_t nargs, PyObject *context);
+
+/* Runs the callback in its context, reports its exception to the loop's handler. A ready-queue function. */
+int lm_handle_run_item(LmLoop *loop, PyObject *handle);
+
+/* The same without consuming the reference. */
+int lm_handle_run(LmLoop *loop, PyObject *handle);
+
+/* -1 only where debug mode's text of the handle could not be made. */
+int lm_handle_cancel(PyObject *handle);
+
+/* Schedules the callback for the next turn, from C. 0, or -1 with an exception set. */
+int lm_handle_call_soon(LmLoop *loop, PyObject *callback, PyObject *const *args,
+                        Py_ssize_t nargs, PyObject *context);
+
+#endif

@@ -1,0 +1,137 @@
+/* Life, clock and checks of a loop: see loop.h. Relies on ready, timers and the poll. May run Python where an
+   overridden time() is asked or references are dropped. */
+#include "core/loop.h"
+
+#include "base/clock.h"
+#include "core/ready.h"
+#include "core/timers.h"
+
+void
+lm_loop_init(LmLoop *loop, LmState *st)
+{
+    loop->st = st;
+    loop->is_plain = 1;
+    lm_list_init(&loop->kept);
+    lm_heap_init(&loop->timers);
+    lm_poll_init(&loop->poll);
+    pthread_mutex_init(&loop->inbox.lock, NULL);
+}
+
+void
+lm_loop_clear(LmLoop *loop)
+{
+    lm_ready_clear(loop);
+    lm_timers_clear(loop);
+    Py_CLEAR(loop->task_factory);
+}
+
+void
+lm_loop_close(LmLoop *loop)
+{
+    loop->is_closed = 1;
+    pthread_mutex_lock(&loop->inbox.lock);
+    loop->inbox.is_closed = 1;
+    pthread_mutex_unlock(&loop->inbox.lock);
+    lm_ready_clear(loop);
+    lm_timers_clear(loop);
+    lm_poll_close(&loop->poll);
+}
+
+int
+lm_loop_traverse(LmLoop *loop, visitproc visit, void *arg)
+{
+    Py_VISIT(loop->task_factory);
+    int failed = lm_ready_traverse(loop, visit, arg);
+    return failed ? failed : lm_timers_traverse(loop, visit, arg);
+}
+
+int
+lm_loop_check_closed(LmLoop *loop)
+{
+    if (LM_UNLIKELY(loop->is_closed)) {
+        PyErr_SetString(PyExc_RuntimeError, "Event loop is closed");
+        return -1;
+    }
+    return 0;
+}
+
+int
+lm_loop_check_thread(LmLoop *loop)
+{
+    if (loop->thread_id == 0 || loop->thread_id == PyThread_get_thread_ident()) {
+        return 0;
+    }
+    PyErr_SetString(PyExc_RuntimeError,
+                    "Non-thread-safe operation invoked on an event loop other "
+                    "than the current one");
+    return -1;
+}
+
+int
+lm_loop_now(LmLoop *loop, double *now)
+{
+    if (LM_LIKELY(!loop->has_own_time)) {
+        *now = lm_clock_now();
+        return 0;
+    }
+    PyObject *value = PyObject_CallMethodNoArgs((PyObject *)loop, loop->st->str.time);
+    if (value == NULL) {
+        return -1;
+    }
+    *now = PyFloat_AsDouble(value);
+    Py_DECREF(value);
+    return *now == -1.0 && PyErr_Occurred() ? -1 : 0;
+}
+
+LmPoll *
+lm_loop_poll(LmLoop *loop)
+{
+    if (LM_UNLIKELY(loop->poll.ev == NULL)) {
+        if (lm_loop_check_closed(loop) < 0 || lm_poll_open(&loop->poll) < 0) {
+            return NULL;
+        }
+    }
+    return &loop->poll;
+}
+
+LmLoop *
+lm_loop_native(LmState *st, PyObject *loop)
+{
+    if (!PyObject_TypeCheck(loop, lm_type(st->LoopType)) || !((LmLoop *)loop)->is_plain) {
+        return NULL;
+    }
+    return (LmLoop *)loop;
+}
+
+/* 1 where `name` found on the object is not the C type's own method of that name. */
+static int
+is_overridden(LmLoop *loop, PyObject *name)
+{
+    PyObject *mine = PyObject_GetAttr(loop->st->LoopType, name);
+    PyObject *found = mine ? PyObject_GetAttr((PyObject *)Py_TYPE(loop), name) : NULL;
+    int differs = found == NULL ? -1 : found != mine;
+    Py_XDECREF(mine);
+    Py_XDECREF(found);
+    if (differs == 0) {
+        PyObject *bound = PyObject_GetAttr((PyObject *)loop, name);
+        if (bound == NULL) {
+            return -1;
+        }
+        differs = !PyCFunction_Check(bound) || PyCFunction_GET_SELF(bound) != (PyObject *)loop;
+        Py_DECREF(bound);
+    }
+    return differs;
+}
+
+int
+lm_loop_note_overrides(LmLoop *loop)
+{
+    int own_time = is_overridden(loop, loop->st->str.time);
+    int own_call_soon = own_time < 0 ? -1 : is_overridden(loop, loop->st->str.call_soon);
+    if (own_call_soon < 0) {
+        return -1;
+    }
+    loop->has_own_time = own_time;
+    loop->is_plain = !own_call_soon;
+    return 0;
+}

@@ -1,0 +1,100 @@
+/* The loop's struct and the engine's contract.
+
+   Life of a loop, with the function that performs each step:
+
+       new --lm_loop_init--> IDLE --lm_run_forever--> RUNNING --(stop, exception)--> IDLE
+                              |
+                              +--lm_loop_close--> CLOSED   (never from RUNNING)
+
+   IDLE:    thread_id 0; anything may be scheduled; the poll is opened by whoever needs it first.
+   RUNNING: thread_id is the running thread's; turns of core/run.c follow each other.
+   CLOSED:  the ring, the heap and the poll are empty for good; scheduling raises RuntimeError.
+
+   A nested run is RUNNING within RUNNING: plain recursion. All fields belong to the thread that runs the loop, but
+   the inbox, which has a lock. Upper rooms keep their own structs behind pointers here; each gives its own
+   traverse and release to face/loop_type.c. */
+#ifndef LM_CORE_LOOP_H
+#define LM_CORE_LOOP_H
+
+#include "base/heap.h"
+#include "base/ring.h"
+#include "base/state.h"
+#include "poll/poll.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* What other threads scheduled; taken over at the start of each turn. */
+typedef struct {
+    pthread_mutex_t lock;
+    LmRing items;
+    atomic_int has_items; /* a glance without the lock, for the loop's thread */
+    int is_asleep; /* the loop's thread waits in its poll, or is about to */
+    int is_closed;
+} LmInbox;
+
+typedef struct LmLoop {
+    PyObject_HEAD
+    LmState *st;
+    LmRing ready;
+    LmHeap timers;
+    uint64_t timer_seq;
+    LmPoll poll;
+    LmInbox inbox;
+    int64_t polled_at_ns;   /* end of the last poll */
+    unsigned turns_unpolled; /* turns since then */
+    unsigned long thread_id; /* 0 while not running */
+    uint8_t is_closed;
+    uint8_t is_stopping;
+    uint8_t is_debug;
+    uint8_t is_first_turn; /* of this run: it polls whatever is ready */
+    uint8_t is_plain;      /* scheduling methods are the C ones: tasks may go past them */
+    uint8_t has_own_time;  /* time() is overridden, on the class or on the instance */
+    PyObject *task_factory; /* NULL for the default */
+
+    /* The native task that CPython's current-task slot names (borrowed), and what empties the slot. */
+    PyObject *current_task;
+    void (*leave_task)(struct LmLoop *loop);
+
+    LmList kept;   /* what the loop keeps alive because it watches it: net/kept.h */
+    char *scratch; /* read buffer shared by all transports, or NULL */
+    struct LmReaders *readers;
+    struct LmSignals *signals;
+} LmLoop;
+
+/* Fields of a zeroed object. Cannot fail: what can is done where it is first needed. */
+void lm_loop_init(LmLoop *loop, LmState *st);
+
+/* Empties ring, heap and inbox and closes the poll. The loop does not run. */
+void lm_loop_close(LmLoop *loop);
+void lm_loop_clear(LmLoop *loop);
+int lm_loop_traverse(LmLoop *loop, visitproc visit, void *arg);
+
+/* Looks anew at which scheduling methods are overridden; -1 with an exception set. */
+int lm_loop_note_overrides(LmLoop *loop);
+
+/* 0, or -1 with RuntimeError set where the loop is closed. */
+int lm_loop_check_closed(LmLoop *loop);
+
+/* For debug mode: -1 with RuntimeError set where another thread runs the loop. */
+int lm_loop_check_thread(LmLoop *loop);
+
+/* The loop's clock in seconds, through an overridden time() where there is one. -1 with an exception set. */
+int lm_loop_now(LmLoop *loop, double *now);
+
+/* The poll, opened. NULL with an exception set. */
+LmPoll *lm_loop_poll(LmLoop *loop);
+
+/* The native loop behind `loop` where tasks and futures may schedule past its methods, else NULL. */
+LmLoop *lm_loop_native(LmState *st, PyObject *loop);
+
+/* Before any code that is not a native task's step: CPython's current-task slot is emptied. */
+static inline void
+lm_loop_leave_task(LmLoop *loop)
+{
+    if (loop->current_task != NULL) {
+        loop->leave_task(loop);
+    }
+}
+
+#endif

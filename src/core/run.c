@@ -1,0 +1,136 @@
+/* The turn: the sentence that the whole source hangs on.
+
+   Relies on ready, timers and the poll. Whatever runs here may stop, close watches, schedule, or raise; libev's
+   stack is empty whenever Python runs, so an exception may leave from anywhere. */
+#include "core/run.h"
+
+#include "base/clock.h"
+#include "core/debug.h"
+#include "core/ready.h"
+#include "core/timers.h"
+
+/* While there is work, the kernel is asked at least once in so many turns and once in so much time: the promise
+   on the latency of I/O beside busy callbacks. */
+#define MOST_TURNS_UNPOLLED 64
+#define LONGEST_UNPOLLED_NS 100000
+
+static int
+may_skip_poll(LmLoop *loop, int64_t now_ns)
+{
+    return !loop->is_first_turn && !loop->is_stopping &&
+           loop->turns_unpolled < MOST_TURNS_UNPOLLED &&
+           now_ns - loop->polled_at_ns < LONGEST_UNPOLLED_NS;
+}
+
+static int
+poll_until(LmLoop *loop, int64_t deadline_ns)
+{
+    LmPoll *poll = lm_loop_poll(loop);
+    if (poll == NULL) {
+        return -1;
+    }
+    if (deadline_ns != 0 && !lm_ready_fall_asleep(loop)) {
+        deadline_ns = 0;
+    }
+    int failed = lm_poll_run(poll, deadline_ns);
+    if (deadline_ns != 0) {
+        lm_ready_wake_up(loop);
+    }
+    loop->polled_at_ns = lm_clock_ns();
+    loop->turns_unpolled = 0;
+    return failed < 0 ? -1 : PyErr_CheckSignals();
+}
+
+/* Waits for something to do where nothing is, looks at the kernel where that is due. */
+static int
+poll_for_work(LmLoop *loop)
+{
+    int64_t deadline_ns = 0;
+    if (lm_ring_length(&loop->ready) == 0 && !loop->is_stopping) {
+        if (lm_timers_deadline(loop, &deadline_ns) < 0) {
+            return -1;
+        }
+        if (deadline_ns != 0) {
+            /* Signal handlers, and other threads' Python code, run while the loop waits. */
+            lm_loop_leave_task(loop);
+        }
+    }
+    else if (may_skip_poll(loop, lm_clock_ns())) {
+        loop->turns_unpolled++;
+        return 0;
+    }
+    loop->is_first_turn = 0;
+    return poll_until(loop, deadline_ns);
+}
+
+static int
+expire_timers(LmLoop *loop)
+{
+    double now;
+    if (loop->timers.size == 0) {
+        return 0;
+    }
+    return lm_loop_now(loop, &now) < 0 ? -1 : lm_timers_expire(loop, now);
+}
+
+static int
+run_item_timed(LmLoop *loop, LmReadyItem item)
+{
+    PyObject *obj = Py_NewRef(item.obj);
+    int64_t began_ns = lm_clock_ns();
+    int failed = item.fn(loop, item.obj);
+    if (failed == 0) {
+        failed = lm_debug_note_duration(loop, obj, (double)(lm_clock_ns() - began_ns) / 1e9);
+    }
+    Py_DECREF(obj);
+    return failed;
+}
+
+/* Runs what is on the ring now; what that schedules waits for the next turn. */
+static int
+run_ready(LmLoop *loop)
+{
+    size_t count = lm_ring_length(&loop->ready);
+    /* A nested run or a close may have emptied the ring in between. */
+    while (count-- > 0 && lm_ring_length(&loop->ready) > 0) {
+        LmReadyItem item = lm_ring_pop(&loop->ready);
+        int failed = LM_UNLIKELY(loop->is_debug) ? run_item_timed(loop, item)
+                                                 : item.fn(loop, item.obj);
+        if (LM_UNLIKELY(failed < 0)) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* What other threads sent while the loop waited was there before what the kernel reports now. */
+static int
+run_turn(LmLoop *loop)
+{
+    if (lm_ready_take_inbox(loop) < 0 || poll_for_work(loop) < 0 ||
+        lm_ready_take_inbox(loop) < 0) {
+        return -1;
+    }
+    lm_poll_dispatch(&loop->poll);
+    return expire_timers(loop) < 0 ? -1 : run_ready(loop);
+}
+
+int
+lm_run_forever(LmLoop *loop)
+{
+    unsigned long outer_thread = loop->thread_id;
+    int failed = 0;
+    loop->thread_id = PyThread_get_thread_ident();
+    loop->is_first_turn = 1;
+    do {
+        failed = run_turn(loop);
+    } while (failed == 0 && !loop->is_stopping);
+    PyObject *exc = failed ? PyErr_GetRaisedException() : NULL;
+    lm_loop_leave_task(loop);
+    if (exc != NULL) {
+        PyErr_SetRaisedException(exc);
+    }
+    loop->is_stopping = 0;
+    loop->thread_id = outer_thread;
+    return failed;
+}

@@ -1,0 +1,91 @@
+/* Scheduling and expiry of timer handles: see timers.h. Runs Python only where references are dropped or an
+   overridden time() is asked. */
+#include "core/timers.h"
+
+#include "base/clock.h"
+#include "core/ready.h"
+
+#include <math.h>
+
+/* asyncio's own bound on a wait; also keeps the arithmetic in nanoseconds far from overflow. */
+#define LONGEST_WAIT_S (24 * 3600.0)
+
+int
+lm_timers_add(LmLoop *loop, LmHandle *handle)
+{
+    /* NaN has no order: such a timer is due at once, as in asyncio. */
+    double due = isnan(handle->due) ? -INFINITY : handle->due;
+    if (lm_heap_push(&loop->timers, &handle->node, due, loop->timer_seq++) < 0) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    Py_INCREF(lm_handle_object(handle));
+    return 0;
+}
+
+void
+lm_timers_remove(LmLoop *loop, LmHandle *handle)
+{
+    if (handle->node.index != LM_HEAP_NOWHERE) {
+        lm_heap_remove(&loop->timers, &handle->node);
+        Py_DECREF(lm_handle_object(handle));
+    }
+}
+
+int
+lm_timers_expire(LmLoop *loop, double now)
+{
+    const LmHeapSlot *top;
+    while ((top = lm_heap_top(&loop->timers)) != NULL && top->due <= now) {
+        LmHandle *handle = LM_CONTAINER_OF(top->node, LmHandle, node);
+        lm_heap_remove(&loop->timers, &handle->node);
+        if (lm_ready_push(loop, lm_handle_run_item, lm_handle_object(handle)) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+int
+lm_timers_deadline(LmLoop *loop, int64_t *deadline_ns)
+{
+    const LmHeapSlot *top = lm_heap_top(&loop->timers);
+    *deadline_ns = LM_POLL_FOREVER;
+    if (top == NULL) {
+        return 0;
+    }
+    double due = top->due; /* an overridden time() may change the heap */
+    double now;
+    if (lm_loop_now(loop, &now) < 0) {
+        return -1;
+    }
+    double wait = due - now;
+    if (!loop->has_own_time && wait <= LONGEST_WAIT_S) {
+        *deadline_ns = wait > 0 ? (int64_t)ceil(due * 1e9) : 0;
+        return 0;
+    }
+    wait = wait > LONGEST_WAIT_S ? LONGEST_WAIT_S : wait;
+    *deadline_ns = wait > 0 ? lm_clock_ns() + (int64_t)ceil(wait * 1e9) : 0;
+    return 0;
+}
+
+void
+lm_timers_clear(LmLoop *loop)
+{
+    while (loop->timers.size > 0) {
+        /* The last slot: no sifting. */
+        LmHeapNode *node = loop->timers.slots[loop->timers.size - 1].node;
+        lm_timers_remove(loop, LM_CONTAINER_OF(node, LmHandle, node));
+    }
+    lm_heap_free(&loop->timers);
+}
+
+int
+lm_timers_traverse(LmLoop *loop, visitproc visit, void *arg)
+{
+    for (size_t i = 0; i < loop->timers.size; i++) {
+        LmHandle *handle = LM_CONTAINER_OF(loop->timers.slots[i].node, LmHandle, node);
+        Py_VISIT(lm_handle_object(handle));
+    }
+    return 0;
+}

@@ -1,0 +1,149 @@
+/* Methods of Loop on descriptors: readers and writers, serving, transports. Relies on the net room. */
+#include "face/loop_type.h"
+
+#include "base/args.h"
+#include "core/debug.h"
+#include "core/handle.h"
+#include "net/listener.h"
+#include "net/readers.h"
+#include "net/transport.h"
+
+static PyObject *
+add_watch(PyObject *self, int direction, const char *method, PyObject *const *args,
+          Py_ssize_t nargs, PyObject *kwnames)
+{
+    LmLoop *loop = (LmLoop *)self;
+    PyObject *context;
+    if (lm_loop_check_closed(loop) < 0 ||
+        lm_args_context(loop->st, method, args, nargs, kwnames, &context) < 0) {
+        return NULL;
+    }
+    if (nargs < 2) {
+        lm_args_count(method, nargs, 2, 2);
+        return NULL;
+    }
+    int fd = lm_readers_fd(args[0]);
+    PyObject *handle = fd < 0 ? NULL : lm_handle_new(loop, args[1], args + 2, nargs - 2, context);
+    if (handle == NULL || lm_readers_add(loop, fd, direction, handle) < 0) {
+        Py_XDECREF(handle);
+        return NULL;
+    }
+    return handle;
+}
+
+PyObject *
+lm_loop_method_add_reader(LM_VECTOR)
+{
+    return add_watch(self, LM_WATCH_READ, "_add_reader", args, nargs, kwnames);
+}
+
+PyObject *
+lm_loop_method_add_writer(LM_VECTOR)
+{
+    return add_watch(self, LM_WATCH_WRITE, "_add_writer", args, nargs, kwnames);
+}
+
+/* A closed object has no descriptor any more: its last one is looked for among those watched. */
+static PyObject *
+remove_watch(PyObject *self, PyObject *obj, int direction)
+{
+    LmLoop *loop = (LmLoop *)self;
+    if (loop->is_closed) {
+        Py_RETURN_FALSE;
+    }
+    int fd = lm_readers_fd(obj);
+    int removed = fd < 0 ? -1 : lm_readers_remove(loop, fd, direction);
+    return removed < 0 ? NULL : PyBool_FromLong(removed);
+}
+
+PyObject *
+lm_loop_method_remove_reader(PyObject *self, PyObject *fd)
+{
+    return remove_watch(self, fd, LM_WATCH_READ);
+}
+
+PyObject *
+lm_loop_method_remove_writer(PyObject *self, PyObject *fd)
+{
+    return remove_watch(self, fd, LM_WATCH_WRITE);
+}
+
+static PyObject *
+none_or(PyObject *value)
+{
+    return value != NULL ? value : Py_None;
+}
+
+PyObject *
+lm_loop_method_watched(PyObject *self, PyObject *obj)
+{
+    LmLoop *loop = (LmLoop *)self;
+    int fd = lm_readers_fd(obj);
+    if (fd < 0) {
+        return NULL;
+    }
+    return PyTuple_Pack(3, none_or(lm_readers_handle(loop, fd, LM_WATCH_READ)),
+                        none_or(lm_readers_handle(loop, fd, LM_WATCH_WRITE)),
+                        none_or(lm_readers_owner(loop, fd)));
+}
+
+PyObject *
+lm_loop_method_start_serving(LM_VECTOR)
+{
+    static const char *const names[] = {"protocol_factory", "sock", "server", "backlog", NULL};
+    PyObject *values[] = {NULL, NULL, NULL, NULL};
+    LmLoop *loop = (LmLoop *)self;
+    if (lm_loop_check_closed(loop) < 0 ||
+        lm_args_parse("_start_serving_native", args, nargs, kwnames, 4, 4, names, values) < 0) {
+        return NULL;
+    }
+    int backlog = (int)PyLong_AsLong(values[3]);
+    if (backlog == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    return lm_listener_new(loop, values[0], values[1], values[2] != Py_None ? values[2] : NULL,
+                           backlog);
+}
+
+static int
+check_unowned(LmLoop *loop, int fd, PyObject *sock)
+{
+    PyObject *owner = lm_readers_owner(loop, fd);
+    if (owner == NULL || lm_transport(owner)->is_closing) {
+        return 0;
+    }
+    PyErr_Format(PyExc_RuntimeError, "File descriptor %R is used by transport %R", sock, owner);
+    return -1;
+}
+
+static PyObject *
+given(PyObject *value)
+{
+    return value != Py_None ? value : NULL;
+}
+
+PyObject *
+lm_loop_method_make_socket_transport(LM_VECTOR)
+{
+    static const char *const names[] = {"sock",   "protocol", "waiter", "extra",
+                                        "server", "context",  NULL};
+    PyObject *values[] = {NULL, NULL, Py_None, Py_None, Py_None, Py_None};
+    LmLoop *loop = (LmLoop *)self;
+    if (lm_loop_check_closed(loop) < 0 ||
+        lm_args_parse("_make_socket_transport", args, nargs, kwnames, 3, 2, names, values) < 0) {
+        return NULL;
+    }
+    int fd = PyObject_AsFileDescriptor(values[0]);
+    if (fd < 0 || check_unowned(loop, fd, values[0]) < 0) {
+        return NULL;
+    }
+    LmTransportParts parts = {
+        .fd = fd,
+        .sock = values[0],
+        .protocol = values[1],
+        .waiter = given(values[2]),
+        .extra = given(values[3]),
+        .server = given(values[4]),
+    };
+    return lm_transport_new(loop, &parts);
+}

@@ -1,0 +1,208 @@
+/* Methods of Loop that schedule: call_soon and its like, create_task, create_future, and the clock. */
+#include "face/loop_type.h"
+
+#include "base/args.h"
+#include "base/clock.h"
+#include "core/debug.h"
+#include "core/handle.h"
+#include "core/ready.h"
+#include "core/timers.h"
+#include "task/future.h"
+#include "task/task.h"
+
+/* What all of them check first. *context is borrowed. -1 with an exception set. */
+static int
+check_call(LmLoop *loop, const char *method, PyObject *const *args, Py_ssize_t nargs,
+           PyObject *kwnames, Py_ssize_t least, PyObject **context)
+{
+    if (lm_args_context(loop->st, method, args, nargs, kwnames, context) < 0) {
+        return -1;
+    }
+    if (LM_UNLIKELY(nargs < least)) {
+        return lm_args_count(method, nargs, least, least);
+    }
+    return lm_loop_check_closed(loop);
+}
+
+PyObject *
+lm_loop_method_call_soon(LM_VECTOR)
+{
+    LmLoop *loop = (LmLoop *)self;
+    PyObject *context;
+    if (check_call(loop, "call_soon", args, nargs, kwnames, 1, &context) < 0 ||
+        (LM_UNLIKELY(loop->is_debug) &&
+         lm_debug_check_call(loop, args[0], "call_soon", 1) < 0)) {
+        return NULL;
+    }
+    PyObject *handle = lm_handle_new(loop, args[0], args + 1, nargs - 1, context);
+    if (handle == NULL || lm_ready_push(loop, lm_handle_run_item, Py_NewRef(handle)) < 0) {
+        Py_XDECREF(handle);
+        return NULL;
+    }
+    return handle;
+}
+
+PyObject *
+lm_loop_method_call_soon_threadsafe(LM_VECTOR)
+{
+    LmLoop *loop = (LmLoop *)self;
+    PyObject *context;
+    if (check_call(loop, "call_soon_threadsafe", args, nargs, kwnames, 1, &context) < 0 ||
+        (LM_UNLIKELY(loop->is_debug) &&
+         lm_debug_check_call(loop, args[0], "call_soon_threadsafe", 0) < 0)) {
+        return NULL;
+    }
+    PyObject *handle = lm_handle_new(loop, args[0], args + 1, nargs - 1, context);
+    if (handle == NULL ||
+        lm_ready_push_threadsafe(loop, lm_handle_run_item, Py_NewRef(handle)) < 0) {
+        Py_XDECREF(handle);
+        return NULL;
+    }
+    return handle;
+}
+
+static PyObject *
+schedule_timer(LmLoop *loop, double due, PyObject *when, PyObject *const *args,
+               Py_ssize_t nargs, PyObject *context)
+{
+    PyObject *handle = lm_handle_new_timer(loop, due, when, args[0], args + 1, nargs - 1, context);
+    if (handle == NULL || lm_timers_add(loop, lm_handle(handle)) < 0) {
+        Py_XDECREF(handle);
+        return NULL;
+    }
+    return handle;
+}
+
+/* The due moment of a delay. The sum is Python's own where the delay is no plain number: it may refuse it. */
+static int
+due_after(LmLoop *loop, PyObject *delay, double *due)
+{
+    double now;
+    if (delay == Py_None) {
+        PyErr_SetString(PyExc_TypeError, "delay must not be None");
+        return -1;
+    }
+    if (lm_loop_now(loop, &now) < 0) {
+        return -1;
+    }
+    if (LM_LIKELY(PyFloat_CheckExact(delay))) {
+        *due = now + PyFloat_AS_DOUBLE(delay);
+        return 0;
+    }
+    PyObject *start = PyFloat_FromDouble(now);
+    PyObject *sum = start != NULL ? PyNumber_Add(start, delay) : NULL;
+    Py_XDECREF(start);
+    if (sum == NULL) {
+        return -1;
+    }
+    *due = PyFloat_AsDouble(sum);
+    Py_DECREF(sum);
+    return *due == -1.0 && PyErr_Occurred() ? -1 : 0;
+}
+
+PyObject *
+lm_loop_method_call_later(LM_VECTOR)
+{
+    LmLoop *loop = (LmLoop *)self;
+    PyObject *context;
+    double due;
+    if (check_call(loop, "call_later", args, nargs, kwnames, 2, &context) < 0 ||
+        due_after(loop, args[0], &due) < 0 ||
+        (LM_UNLIKELY(loop->is_debug) &&
+         lm_debug_check_call(loop, args[1], "call_at", 1) < 0)) {
+        return NULL;
+    }
+    return schedule_timer(loop, due, NULL, args + 1, nargs - 1, context);
+}
+
+PyObject *
+lm_loop_method_call_at(LM_VECTOR)
+{
+    LmLoop *loop = (LmLoop *)self;
+    PyObject *context;
+    if (check_call(loop, "call_at", args, nargs, kwnames, 2, &context) < 0) {
+        return NULL;
+    }
+    if (args[0] == Py_None) {
+        PyErr_SetString(PyExc_TypeError, "when cannot be None");
+        return NULL;
+    }
+    double due = PyFloat_AsDouble(args[0]);
+    if ((due == -1.0 && PyErr_Occurred()) ||
+        (LM_UNLIKELY(loop->is_debug) &&
+         lm_debug_check_call(loop, args[1], "call_at", 1) < 0)) {
+        return NULL;
+    }
+    return schedule_timer(loop, due, args[0], args + 1, nargs - 1, context);
+}
+
+PyObject *
+lm_loop_method_make_handle(LM_VECTOR)
+{
+    LmLoop *loop = (LmLoop *)self;
+    PyObject *context;
+    if (check_call(loop, "_make_handle", args, nargs, kwnames, 1, &context) < 0) {
+        return NULL;
+    }
+    return lm_handle_new(loop, args[0], args + 1, nargs - 1, context);
+}
+
+PyObject *
+lm_loop_method_create_future(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    return lm_future_new((LmLoop *)self);
+}
+
+/* The factory's calling convention differs by version: loopmod/loop.py knows it. */
+static PyObject *
+create_by_factory(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyObject *stack[8];
+    Py_ssize_t count = nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
+    if (lm_args_count("create_task", count, 1, 7) < 0) {
+        return NULL;
+    }
+    stack[0] = self;
+    memcpy(stack + 1, args, (size_t)count * sizeof(PyObject *));
+    return PyObject_VectorcallMethod(((LmLoop *)self)->st->str._create_task_by_factory, stack,
+                                     (size_t)(nargs + 1) | PY_VECTORCALL_ARGUMENTS_OFFSET,
+                                     kwnames);
+}
+
+PyObject *
+lm_loop_method_create_task(LM_VECTOR)
+{
+    LmLoop *loop = (LmLoop *)self;
+#if PY_VERSION_HEX >= 0x030C0000
+    static const char *const names[] = {"coro", "name", "context", "eager_start", NULL};
+#else
+    static const char *const names[] = {"coro", "name", "context", NULL};
+#endif
+    PyObject *values[] = {NULL, NULL, NULL, NULL};
+    if (lm_loop_check_closed(loop) < 0) {
+        return NULL;
+    }
+    if (loop->task_factory != NULL) {
+        return create_by_factory(self, args, nargs, kwnames);
+    }
+    if (LM_LIKELY(kwnames == NULL && nargs == 1)) {
+        return lm_task_new(loop, args[0], NULL, NULL, 0);
+    }
+    if (lm_args_parse("create_task", args, nargs, kwnames, 1, 1, names, values) < 0) {
+        return NULL;
+    }
+    int eager = values[3] != NULL ? PyObject_IsTrue(values[3]) : 0;
+    return eager < 0 ? NULL : lm_task_new(loop, values[0], values[1], values[2], eager);
+}
+
+PyObject *
+lm_loop_method_time(PyObject *self LM_UNUSED, PyObject *unused LM_UNUSED)
+{
+    return PyFloat_FromDouble(lm_clock_now());
+}
+
+PyObject *
+lm_loop_method_get_debug(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    return PyBool_FromLong(((LmLoop *)self)->is_debug);
+}

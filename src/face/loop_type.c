@@ -1,0 +1,237 @@
+/* The Loop type: slots, getters and the method table. One line per method; bodies stand in the other files here. */
+#include "face/loop_type.h"
+
+#include "net/kept.h"
+#include "net/readers.h"
+#include "os/signals.h"
+
+#define DOC(signature, text) signature "\n--\n\n" text
+
+static PyObject *
+loop_new(PyTypeObject *type, PyObject *args LM_UNUSED, PyObject *kwargs LM_UNUSED)
+{
+    LmState *st = lm_state_of_type(type);
+    PyObject *self = st != NULL ? type->tp_alloc(type, 0) : NULL;
+    if (self == NULL) {
+        return NULL;
+    }
+    lm_loop_init((LmLoop *)self, st);
+    if (lm_loop_note_overrides((LmLoop *)self) < 0) {
+        Py_DECREF(self);
+        return NULL;
+    }
+    return self;
+}
+
+static int
+loop_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    LmLoop *loop = (LmLoop *)self;
+    Py_VISIT(Py_TYPE(self));
+    int failed = lm_readers_traverse(loop, visit, arg);
+    if (failed == 0) {
+        failed = lm_kept_traverse(loop, visit, arg);
+    }
+    return failed ? failed : lm_loop_traverse(loop, visit, arg);
+}
+
+static int
+loop_clear(PyObject *self)
+{
+    LmLoop *loop = (LmLoop *)self;
+    lm_kept_close(loop);
+    lm_readers_close(loop);
+    lm_loop_clear(loop);
+    return 0;
+}
+
+static void
+loop_dealloc(PyObject *self)
+{
+    LmLoop *loop = (LmLoop *)self;
+    PyObject_GC_UnTrack(self);
+    lm_signals_close(loop);
+    loop_clear(self);
+    lm_loop_close(loop);
+    PyMem_RawFree(loop->scratch);
+    pthread_mutex_destroy(&loop->inbox.lock);
+    lm_free_instance(self);
+}
+
+/* time() and call_soon() may be replaced on the instance: the fast paths ask no attribute, so it is noted here. */
+static int
+loop_setattro(PyObject *self, PyObject *name, PyObject *value)
+{
+    LmLoop *loop = (LmLoop *)self;
+    if (PyObject_GenericSetAttr(self, name, value) < 0) {
+        return -1;
+    }
+    if (name == loop->st->str.time || name == loop->st->str.call_soon) {
+        return lm_loop_note_overrides(loop);
+    }
+    return 0;
+}
+
+static PyObject *
+get_closed(PyObject *self, void *closure LM_UNUSED)
+{
+    return PyBool_FromLong(((LmLoop *)self)->is_closed);
+}
+
+static PyObject *
+get_stopping(PyObject *self, void *closure LM_UNUSED)
+{
+    return PyBool_FromLong(((LmLoop *)self)->is_stopping);
+}
+
+static PyObject *
+get_thread_id(PyObject *self, void *closure LM_UNUSED)
+{
+    unsigned long id = ((LmLoop *)self)->thread_id;
+    if (id == 0) {
+        Py_RETURN_NONE;
+    }
+    return PyLong_FromUnsignedLong(id);
+}
+
+static PyObject *
+get_debug(PyObject *self, void *closure LM_UNUSED)
+{
+    return PyBool_FromLong(((LmLoop *)self)->is_debug);
+}
+
+static int
+set_debug(PyObject *self, PyObject *value, void *closure LM_UNUSED)
+{
+    int truth = value != NULL ? PyObject_IsTrue(value) : 0;
+    if (truth >= 0) {
+        ((LmLoop *)self)->is_debug = (uint8_t)truth;
+    }
+    return truth < 0 ? -1 : 0;
+}
+
+static PyObject *
+get_task_factory(PyObject *self, void *closure LM_UNUSED)
+{
+    PyObject *factory = ((LmLoop *)self)->task_factory;
+    return Py_NewRef(factory != NULL ? factory : Py_None);
+}
+
+static int
+set_task_factory(PyObject *self, PyObject *value, void *closure LM_UNUSED)
+{
+    PyObject *factory = value == NULL || value == Py_None ? NULL : Py_NewRef(value);
+    Py_XSETREF(((LmLoop *)self)->task_factory, factory);
+    return 0;
+}
+
+static PyGetSetDef loop_getset[] = {{"_closed", get_closed, NULL, NULL, NULL},
+                                    {"_stopping", get_stopping, NULL, NULL, NULL},
+                                    {"_thread_id", get_thread_id, NULL, NULL, NULL},
+                                    {"_debug", get_debug, set_debug, NULL, NULL},
+                                    {"_task_factory", get_task_factory, set_task_factory, NULL, NULL},
+                                    {NULL, NULL, NULL, NULL, NULL}};
+
+static PyMethodDef loop_methods[] = {
+    {"run_forever", lm_loop_method_run_forever, METH_NOARGS,
+     DOC("run_forever()", "Run until stop() is called, in the calling thread.\n\n"
+                          "Raises RuntimeError if it is closed or running, or if another loop "
+                          "runs in the thread.\nImplements AbstractEventLoop.run_forever.")},
+    {"stop", lm_loop_method_stop, METH_NOARGS,
+     DOC("stop()", "End run_forever() when the running turn is over.\n\nLoop's thread only. "
+                   "Implements AbstractEventLoop.stop.")},
+    {"is_running", lm_loop_method_is_running, METH_NOARGS,
+     DOC("is_running()", "Return True while run_forever() runs. Any thread.")},
+    {"is_closed", lm_loop_method_is_closed, METH_NOARGS,
+     DOC("is_closed()", "Return True once close() was called. Any thread.")},
+    {"call_soon", LM_METHOD_FASTCALL(lm_loop_method_call_soon),
+     DOC("call_soon(callback, *args, context=None)",
+         "Call callback(*args) in the next turn; return its Handle.\n\n"
+         "context: the contextvars.Context to run in; a copy of the current one by default.\n"
+         "Loop's thread only. Implements AbstractEventLoop.call_soon.")},
+    {"call_soon_threadsafe", LM_METHOD_FASTCALL(lm_loop_method_call_soon_threadsafe),
+     DOC("call_soon_threadsafe(callback, *args, context=None)",
+         "Like call_soon, from any thread; wakes the loop.\n\nRaises RuntimeError if the loop "
+         "is closed. Implements AbstractEventLoop.call_soon_threadsafe.")},
+    {"call_later", LM_METHOD_FASTCALL(lm_loop_method_call_later),
+     DOC("call_later(delay, callback, *args, context=None)",
+         "Call callback(*args) after delay seconds, never earlier; return its TimerHandle.\n\n"
+         "Loop's thread only. Implements AbstractEventLoop.call_later.")},
+    {"call_at", LM_METHOD_FASTCALL(lm_loop_method_call_at),
+     DOC("call_at(when, callback, *args, context=None)",
+         "Call callback(*args) at the moment when, in seconds of time(); return its "
+         "TimerHandle.\n\nEqual moments keep the order of the calls. Loop's thread only. "
+         "Implements AbstractEventLoop.call_at.")},
+    {"_make_handle", LM_METHOD_FASTCALL(lm_loop_method_make_handle),
+     DOC("_make_handle(callback, *args, context=None)", "Return a Handle that is not queued.")},
+    {"create_task", LM_METHOD_FASTCALL(lm_loop_method_create_task),
+     DOC("create_task(coro, *, name=None, context=None, **kwargs)",
+         "Schedule a coroutine as a Task and return it.\n\nLoop's thread only. Implements "
+         "AbstractEventLoop.create_task.")},
+    {"create_future", lm_loop_method_create_future, METH_NOARGS,
+     DOC("create_future()", "Return a pending Future of this loop.\n\nImplements "
+                            "AbstractEventLoop.create_future.")},
+    {"time", lm_loop_method_time, METH_NOARGS,
+     DOC("time()", "Return the loop's clock in seconds: time.monotonic(). Any thread.")},
+    {"get_debug", lm_loop_method_get_debug, METH_NOARGS,
+     DOC("get_debug()", "Return True in debug mode.")},
+    {"_add_reader", LM_METHOD_FASTCALL(lm_loop_method_add_reader),
+     DOC("_add_reader(fd, callback, *args)", "add_reader without its checks; return the Handle.")},
+    {"_add_writer", LM_METHOD_FASTCALL(lm_loop_method_add_writer),
+     DOC("_add_writer(fd, callback, *args)", "add_writer without its checks; return the Handle.")},
+    {"_remove_reader", lm_loop_method_remove_reader, METH_O,
+     DOC("_remove_reader(fd, /)", "Stop watching fd for reading; return whether it was.")},
+    {"_remove_writer", lm_loop_method_remove_writer, METH_O,
+     DOC("_remove_writer(fd, /)", "Stop watching fd for writing; return whether it was.")},
+    {"_watched", lm_loop_method_watched, METH_O,
+     DOC("_watched(fd, /)", "Return (reader handle, writer handle, owning transport) of fd, each or None.")},
+    {"_start_serving_native", LM_METHOD_FASTCALL(lm_loop_method_start_serving),
+     DOC("_start_serving_native(protocol_factory, sock, server, backlog)",
+         "Accept connections of a listening socket; return the listener.")},
+    {"_make_socket_transport", LM_METHOD_FASTCALL(lm_loop_method_make_socket_transport),
+     DOC("_make_socket_transport(sock, protocol, waiter=None, *, extra=None, server=None, "
+         "context=None)",
+         "Return a transport over a connected, non-blocking stream socket.")},
+    {"_close_core", lm_loop_method_close_core, METH_NOARGS,
+     DOC("_close_core()", "Drop everything scheduled and watched and close the poll.")},
+    {"_watch_signals", lm_loop_method_watch_signals, METH_NOARGS,
+     DOC("_watch_signals()", "Take the signal wakeup descriptor until _unwatch_signals().")},
+    {"_unwatch_signals", lm_loop_method_unwatch_signals, METH_NOARGS,
+     DOC("_unwatch_signals()", "Give the signal wakeup descriptor back.")},
+    {NULL, NULL, 0, NULL}};
+
+static PyType_Slot loop_slots[] = {{Py_tp_doc, "The C part of loopmod.Loop."},
+                                   {Py_tp_new, loop_new},
+                                   {Py_tp_dealloc, loop_dealloc},
+                                   {Py_tp_traverse, loop_traverse},
+                                   {Py_tp_clear, loop_clear},
+                                   {Py_tp_setattro, loop_setattro},
+                                   {Py_tp_methods, loop_methods},
+                                   {Py_tp_getset, loop_getset},
+                                   {0, NULL}};
+
+static PyType_Spec loop_spec = {
+    .name = "loopmod._loopmod.Loop",
+    .basicsize = sizeof(LmLoop),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC |
+             Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = loop_slots,
+};
+
+int
+lm_loop_type_init(PyObject *module, LmState *st)
+{
+    st->get_running_loop_or_none = lm_state_import("_asyncio", "_get_running_loop");
+    st->set_running_loop = lm_state_import("_asyncio", "_set_running_loop");
+    st->get_asyncgen_hooks = lm_state_import("sys", "get_asyncgen_hooks");
+    st->set_asyncgen_hooks = lm_state_import("sys", "set_asyncgen_hooks");
+    if (!st->get_running_loop_or_none || !st->set_running_loop || !st->get_asyncgen_hooks ||
+        !st->set_asyncgen_hooks) {
+        return -1;
+    }
+    st->LoopType = PyType_FromModuleAndSpec(module, &loop_spec, NULL);
+    if (st->LoopType == NULL) {
+        return -1;
+    }
+    return PyModule_AddObjectRef(module, "Loop", st->LoopType);
+}

@@ -1,0 +1,43 @@
+/* The Loop type: what Python sees of the engine. Method bodies stand in loop_run.c and loop_schedule.c. */
+#ifndef LM_FACE_LOOP_TYPE_H
+#define LM_FACE_LOOP_TYPE_H
+
+#include "core/loop.h"
+
+#define LM_METHOD_FASTCALL(function) \
+    (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS
+
+#define LM_VECTOR PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames
+
+int lm_loop_type_init(PyObject *module, LmState *st);
+
+/* loop_run.c */
+PyObject *lm_loop_method_run_forever(PyObject *self, PyObject *unused);
+PyObject *lm_loop_method_stop(PyObject *self, PyObject *unused);
+PyObject *lm_loop_method_is_running(PyObject *self, PyObject *unused);
+PyObject *lm_loop_method_is_closed(PyObject *self, PyObject *unused);
+PyObject *lm_loop_method_close_core(PyObject *self, PyObject *unused);
+PyObject *lm_loop_method_watch_signals(PyObject *self, PyObject *unused);
+PyObject *lm_loop_method_unwatch_signals(PyObject *self, PyObject *unused);
+
+/* loop_schedule.c */
+PyObject *lm_loop_method_call_soon(LM_VECTOR);
+PyObject *lm_loop_method_call_soon_threadsafe(LM_VECTOR);
+PyObject *lm_loop_method_call_later(LM_VECTOR);
+PyObject *lm_loop_method_call_at(LM_VECTOR);
+PyObject *lm_loop_method_make_handle(LM_VECTOR);
+PyObject *lm_loop_method_create_task(LM_VECTOR);
+PyObject *lm_loop_method_create_future(PyObject *self, PyObject *unused);
+PyObject *lm_loop_method_time(PyObject *self, PyObject *unused);
+PyObject *lm_loop_method_get_debug(PyObject *self, PyObject *unused);
+
+/* loop_net.c */
+PyObject *lm_loop_method_add_reader(LM_VECTOR);
+PyObject *lm_loop_method_add_writer(LM_VECTOR);
+PyObject *lm_loop_method_remove_reader(PyObject *self, PyObject *fd);
+PyObject *lm_loop_method_remove_writer(PyObject *self, PyObject *fd);
+PyObject *lm_loop_method_watched(PyObject *self, PyObject *fd);
+PyObject *lm_loop_method_start_serving(LM_VECTOR);
+PyObject *lm_loop_method_make_socket_transport(LM_VECTOR);
+
+#endif

@@ -1,0 +1,121 @@
+/* The module: per-interpreter state and the initialisation of every room in order.
+
+   Multi-phase and free of process-wide state, so that each interpreter may import it. The state is never released
+   before its interpreter: at shutdown the collector clears types, module and instances in any order, and every
+   instance that is still there needs the state. So it is deliberately hidden from the collector. */
+#include "module.h"
+
+#include "base/state.h"
+#include "core/handle.h"
+#include "face/loop_type.h"
+#include "net/listener.h"
+#include "net/server.h"
+#include "net/transport.h"
+#include "task/future.h"
+#include "task/future_iter.h"
+#include "task/task.h"
+
+#include <stdarg.h>
+
+static LmState *
+state_of(PyObject *module)
+{
+    return PyModule_GetState(module);
+}
+
+LmState *
+lm_state_of_type(PyTypeObject *type)
+{
+    PyObject *module = PyType_GetModuleByDef(type, &lm_module);
+    return module != NULL ? state_of(module) : NULL;
+}
+
+PyObject *
+lm_state_import(const char *module_name, const char *name)
+{
+    PyObject *module = PyImport_ImportModule(module_name);
+    PyObject *found = module != NULL ? PyObject_GetAttrString(module, name) : NULL;
+    Py_XDECREF(module);
+    return found;
+}
+
+PyObject *
+lm_state_support(LmState *st, const char *name, const char *format, ...)
+{
+    if (st->support == NULL) {
+        st->support = PyImport_ImportModule("loopmod._support");
+        if (st->support == NULL) {
+            return NULL;
+        }
+    }
+    char tuple_format[16];
+    snprintf(tuple_format, sizeof(tuple_format), "(%s)", format);
+    va_list values;
+    va_start(values, format);
+    PyObject *args = Py_VaBuildValue(tuple_format, values);
+    va_end(values);
+    PyObject *function = args != NULL ? PyObject_GetAttrString(st->support, name) : NULL;
+    PyObject *result = function != NULL ? PyObject_Call(function, args, NULL) : NULL;
+    Py_XDECREF(function);
+    Py_XDECREF(args);
+    return result;
+}
+
+static int
+intern_strings(LmState *st)
+{
+#define LM_INTERN(name)                                         \
+    if ((st->str.name = PyUnicode_InternFromString(#name)) == NULL) \
+        return -1;
+    LM_STATE_STRINGS(LM_INTERN)
+#undef LM_INTERN
+    st->kw_context = PyTuple_Pack(1, st->str.context);
+    st->kw_hooks = PyTuple_Pack(2, st->str.firstiter, st->str.finalizer);
+    return st->kw_context != NULL && st->kw_hooks != NULL ? 0 : -1;
+}
+
+static int
+module_exec(PyObject *module)
+{
+    static int (*const rooms[])(PyObject *, LmState *) = {
+        lm_handle_init,   lm_future_init,    lm_future_iter_init, lm_task_init,
+        lm_transport_init, lm_server_init, lm_listener_init,   lm_loop_type_init,
+    };
+    LmState *st = state_of(module);
+    /* asyncio before _asyncio: the other order leaves Python twins of its functions in place on 3.12 and 3.13. */
+    PyObject *asyncio = PyImport_ImportModule("asyncio");
+    if (asyncio == NULL) {
+        return -1;
+    }
+    Py_DECREF(asyncio);
+    if (intern_strings(st) < 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < sizeof(rooms) / sizeof(rooms[0]); i++) {
+        if (rooms[i](module, st) < 0) {
+            return -1;
+        }
+    }
+    return PyModule_AddStringConstant(module, "__version__", LOOPMOD_VERSION);
+}
+
+static PyModuleDef_Slot module_slots[] = {
+    {Py_mod_exec, module_exec},
+#if PY_VERSION_HEX >= 0x030C0000
+    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
+#endif
+    {0, NULL}};
+
+struct PyModuleDef lm_module = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "loopmod._loopmod",
+    .m_doc = "The C core of loopmod: loop, futures, tasks, transports.",
+    .m_size = sizeof(LmState),
+    .m_slots = module_slots,
+};
+
+PyMODINIT_FUNC
+PyInit__loopmod(void)
+{
+    return PyModuleDef_Init(&lm_module);
+}

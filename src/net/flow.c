@@ -1,0 +1,85 @@
+/* Write flow control: see flow.h. Runs the protocol's methods. */
+#include "net/flow.h"
+
+#include "core/fault.h"
+
+#define DEFAULT_HIGH_WATER (64 * 1024)
+
+static int
+tell_protocol(PyObject *self, PyObject *method, const char *fault)
+{
+    LmTransport *t = lm_transport(self);
+    PyObject *loop = Py_NewRef(t->loop); /* the protocol may close the transport */
+    PyObject *protocol = Py_NewRef(t->protocol);
+    PyObject *done = PyObject_CallMethodNoArgs(protocol, method);
+    int failed = 0;
+    if (done == NULL) {
+        failed = lm_fault_report(loop, t->st, fault, "transport", self, "protocol", protocol, NULL);
+    }
+    Py_XDECREF(done);
+    Py_DECREF(protocol);
+    Py_DECREF(loop);
+    return failed;
+}
+
+int
+lm_flow_maybe_pause(PyObject *self)
+{
+    LmTransport *t = lm_transport(self);
+    if (LM_LIKELY(t->out.size <= t->high_water) || t->protocol_paused || t->protocol == NULL) {
+        return 0;
+    }
+    t->protocol_paused = 1;
+    return tell_protocol(self, t->st->str.pause_writing, "protocol.pause_writing() failed");
+}
+
+int
+lm_flow_maybe_resume(PyObject *self)
+{
+    LmTransport *t = lm_transport(self);
+    if (LM_LIKELY(!t->protocol_paused) || t->out.size > t->low_water || t->protocol == NULL) {
+        return 0;
+    }
+    t->protocol_paused = 0;
+    return tell_protocol(self, t->st->str.resume_writing, "protocol.resume_writing() failed");
+}
+
+static int
+limit_of(PyObject *value, double *limit)
+{
+    *limit = PyFloat_AsDouble(value);
+    return *limit == -1.0 && PyErr_Occurred() ? -1 : 0;
+}
+
+/* asyncio takes any number; the marks are compared with byte counts. */
+static size_t
+bytes_of(double limit)
+{
+    return limit >= (double)PY_SSIZE_T_MAX ? (size_t)PY_SSIZE_T_MAX : (size_t)limit;
+}
+
+int
+lm_flow_set_limits(LmTransport *t, PyObject *high, PyObject *low)
+{
+    double high_mark = DEFAULT_HIGH_WATER, low_mark;
+    if (low != Py_None && limit_of(low, &low_mark) < 0) {
+        return -1;
+    }
+    if (high == Py_None) {
+        high_mark = low == Py_None ? DEFAULT_HIGH_WATER : 4 * low_mark;
+    }
+    else if (limit_of(high, &high_mark) < 0) {
+        return -1;
+    }
+    if (low == Py_None) {
+        low_mark = (double)((long long)high_mark / 4);
+    }
+    if (!(high_mark >= low_mark && low_mark >= 0)) {
+        PyErr_Format(PyExc_ValueError, "high (%lld) must be >= low (%lld) must be >= 0",
+                     (long long)high_mark, (long long)low_mark);
+        return -1;
+    }
+    t->high_water = bytes_of(high_mark);
+    t->low_water = bytes_of(low_mark);
+    return 0;
+}

@@ -1,0 +1,292 @@
+/* Listener: see listener.h. The protocol factory runs in a copy of the context that serving was started in; it, and
+   what it calls, may close the listener. */
+#include "net/listener.h"
+
+#include "base/oserr.h"
+#include "base/sys.h"
+#include "core/fault.h"
+#include "core/ready.h"
+#include "net/kept.h"
+#include "net/transport.h"
+
+typedef struct {
+    PyObject_HEAD
+    LmLoop *loop;
+    PyObject *factory;
+    PyObject *sock;
+    PyObject *server; /* or NULL */
+    PyObject *context;
+    LmWatch watch;
+    LmKept kept;
+    int backlog;
+} Listener;
+
+static void
+stop(Listener *l)
+{
+    lm_watch_stop(&l->loop->poll, &l->watch);
+    lm_kept_remove(&l->kept);
+}
+
+static void
+let_go(PyObject *self)
+{
+    Listener *l = (Listener *)self;
+    lm_watch_stop(&l->loop->poll, &l->watch);
+}
+
+static int
+start(Listener *l)
+{
+    LmPoll *poll = lm_loop_poll(l->loop);
+    if (poll == NULL) {
+        return -1;
+    }
+    lm_watch_start(poll, &l->watch);
+    lm_kept_add(l->loop, &l->kept);
+    return 0;
+}
+
+/* asyncio says nothing of a connection that could not be set up, but in debug mode. */
+static int
+report_failed_setup(Listener *l, PyObject *protocol)
+{
+    if (lm_exc_leaves_loop()) {
+        return -1;
+    }
+    if (!l->loop->is_debug) {
+        PyErr_Clear();
+        return 0;
+    }
+    return lm_fault_report((PyObject *)l->loop, l->loop->st,
+                           "Error on transport creation for incoming connection", "protocol",
+                           protocol, NULL);
+}
+
+static int
+set_up(Listener *l, int fd, const LmAddr *peer)
+{
+    PyObject *protocol = PyObject_CallNoArgs(l->factory);
+    PyObject *transport = NULL;
+    if (protocol != NULL) {
+        LmTransportParts parts = {
+            .fd = fd,
+            .protocol = protocol,
+            .server = l->server,
+            .peer = lm_addr_is_inet(peer) ? peer : NULL,
+        };
+        transport = lm_transport_new(l->loop, &parts);
+    }
+    int failed = 0;
+    if (transport == NULL) {
+        close(fd);
+        failed = report_failed_setup(l, protocol);
+    }
+    Py_XDECREF(protocol);
+    Py_XDECREF(transport);
+    return failed;
+}
+
+static int
+set_up_in_context(Listener *l, int fd, const LmAddr *peer)
+{
+    PyObject *context = PyContext_Copy(l->context);
+    if (context == NULL || PyContext_Enter(context) < 0) {
+        Py_XDECREF(context);
+        close(fd);
+        return -1;
+    }
+    int failed = set_up(l, fd, peer);
+    if (PyContext_Exit(context) < 0) {
+        failed = -1;
+    }
+    Py_DECREF(context);
+    return failed;
+}
+
+/* Out of descriptors or memory: the kernel goes on reporting the socket, so the loop looks away for a while. */
+static int
+back_off(Listener *l, int err)
+{
+    PyObject *sock = PyObject_CallOneArg(l->loop->st->TransportSocket, l->sock);
+    stop(l);
+    lm_oserr_set(err);
+    int failed = lm_fault_report((PyObject *)l->loop, l->loop->st,
+                                 "socket.accept() out of system resource", "socket", sock, NULL);
+    Py_XDECREF(sock);
+    PyObject *resume = failed == 0 ? PyObject_GetAttrString((PyObject *)l, "_resume") : NULL;
+    PyObject *delay = lm_state_import("asyncio.constants", "ACCEPT_RETRY_DELAY");
+    PyObject *timer = resume != NULL && delay != NULL
+                          ? PyObject_CallMethod((PyObject *)l->loop, "call_later", "OO", delay, resume)
+                          : NULL;
+    Py_XDECREF(delay);
+    Py_XDECREF(resume);
+    Py_XDECREF(timer);
+    return timer != NULL ? 0 : -1;
+}
+
+static int
+on_accept_error(Listener *l, int err)
+{
+    switch (err) {
+    case EAGAIN:
+    case EINTR:
+    case ECONNABORTED:
+        return 0;
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+    case ENOMEM:
+        return back_off(l, err);
+    default:
+        lm_oserr_set(err);
+        return lm_fault_report((PyObject *)l->loop, l->loop->st,
+                               "Exception in callback Listener._accept()", NULL);
+    }
+}
+
+/* Ready-queue function: takes what waits in the backlog. */
+static int
+accept_ready(LmLoop *loop, PyObject *self)
+{
+    Listener *l = (Listener *)self;
+    int failed = 0;
+    lm_loop_leave_task(loop);
+    for (int i = 0; failed == 0 && i < l->backlog && l->watch.is_active; i++) {
+        LmAddr peer;
+        socklen_t length = sizeof(peer);
+        peer.any.sa_family = AF_UNSPEC;
+        int fd = lm_sys_accept(l->watch.fd, &peer.any, &length);
+        if (fd < 0) {
+            failed = on_accept_error(l, errno);
+            break;
+        }
+        failed = set_up_in_context(l, fd, &peer);
+    }
+    Py_DECREF(self);
+    return failed;
+}
+
+static void
+on_ready(LmWatch *watch)
+{
+    Listener *l = LM_CONTAINER_OF(watch, Listener, watch);
+    if (lm_ready_push(l->loop, accept_ready, Py_NewRef(l)) < 0) {
+        PyErr_Clear(); /* level-triggered: the next poll reports it again */
+    }
+}
+
+PyObject *
+lm_listener_new(LmLoop *loop, PyObject *factory, PyObject *sock, PyObject *server, int backlog)
+{
+    int fd = PyObject_AsFileDescriptor(sock);
+    PyTypeObject *type = lm_type(loop->st->ListenerType);
+    Listener *l = fd >= 0 ? (Listener *)type->tp_alloc(type, 0) : NULL;
+    if (l == NULL) {
+        return NULL;
+    }
+    l->loop = (LmLoop *)Py_NewRef(loop);
+    l->factory = Py_NewRef(factory);
+    l->sock = Py_NewRef(sock);
+    l->server = Py_XNewRef(server);
+    l->backlog = backlog > 0 ? backlog : 1;
+    lm_watch_init(&l->watch, fd, LM_WATCH_READ, on_ready);
+    lm_kept_init(&l->kept, (PyObject *)l, let_go);
+    l->context = PyContext_CopyCurrent();
+    if (l->context == NULL || lm_watch_check_fd(fd) < 0 || start(l) < 0) {
+        Py_DECREF(l);
+        return NULL;
+    }
+    return (PyObject *)l;
+}
+
+static PyObject *
+listener_close(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    stop((Listener *)self);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+listener_resume(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    Listener *l = (Listener *)self;
+    int fd = PyObject_AsFileDescriptor(l->sock);
+    if (fd != l->watch.fd) {
+        PyErr_Clear(); /* closed meanwhile */
+        Py_RETURN_NONE;
+    }
+    if (start(l) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static int
+listener_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Listener *l = (Listener *)self;
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(l->loop);
+    Py_VISIT(l->factory);
+    Py_VISIT(l->sock);
+    Py_VISIT(l->server);
+    Py_VISIT(l->context);
+    return 0;
+}
+
+static int
+listener_clear(PyObject *self)
+{
+    Listener *l = (Listener *)self;
+    Py_CLEAR(l->server);
+    return 0;
+}
+
+static void
+listener_dealloc(PyObject *self)
+{
+    Listener *l = (Listener *)self;
+    PyObject_GC_UnTrack(self);
+    if (l->loop != NULL) {
+        lm_watch_stop(&l->loop->poll, &l->watch);
+    }
+    listener_clear(self);
+    Py_CLEAR(l->factory);
+    Py_CLEAR(l->sock);
+    Py_CLEAR(l->context);
+    LmLoop *loop = l->loop;
+    lm_free_instance(self);
+    Py_XDECREF(loop);
+}
+
+static PyMethodDef listener_methods[] = {
+    {"close", listener_close, METH_NOARGS, "close()\n--\n\nAccept no more connections."},
+    {"_resume", listener_resume, METH_NOARGS,
+     "_resume()\n--\n\nAccept again after the system was out of resources."},
+    {NULL, NULL, 0, NULL}};
+
+static PyType_Slot listener_slots[] = {{Py_tp_doc, "Accepts connections; made by the loop."},
+                                       {Py_tp_dealloc, listener_dealloc},
+                                       {Py_tp_traverse, listener_traverse},
+                                       {Py_tp_clear, listener_clear},
+                                       {Py_tp_methods, listener_methods},
+                                       {0, NULL}};
+
+static PyType_Spec listener_spec = {
+    .name = "loopmod._loopmod.Listener",
+    .basicsize = sizeof(Listener),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE |
+             Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = listener_slots,
+};
+
+int
+lm_listener_init(PyObject *module, LmState *st)
+{
+    st->ListenerType = PyType_FromModuleAndSpec(module, &listener_spec, NULL);
+    if (st->ListenerType == NULL) {
+        return -1;
+    }
+    return PyModule_AddObjectRef(module, "Listener", st->ListenerType);
+}

@@ -1,0 +1,271 @@
+/* User callbacks on descriptors: see readers.h. One entry per descriptor with a watch for each direction; entries
+   are made when first needed and stay for reuse. */
+#include "net/readers.h"
+
+#include "core/handle.h"
+#include "core/ready.h"
+
+#include <stdlib.h>
+
+typedef struct {
+    LmWatch watch;
+    PyObject *handle; /* owned while watched, else NULL */
+} Side;
+
+typedef struct {
+    LmLoop *loop; /* borrowed: the loop owns the table */
+    Side reader;
+    Side writer;
+} Entry;
+
+struct LmReaders {
+    int size; /* of both arrays, by descriptor number */
+    Entry **entries;
+    PyObject **owners;
+};
+
+int
+lm_readers_fd(PyObject *obj)
+{
+    PyObject *number = NULL;
+    if (PyLong_Check(obj)) {
+        number = Py_NewRef(obj);
+    }
+    else {
+        PyObject *fileno = PyObject_CallMethod(obj, "fileno", NULL);
+        number = fileno != NULL ? PyNumber_Long(fileno) : NULL;
+        Py_XDECREF(fileno);
+        if (number == NULL) {
+            if (PyErr_ExceptionMatches(PyExc_AttributeError) ||
+                PyErr_ExceptionMatches(PyExc_TypeError) ||
+                PyErr_ExceptionMatches(PyExc_ValueError)) {
+                PyErr_Format(PyExc_ValueError, "Invalid file object: %R", obj);
+            }
+            return -1;
+        }
+    }
+    long fd = PyLong_AsLong(number);
+    Py_DECREF(number);
+    if (fd < 0 || fd > INT_MAX) {
+        if (!PyErr_Occurred() || PyErr_ExceptionMatches(PyExc_OverflowError)) {
+            PyErr_Format(PyExc_ValueError, "Invalid file descriptor: %S", obj);
+        }
+        return -1;
+    }
+    return (int)fd;
+}
+
+static Side *
+side_of(Entry *entry, int direction)
+{
+    return direction == LM_WATCH_READ ? &entry->reader : &entry->writer;
+}
+
+static Entry *
+find_entry(LmLoop *loop, int fd)
+{
+    struct LmReaders *table = loop->readers;
+    return table != NULL && fd < table->size ? table->entries[fd] : NULL;
+}
+
+static void
+queue_side(Entry *entry, Side *side)
+{
+    if (side->handle == NULL) {
+        return;
+    }
+    if (lm_handle(side->handle)->is_cancelled) {
+        /* Cancelled by its own cancel(): as good as removed. */
+        lm_watch_stop(&entry->loop->poll, &side->watch);
+        Py_CLEAR(side->handle);
+        return;
+    }
+    if (lm_ready_push(entry->loop, lm_handle_run_item, Py_NewRef(side->handle)) < 0) {
+        PyErr_Clear(); /* level-triggered: the next poll reports it again */
+    }
+}
+
+static void
+on_readable(LmWatch *watch)
+{
+    Entry *entry = LM_CONTAINER_OF(watch, Entry, reader.watch);
+    queue_side(entry, &entry->reader);
+}
+
+/* On one descriptor the reader comes first, whichever watch libev named first. */
+static void
+on_writable(LmWatch *watch)
+{
+    Entry *entry = LM_CONTAINER_OF(watch, Entry, writer.watch);
+    if (!lm_list_is_empty(&entry->reader.watch.fired)) {
+        lm_list_remove(&entry->reader.watch.fired);
+        queue_side(entry, &entry->reader);
+    }
+    queue_side(entry, &entry->writer);
+}
+
+static int
+grow(struct LmReaders *table, int fd)
+{
+    int size = table->size ? table->size : 64;
+    while (size <= fd) {
+        size *= 2;
+    }
+    Entry **entries = realloc(table->entries, (size_t)size * sizeof(*entries));
+    if (entries == NULL) {
+        return -1;
+    }
+    table->entries = entries;
+    PyObject **owners = realloc(table->owners, (size_t)size * sizeof(*owners));
+    if (owners == NULL) {
+        return -1;
+    }
+    table->owners = owners;
+    for (int i = table->size; i < size; i++) {
+        entries[i] = NULL;
+        owners[i] = NULL;
+    }
+    table->size = size;
+    return 0;
+}
+
+static struct LmReaders *
+table_for(LmLoop *loop, int fd)
+{
+    if (loop->readers == NULL) {
+        loop->readers = calloc(1, sizeof(struct LmReaders));
+    }
+    if (loop->readers == NULL || (fd >= loop->readers->size && grow(loop->readers, fd) < 0)) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    return loop->readers;
+}
+
+static Entry *
+entry_for(LmLoop *loop, int fd)
+{
+    struct LmReaders *table = table_for(loop, fd);
+    if (table == NULL) {
+        return NULL;
+    }
+    Entry *entry = table->entries[fd];
+    if (entry == NULL) {
+        entry = calloc(1, sizeof(*entry));
+        if (entry == NULL) {
+            PyErr_NoMemory();
+            return NULL;
+        }
+        entry->loop = loop;
+        lm_watch_init(&entry->reader.watch, fd, LM_WATCH_READ, on_readable);
+        lm_watch_init(&entry->writer.watch, fd, LM_WATCH_WRITE, on_writable);
+        lm_watch_pair(&entry->reader.watch, &entry->writer.watch);
+        table->entries[fd] = entry;
+    }
+    return entry;
+}
+
+/* Cancels and drops a handle that is watched no more. */
+static int
+retire(PyObject *handle)
+{
+    int failed = handle != NULL ? lm_handle_cancel(handle) : 0;
+    Py_XDECREF(handle);
+    return failed;
+}
+
+int
+lm_readers_add(LmLoop *loop, int fd, int direction, PyObject *handle)
+{
+    LmPoll *poll = lm_loop_poll(loop);
+    if (poll == NULL || lm_watch_check_fd(fd) < 0) {
+        return -1;
+    }
+    Entry *entry = entry_for(loop, fd);
+    if (entry == NULL) {
+        return -1;
+    }
+    Side *side = side_of(entry, direction);
+    PyObject *old = side->handle;
+    side->handle = Py_NewRef(handle);
+    lm_watch_start(poll, &side->watch);
+    return retire(old);
+}
+
+int
+lm_readers_remove(LmLoop *loop, int fd, int direction)
+{
+    Entry *entry = loop->is_closed ? NULL : find_entry(loop, fd);
+    Side *side = entry != NULL ? side_of(entry, direction) : NULL;
+    if (side == NULL || side->handle == NULL) {
+        return 0;
+    }
+    PyObject *old = side->handle;
+    side->handle = NULL;
+    lm_watch_stop(&loop->poll, &side->watch);
+    return retire(old) < 0 ? -1 : 1;
+}
+
+PyObject *
+lm_readers_handle(LmLoop *loop, int fd, int direction)
+{
+    Entry *entry = find_entry(loop, fd);
+    return entry != NULL ? side_of(entry, direction)->handle : NULL;
+}
+
+int
+lm_readers_set_owner(LmLoop *loop, int fd, PyObject *transport)
+{
+    if (transport == NULL && (loop->readers == NULL || fd >= loop->readers->size)) {
+        return 0;
+    }
+    struct LmReaders *table = table_for(loop, fd);
+    if (table == NULL) {
+        return -1;
+    }
+    table->owners[fd] = transport;
+    return 0;
+}
+
+PyObject *
+lm_readers_owner(LmLoop *loop, int fd)
+{
+    struct LmReaders *table = loop->readers;
+    return table != NULL && fd < table->size ? table->owners[fd] : NULL;
+}
+
+int
+lm_readers_traverse(LmLoop *loop, visitproc visit, void *arg)
+{
+    for (int fd = 0; loop->readers != NULL && fd < loop->readers->size; fd++) {
+        Entry *entry = loop->readers->entries[fd];
+        if (entry != NULL) {
+            Py_VISIT(entry->reader.handle);
+            Py_VISIT(entry->writer.handle);
+        }
+    }
+    return 0;
+}
+
+void
+lm_readers_close(LmLoop *loop)
+{
+    struct LmReaders *table = loop->readers;
+    if (table == NULL) {
+        return;
+    }
+    loop->readers = NULL;
+    for (int fd = 0; fd < table->size; fd++) {
+        Entry *entry = table->entries[fd];
+        if (entry != NULL) {
+            lm_watch_stop(&loop->poll, &entry->reader.watch);
+            lm_watch_stop(&loop->poll, &entry->writer.watch);
+            Py_CLEAR(entry->reader.handle);
+            Py_CLEAR(entry->writer.handle);
+            free(entry);
+        }
+    }
+    free(table->entries);
+    free(table->owners);
+    free(table);
+}

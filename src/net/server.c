@@ -1,0 +1,188 @@
+/* ServerCore: see server.h. loopmod.Server combines it with asyncio's own Server class, whose semantics by version
+   it keeps; what runs per connection is here. */
+#include "net/server.h"
+
+#include "net/transport.h"
+
+typedef struct {
+    PyObject_HEAD
+    LmList clients;   /* transports by their server_link; borrowed */
+    Py_ssize_t count; /* with those of other kinds, which are only counted */
+} ServerCore;
+
+static ServerCore *
+core_of(LmState *st, PyObject *server)
+{
+    return PyObject_TypeCheck(server, lm_type(st->ServerCoreType)) ? (ServerCore *)server : NULL;
+}
+
+/* asyncio's convention by version, for servers of other classes. */
+static int
+call_foreign(PyObject *server, const char *name, PyObject *transport)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    PyObject *done = PyObject_CallMethod(server, name, "O", transport);
+#else
+    (void)transport;
+    PyObject *done = PyObject_CallMethod(server, name, NULL);
+#endif
+    Py_XDECREF(done);
+    return done != NULL ? 0 : -1;
+}
+
+int
+lm_server_attach(LmState *st, PyObject *server, PyObject *transport, LmList *link)
+{
+    ServerCore *core = core_of(st, server);
+    if (core == NULL) {
+        return call_foreign(server, "_attach", transport);
+    }
+    lm_list_push_back(&core->clients, link);
+    core->count++;
+    return 0;
+}
+
+static int
+wake_if_over(LmState *st, ServerCore *core)
+{
+    if (core->count > 0) {
+        return 0;
+    }
+    PyObject *server = (PyObject *)core;
+    PyObject *sockets = PyObject_GetAttrString(server, "_sockets");
+    if (sockets == NULL) {
+        return -1;
+    }
+    Py_DECREF(sockets);
+    if (sockets != Py_None) {
+        return 0;
+    }
+    PyObject *done = PyObject_CallMethodNoArgs(server, st->str._wakeup);
+    Py_XDECREF(done);
+    return done != NULL ? 0 : -1;
+}
+
+int
+lm_server_detach(LmState *st, PyObject *server, PyObject *transport, LmList *link)
+{
+    ServerCore *core = core_of(st, server);
+    if (core == NULL) {
+        return call_foreign(server, "_detach", transport);
+    }
+    lm_list_remove(link);
+    core->count--;
+    return wake_if_over(st, core);
+}
+
+static PyObject *
+core_new(PyTypeObject *type, PyObject *args LM_UNUSED, PyObject *kwargs LM_UNUSED)
+{
+    PyObject *self = type->tp_alloc(type, 0);
+    if (self != NULL) {
+        lm_list_init(&((ServerCore *)self)->clients);
+    }
+    return self;
+}
+
+static int
+core_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    return 0;
+}
+
+static void
+core_dealloc(PyObject *self)
+{
+    PyObject_GC_UnTrack(self);
+    /* Transports own their server: none is left in the list. */
+    lm_free_instance(self);
+}
+
+static PyObject *
+core_attach(PyObject *self, PyObject *const *args LM_UNUSED, Py_ssize_t nargs LM_UNUSED)
+{
+    ((ServerCore *)self)->count++;
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+core_detach(PyObject *self, PyObject *const *args LM_UNUSED, Py_ssize_t nargs LM_UNUSED)
+{
+    ServerCore *core = (ServerCore *)self;
+    if (core->count > 0) {
+        core->count--;
+    }
+    LmState *st = lm_state_of_type(Py_TYPE(self));
+    if (st == NULL || wake_if_over(st, core) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+get_clients(PyObject *self, void *closure LM_UNUSED)
+{
+    ServerCore *core = (ServerCore *)self;
+    PyObject *set = PySet_New(NULL);
+    if (set == NULL) {
+        return NULL;
+    }
+    for (LmList *link = core->clients.next; link != &core->clients; link = link->next) {
+        if (PySet_Add(set, lm_transport_of_server_link(link)) < 0) {
+            Py_DECREF(set);
+            return NULL;
+        }
+    }
+    return set;
+}
+
+static PyObject *
+get_active_count(PyObject *self, void *closure LM_UNUSED)
+{
+    return PyLong_FromSsize_t(((ServerCore *)self)->count);
+}
+
+/* asyncio's __init__ sets its own registers of connections; ours is kept here. */
+static int
+ignore_value(PyObject *self LM_UNUSED, PyObject *value LM_UNUSED, void *closure LM_UNUSED)
+{
+    return 0;
+}
+
+static PyMethodDef core_methods[] = {
+    {"_attach", (PyCFunction)(void (*)(void))core_attach, METH_FASTCALL,
+     "_attach(transport)\n--\n\nCount a connection."},
+    {"_detach", (PyCFunction)(void (*)(void))core_detach, METH_FASTCALL,
+     "_detach(transport)\n--\n\nA counted connection is over."},
+    {NULL, NULL, 0, NULL}};
+
+static PyGetSetDef core_getset[] = {{"_clients", get_clients, ignore_value, NULL, NULL},
+                                    {"_active_count", get_active_count, ignore_value, NULL, NULL},
+                                    {NULL, NULL, NULL, NULL, NULL}};
+
+static PyType_Slot core_slots[] = {{Py_tp_doc, "The C part of loopmod.Server."},
+                                   {Py_tp_new, core_new},
+                                   {Py_tp_dealloc, core_dealloc},
+                                   {Py_tp_traverse, core_traverse},
+                                   {Py_tp_methods, core_methods},
+                                   {Py_tp_getset, core_getset},
+                                   {0, NULL}};
+
+static PyType_Spec core_spec = {
+    .name = "loopmod._loopmod.ServerCore",
+    .basicsize = sizeof(ServerCore),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC |
+             Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = core_slots,
+};
+
+int
+lm_server_init(PyObject *module, LmState *st)
+{
+    st->ServerCoreType = PyType_FromModuleAndSpec(module, &core_spec, NULL);
+    if (st->ServerCoreType == NULL) {
+        return -1;
+    }
+    return PyModule_AddObjectRef(module, "ServerCore", st->ServerCoreType);
+}

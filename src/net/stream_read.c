@@ -1,0 +1,211 @@
+/* Reading: see stream_read.h. One recv per wake-up, as asyncio: what is left makes the next poll report again.
+
+   Plain protocols get exact bytes out of a buffer that all transports of the loop share, so a read allocates what
+   it delivers and no more. Every protocol method may close, pause or switch the protocol. */
+#include "net/stream_read.h"
+
+#include "base/oserr.h"
+#include "core/ready.h"
+
+#include <sys/socket.h>
+
+#define SCRATCH_SIZE (256 * 1024)
+
+static char *
+scratch_of(LmLoop *loop)
+{
+    if (loop->scratch == NULL) {
+        /* Pages are touched, and so cost memory, only as far as reads fill them. */
+        loop->scratch = PyMem_RawMalloc(SCRATCH_SIZE);
+        if (loop->scratch == NULL) {
+            PyErr_NoMemory();
+        }
+    }
+    return loop->scratch;
+}
+
+/* Bytes received, 0 at the end of the stream, -1 with an exception set, -2 where there is nothing yet. */
+static ssize_t
+receive(LmTransport *t, char *into, size_t size)
+{
+    ssize_t count = recv(t->fd, into, size, 0);
+    if (LM_LIKELY(count >= 0)) {
+        return count;
+    }
+    if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) {
+        return -2;
+    }
+    lm_oserr_set(errno);
+    return -1;
+}
+
+static int
+call_fatal(PyObject *self, const char *message)
+{
+    return lm_exc_leaves_loop() ? -1 : lm_transport_fatal(self, message);
+}
+
+static int
+on_end_of_stream(PyObject *self)
+{
+    LmTransport *t = lm_transport(self);
+    if (t->loop->is_debug && lm_transport_log_debug(self, "received EOF") < 0) {
+        return -1;
+    }
+    PyObject *answer = PyObject_CallMethodNoArgs(t->protocol, t->st->str.eof_received);
+    int keep_open = answer != NULL ? PyObject_IsTrue(answer) : -1;
+    Py_XDECREF(answer);
+    if (keep_open < 0) {
+        return call_fatal(self, "Fatal error: protocol.eof_received() call failed.");
+    }
+    if (!keep_open) {
+        return lm_transport_close(self);
+    }
+    /* The other half stays open for writing; there is nothing more to read. */
+    lm_stream_stop_reading(self);
+    return 0;
+}
+
+static int
+read_into_bytes(PyObject *self)
+{
+    LmTransport *t = lm_transport(self);
+    char *scratch = scratch_of(t->loop);
+    if (scratch == NULL) {
+        return call_fatal(self, "Fatal read error on socket transport");
+    }
+    ssize_t count = receive(t, scratch, SCRATCH_SIZE);
+    if (count == 0) {
+        return on_end_of_stream(self);
+    }
+    if (count < 0) {
+        return count == -2 ? 0 : call_fatal(self, "Fatal read error on socket transport");
+    }
+    PyObject *data = PyBytes_FromStringAndSize(scratch, count);
+    PyObject *done = NULL;
+    if (data != NULL) {
+        PyObject *protocol = Py_NewRef(t->protocol);
+        done = PyObject_CallMethodOneArg(protocol, t->st->str.data_received, data);
+        Py_DECREF(protocol);
+        Py_DECREF(data);
+    }
+    if (done == NULL) {
+        return call_fatal(self, "Fatal error: protocol.data_received() call failed.");
+    }
+    Py_DECREF(done);
+    return 0;
+}
+
+/* The protocol's buffer, writable and not empty. -1 with an exception set. */
+static int
+get_buffer(LmTransport *t, Py_buffer *view)
+{
+    PyObject *size_hint = PyLong_FromLong(-1);
+    PyObject *buffer = size_hint == NULL ? NULL
+                                         : PyObject_CallMethodOneArg(
+                                               t->protocol, t->st->str.get_buffer, size_hint);
+    Py_XDECREF(size_hint);
+    if (buffer == NULL) {
+        return -1;
+    }
+    Py_ssize_t length = PyObject_Size(buffer);
+    if (length == 0) {
+        PyErr_SetString(PyExc_RuntimeError, "get_buffer() returned an empty buffer");
+    }
+    int failed = length <= 0 || PyObject_GetBuffer(buffer, view, PyBUF_WRITABLE) < 0;
+    Py_DECREF(buffer);
+    return failed ? -1 : 0;
+}
+
+static int
+read_into_protocol(PyObject *self)
+{
+    LmTransport *t = lm_transport(self);
+    Py_buffer view;
+    if (get_buffer(t, &view) < 0) {
+        return call_fatal(self, "Fatal error: protocol.get_buffer() call failed.");
+    }
+    if (t->fd < 0) {
+        PyBuffer_Release(&view); /* get_buffer closed us */
+        return 0;
+    }
+    ssize_t count = receive(t, view.buf, (size_t)view.len);
+    PyBuffer_Release(&view);
+    if (count == 0) {
+        return on_end_of_stream(self);
+    }
+    if (count < 0) {
+        return count == -2 ? 0 : call_fatal(self, "Fatal read error on socket transport");
+    }
+    PyObject *received = PyLong_FromSsize_t(count);
+    PyObject *done = received == NULL ? NULL
+                                      : PyObject_CallMethodOneArg(
+                                            t->protocol, t->st->str.buffer_updated, received);
+    Py_XDECREF(received);
+    if (done == NULL) {
+        return call_fatal(self, "Fatal error: protocol.buffer_updated() call failed.");
+    }
+    Py_DECREF(done);
+    return 0;
+}
+
+/* Ready-queue function: one read. What ran before it in the turn may have closed or paused the transport. */
+static int
+read_ready(LmLoop *loop, PyObject *self)
+{
+    LmTransport *t = lm_transport(self);
+    int failed = 0;
+    if (LM_LIKELY(t->reader.is_active && t->lost == 0)) {
+        PyObject *context = Py_NewRef(t->read_context);
+        lm_loop_leave_task(loop);
+        failed = PyContext_Enter(context);
+        if (failed == 0) {
+            failed = t->is_buffered ? read_into_protocol(self) : read_into_bytes(self);
+            if (PyContext_Exit(context) < 0) {
+                failed = -1;
+            }
+        }
+        Py_DECREF(context);
+    }
+    Py_DECREF(self);
+    return failed;
+}
+
+void
+lm_stream_on_readable(LmWatch *watch)
+{
+    LmTransport *t = LM_CONTAINER_OF(watch, LmTransport, reader);
+    if (lm_ready_push(t->loop, read_ready, Py_NewRef(lm_transport_object(t))) < 0) {
+        PyErr_Clear(); /* level-triggered: the next poll reports it again */
+    }
+}
+
+int
+lm_stream_start_reading(PyObject *self)
+{
+    LmTransport *t = lm_transport(self);
+    if (t->is_closing || t->is_paused || t->reader.is_active) {
+        return 0;
+    }
+    LmPoll *poll = lm_loop_poll(t->loop);
+    PyObject *context = poll != NULL ? PyContext_CopyCurrent() : NULL;
+    if (context == NULL) {
+        return -1;
+    }
+    Py_XSETREF(t->read_context, context);
+    lm_watch_start(poll, &t->reader);
+    lm_kept_add(t->loop, &t->kept);
+    return 0;
+}
+
+void
+lm_stream_stop_reading(PyObject *self)
+{
+    LmTransport *t = lm_transport(self);
+    if (t->reader.is_active) {
+        lm_watch_stop(&t->loop->poll, &t->reader);
+        if (!t->writer.is_active) {
+            lm_kept_remove(&t->kept);
+        }
+    }
+}

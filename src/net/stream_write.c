@@ -1,0 +1,322 @@
+/* Writing: see stream_write.h. Relies on outbuf.h for what waits and flow.h for telling the protocol.
+
+   Sends hold the GIL: the socket does not block, and letting go costs more than a send. */
+#include "net/stream_write.h"
+
+#include "base/oserr.h"
+#include "core/fault.h"
+#include "core/ready.h"
+#include "net/flow.h"
+
+#include <sys/socket.h>
+
+#define MOST_VECTORS 64
+#define DROPPED_WRITES_BEFORE_LOG 5
+
+/* Bytes sent, or -1 with an exception set; 0 where the socket takes none now. */
+static ssize_t
+send_some(int fd, struct iovec *vectors, int count)
+{
+    struct msghdr message = {.msg_iov = vectors, .msg_iovlen = (size_t)count};
+    ssize_t sent = count == 1 ? send(fd, vectors[0].iov_base, vectors[0].iov_len, MSG_NOSIGNAL)
+                              : sendmsg(fd, &message, MSG_NOSIGNAL);
+    if (LM_LIKELY(sent >= 0)) {
+        return sent;
+    }
+    if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) {
+        return 0;
+    }
+    lm_oserr_set(errno);
+    return -1;
+}
+
+static int
+start_writing(PyObject *self)
+{
+    LmTransport *t = lm_transport(self);
+    LmPoll *poll = lm_loop_poll(t->loop);
+    PyObject *context = poll != NULL ? PyContext_CopyCurrent() : NULL;
+    if (context == NULL) {
+        return -1;
+    }
+    Py_XSETREF(t->write_context, context);
+    lm_watch_start(poll, &t->writer);
+    lm_kept_add(t->loop, &t->kept);
+    return 0;
+}
+
+void
+lm_stream_stop_writing(PyObject *self)
+{
+    LmTransport *t = lm_transport(self);
+    if (t->writer.is_active) {
+        lm_watch_stop(&t->loop->poll, &t->writer);
+        if (!t->reader.is_active) {
+            lm_kept_remove(&t->kept);
+        }
+    }
+}
+
+/* 1 where the write goes on, 0 where it is to be dropped; -1 with an exception set. */
+static int
+check_open(LmTransport *t)
+{
+    if (LM_LIKELY(t->lost == 0)) {
+        return 1;
+    }
+    if (t->lost >= DROPPED_WRITES_BEFORE_LOG) {
+        PyObject *done = lm_state_support(t->st, "log_dropped_write", "");
+        Py_XDECREF(done);
+        if (done == NULL) {
+            return -1;
+        }
+    }
+    t->lost++;
+    return 0;
+}
+
+static int
+refuse(const char *message)
+{
+    PyErr_SetString(PyExc_RuntimeError, message);
+    return -1;
+}
+
+static int
+check_writable(LmTransport *t)
+{
+    if (LM_UNLIKELY(t->eof_written)) {
+        return refuse("Cannot call write() after write_eof()");
+    }
+    if (LM_UNLIKELY(t->empty_waiter != NULL)) {
+        return refuse("unable to write; sendfile is in progress");
+    }
+    return 0;
+}
+
+/* Sends what it can at once and queues the rest. */
+static int
+write_buffer(PyObject *self, PyObject *owner, const char *bytes, size_t length)
+{
+    LmTransport *t = lm_transport(self);
+    size_t sent = 0;
+    if (LM_LIKELY(lm_outbuf_is_empty(&t->out))) {
+        struct iovec vector = {(void *)bytes, length};
+        ssize_t count = send_some(t->fd, &vector, 1);
+        if (LM_UNLIKELY(count < 0)) {
+            return lm_transport_fatal(self, "Fatal write error on socket transport");
+        }
+        sent = (size_t)count;
+        if (LM_LIKELY(sent == length)) {
+            return 0;
+        }
+        if (start_writing(self) < 0) {
+            return -1;
+        }
+    }
+    if (lm_outbuf_add(&t->out, owner, bytes + sent, length - sent) < 0) {
+        return -1;
+    }
+    return lm_flow_maybe_pause(self);
+}
+
+int
+lm_stream_write(PyObject *self, PyObject *data)
+{
+    LmTransport *t = lm_transport(self);
+    if (LM_LIKELY(PyBytes_CheckExact(data))) {
+        if (check_writable(t) < 0) {
+            return -1;
+        }
+        Py_ssize_t length = PyBytes_GET_SIZE(data);
+        int is_open = length > 0 ? check_open(t) : 0;
+        return is_open <= 0 ? is_open
+                            : write_buffer(self, data, PyBytes_AS_STRING(data), (size_t)length);
+    }
+    if (!PyBytes_Check(data) && !PyByteArray_Check(data) && !PyMemoryView_Check(data)) {
+        PyErr_Format(PyExc_TypeError, "data argument must be a bytes-like object, not '%s'",
+                     lm_type_name(Py_TYPE(data)));
+        return -1;
+    }
+    Py_buffer view;
+    if (check_writable(t) < 0 || PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
+        return -1;
+    }
+    int result = view.len > 0 ? check_open(t) : 0;
+    if (result > 0) {
+        result = write_buffer(self, data, view.buf, (size_t)view.len);
+    }
+    PyBuffer_Release(&view);
+    return result;
+}
+
+static int
+queue_piece(LmTransport *t, PyObject *piece)
+{
+    Py_buffer view;
+    if (PyObject_GetBuffer(piece, &view, PyBUF_SIMPLE) < 0) {
+        return -1;
+    }
+    int failed = lm_outbuf_add(&t->out, piece, view.buf, (size_t)view.len);
+    PyBuffer_Release(&view);
+    return failed;
+}
+
+/* Sends the front of the queue once. 1 where something or nothing went out, 0 where the transport broke and was
+   closed; -1 with an exception that has to leave the loop. */
+static int
+send_queued(PyObject *self)
+{
+    LmTransport *t = lm_transport(self);
+    struct iovec vectors[MOST_VECTORS];
+    ssize_t sent = send_some(t->fd, vectors, lm_outbuf_vectors(&t->out, vectors, MOST_VECTORS));
+    if (sent >= 0) {
+        lm_outbuf_sent(&t->out, (size_t)sent);
+        return 1;
+    }
+    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *waiter = Py_XNewRef(t->empty_waiter);
+    lm_stream_stop_writing(self);
+    lm_outbuf_clear(&t->out);
+    PyErr_SetRaisedException(Py_NewRef(exc));
+    int failed = lm_transport_fatal(self, "Fatal write error on socket transport");
+    if (failed == 0 && waiter != NULL) {
+        PyObject *done = PyObject_CallMethod(waiter, "set_exception", "O", exc);
+        failed = done != NULL ? 0 : -1;
+        Py_XDECREF(done);
+    }
+    Py_XDECREF(waiter);
+    Py_DECREF(exc);
+    return failed;
+}
+
+/* The queue is empty: what waited for that happens. */
+static int
+on_drained(PyObject *self)
+{
+    LmTransport *t = lm_transport(self);
+    lm_stream_stop_writing(self);
+    if (t->empty_waiter != NULL) {
+        PyObject *done = PyObject_CallMethod(t->empty_waiter, "set_result", "O", Py_None);
+        Py_XDECREF(done);
+        if (done == NULL) {
+            return -1;
+        }
+    }
+    if (t->is_closing) {
+        return t->lost == 0 ? lm_transport_finish(self, Py_None) : 0;
+    }
+    if (t->eof_written && shutdown(t->fd, SHUT_WR) < 0) {
+        lm_oserr_set(errno);
+        return -1;
+    }
+    return 0;
+}
+
+static int
+flush(PyObject *self)
+{
+    LmTransport *t = lm_transport(self);
+    int alive = send_queued(self);
+    if (alive <= 0) {
+        return alive;
+    }
+    if (lm_flow_maybe_resume(self) < 0) {
+        return -1;
+    }
+    /* The protocol may have written more, or closed. */
+    return t->loop != NULL && lm_outbuf_is_empty(&t->out) ? on_drained(self) : 0;
+}
+
+int
+lm_stream_writelines(PyObject *self, PyObject *pieces)
+{
+    LmTransport *t = lm_transport(self);
+    if (t->eof_written) {
+        return refuse("Cannot call writelines() after write_eof()");
+    }
+    if (t->empty_waiter != NULL) {
+        return refuse("unable to writelines; sendfile is in progress");
+    }
+    PyObject *list = PySequence_Fast(pieces, "writelines() needs an iterable of bytes-like objects");
+    if (list == NULL) {
+        return -1;
+    }
+    int was_empty = lm_outbuf_is_empty(&t->out);
+    int result = PySequence_Fast_GET_SIZE(list) > 0 ? check_open(t) : 0;
+    for (Py_ssize_t i = 0; result > 0 && i < PySequence_Fast_GET_SIZE(list); i++) {
+        if (queue_piece(t, PySequence_Fast_GET_ITEM(list, i)) < 0) {
+            result = -1;
+        }
+    }
+    Py_DECREF(list);
+    if (result <= 0 || lm_outbuf_is_empty(&t->out)) {
+        return result < 0 ? -1 : 0;
+    }
+    if (was_empty) {
+        int alive = send_queued(self);
+        if (alive <= 0 || lm_outbuf_is_empty(&t->out)) {
+            return alive < 0 ? -1 : 0;
+        }
+        if (start_writing(self) < 0) {
+            return -1;
+        }
+    }
+    return lm_flow_maybe_pause(self);
+}
+
+int
+lm_stream_write_eof(PyObject *self)
+{
+    LmTransport *t = lm_transport(self);
+    if (t->is_closing || t->eof_written) {
+        return 0;
+    }
+    t->eof_written = 1;
+    if (lm_outbuf_is_empty(&t->out) && shutdown(t->fd, SHUT_WR) < 0) {
+        lm_oserr_set(errno);
+        return -1;
+    }
+    return 0;
+}
+
+/* Ready-queue function: the socket takes bytes again. */
+static int
+write_ready(LmLoop *loop, PyObject *self)
+{
+    LmTransport *t = lm_transport(self);
+    int failed = 0;
+    if (LM_LIKELY(t->writer.is_active && t->lost == 0)) {
+        PyObject *context = Py_NewRef(t->write_context);
+        lm_loop_leave_task(loop);
+        failed = PyContext_Enter(context);
+        if (failed == 0) {
+            failed = flush(self);
+            if (failed < 0 && !lm_exc_leaves_loop()) {
+                failed = lm_fault_report((PyObject *)loop, loop->st,
+                                         "Exception in callback SocketTransport._write_ready()",
+                                         "transport", self, NULL);
+            }
+            if (PyContext_Exit(context) < 0) {
+                failed = -1;
+            }
+        }
+        Py_DECREF(context);
+    }
+    Py_DECREF(self);
+    return failed;
+}
+
+void
+lm_stream_on_writable(LmWatch *watch)
+{
+    LmTransport *t = LM_CONTAINER_OF(watch, LmTransport, writer);
+    /* One descriptor, both directions: the reader comes first, whichever libev named first. */
+    if (!lm_list_is_empty(&t->reader.fired)) {
+        lm_list_remove(&t->reader.fired);
+        t->reader.on_ready(&t->reader);
+    }
+    if (lm_ready_push(t->loop, write_ready, Py_NewRef(lm_transport_object(t))) < 0) {
+        PyErr_Clear(); /* level-triggered: the next poll reports it again */
+    }
+}

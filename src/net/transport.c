@@ -1,0 +1,354 @@
+/* Making, closing and the inner life of a transport: see transport.h. The Python type stands in transport_type.c,
+   reading and writing in stream_read.c and stream_write.c. */
+#include "net/transport.h"
+
+#include "base/oserr.h"
+#include "core/fault.h"
+#include "core/handle.h"
+#include "net/flow.h"
+#include "net/readers.h"
+#include "net/server.h"
+#include "net/stream_read.h"
+#include "net/stream_write.h"
+
+#include <netinet/tcp.h>
+#include <unistd.h>
+
+int
+lm_transport_log_debug(PyObject *self, const char *text)
+{
+    PyObject *done = lm_state_support(lm_transport(self)->st, "log_debug", "Os", self, text);
+    Py_XDECREF(done);
+    return done != NULL ? 0 : -1;
+}
+
+static int
+has_method(PyObject *obj, PyObject *name)
+{
+    PyObject *found;
+    int has = PyObject_GetOptionalAttr(obj, name, &found);
+    Py_XDECREF(found);
+    return has;
+}
+
+/* A BufferedProtocol by its class, or by its methods where it has no data_received. */
+static int
+is_buffered_protocol(LmState *st, PyObject *protocol)
+{
+    int is_buffered = PyObject_IsInstance(protocol, st->asyncio_BufferedProtocol);
+    if (is_buffered != 0) {
+        return is_buffered;
+    }
+    int has = has_method(protocol, st->str.data_received);
+    if (has != 0) {
+        return has < 0 ? -1 : 0;
+    }
+    has = has_method(protocol, st->str.get_buffer);
+    return has <= 0 ? has : has_method(protocol, st->str.buffer_updated);
+}
+
+int
+lm_transport_set_protocol(LmTransport *t, PyObject *protocol)
+{
+    int is_buffered = is_buffered_protocol(t->st, protocol);
+    if (is_buffered < 0) {
+        return -1;
+    }
+    t->is_buffered = (uint8_t)is_buffered;
+    Py_XSETREF(t->protocol, Py_NewRef(protocol));
+    return 0;
+}
+
+static void
+let_go(PyObject *self)
+{
+    LmTransport *t = lm_transport(self);
+    lm_watch_stop(&t->loop->poll, &t->reader);
+    lm_watch_stop(&t->loop->poll, &t->writer);
+}
+
+/* Runs right after connection_made: only then does reading start and the waiter wake. */
+static PyObject *
+begin(PyObject *self, PyObject *waiter)
+{
+    LmTransport *t = lm_transport(self);
+    if (t->loop != NULL && lm_stream_start_reading(self) < 0) {
+        return NULL;
+    }
+    if (waiter == Py_None) {
+        Py_RETURN_NONE;
+    }
+    PyObject *cancelled = PyObject_CallMethod(waiter, "cancelled", NULL);
+    int is_cancelled = cancelled != NULL ? PyObject_IsTrue(cancelled) : -1;
+    Py_XDECREF(cancelled);
+    if (is_cancelled < 0) {
+        return NULL;
+    }
+    return is_cancelled ? Py_NewRef(Py_None)
+                        : PyObject_CallMethod(waiter, "set_result", "O", Py_None);
+}
+
+static PyObject *
+call_connection_lost(PyObject *self, PyObject *exc)
+{
+    if (lm_transport_finish(self, exc) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef begin_def = {"_begin", begin, METH_O, NULL};
+static PyMethodDef lost_def = {"_call_connection_lost", call_connection_lost, METH_O, NULL};
+
+static int
+call_soon_bound(LmLoop *loop, PyMethodDef *def, PyObject *self, PyObject *arg)
+{
+    PyObject *bound = PyCFunction_New(def, self);
+    int failed = bound == NULL ? -1 : lm_handle_call_soon(loop, bound, &arg, 1, NULL);
+    Py_XDECREF(bound);
+    return failed;
+}
+
+static int
+schedule_start(LmLoop *loop, PyObject *self, PyObject *waiter)
+{
+    LmTransport *t = lm_transport(self);
+    PyObject *made = PyObject_GetAttr(t->protocol, t->st->str.connection_made);
+    int failed = made == NULL ? -1 : lm_handle_call_soon(loop, made, &self, 1, NULL);
+    Py_XDECREF(made);
+    return failed < 0 ? -1
+                      : call_soon_bound(loop, &begin_def, self, waiter != NULL ? waiter : Py_None);
+}
+
+static void
+ask_addresses(LmTransport *t, const LmAddr *peer)
+{
+    socklen_t length = sizeof(t->local);
+    if (getsockname(t->fd, &t->local.any, &length) < 0) {
+        t->local.any.sa_family = AF_UNSPEC;
+    }
+    if (peer != NULL) {
+        t->peer = *peer;
+        return;
+    }
+    length = sizeof(t->peer);
+    if (getpeername(t->fd, &t->peer.any, &length) < 0) {
+        t->peer.any.sa_family = AF_UNSPEC;
+    }
+}
+
+/* Small writes must not wait for the peer's acknowledgements. By the address family: a socket made with
+   protocol 0 is TCP all the same. */
+static void
+set_nodelay(LmTransport *t)
+{
+    int on = 1;
+    if (lm_addr_is_inet(&t->local)) {
+        (void)setsockopt(t->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    }
+}
+
+static int
+fill(PyObject *self, LmLoop *loop, const LmTransportParts *parts)
+{
+    LmTransport *t = lm_transport(self);
+    t->st = loop->st;
+    t->loop = (LmLoop *)Py_NewRef(loop);
+    t->fd = t->number = -1;
+    lm_list_init(&t->server_link);
+    lm_kept_init(&t->kept, self, let_go);
+    lm_watch_init(&t->reader, parts->fd, LM_WATCH_READ, lm_stream_on_readable);
+    lm_watch_init(&t->writer, parts->fd, LM_WATCH_WRITE, lm_stream_on_writable);
+    lm_watch_pair(&t->reader, &t->writer);
+    if (lm_flow_set_limits(t, Py_None, Py_None) < 0 ||
+        lm_transport_set_protocol(t, parts->protocol) < 0) {
+        return -1;
+    }
+    t->extra = Py_XNewRef(parts->extra);
+    if (parts->server != NULL) {
+        if (lm_server_attach(t->st, parts->server, self, &t->server_link) < 0) {
+            return -1;
+        }
+        t->server = Py_NewRef(parts->server);
+    }
+    return lm_readers_set_owner(loop, parts->fd, self);
+}
+
+PyObject *
+lm_transport_new(LmLoop *loop, const LmTransportParts *parts)
+{
+    PyTypeObject *type = lm_type(loop->st->TransportType);
+    PyObject *self = type->tp_alloc(type, 0);
+    if (self == NULL) {
+        return NULL;
+    }
+    LmTransport *t = lm_transport(self);
+    if (fill(self, loop, parts) < 0) {
+        Py_DECREF(self);
+        return NULL;
+    }
+    t->fd = t->number = parts->fd;
+    ask_addresses(t, parts->peer);
+    set_nodelay(t);
+    if (schedule_start(loop, self, parts->waiter) < 0) {
+        t->fd = -1; /* still the caller's */
+        lm_readers_set_owner(loop, parts->fd, NULL);
+        Py_DECREF(self);
+        return NULL;
+    }
+    t->sock = Py_XNewRef(parts->sock);
+    return self;
+}
+
+static int
+schedule_connection_lost(PyObject *self, PyObject *exc)
+{
+    LmTransport *t = lm_transport(self);
+    t->lost++;
+    return call_soon_bound(t->loop, &lost_def, self, exc);
+}
+
+int
+lm_transport_close(PyObject *self)
+{
+    LmTransport *t = lm_transport(self);
+    if (t->is_closing || t->loop == NULL) {
+        return 0;
+    }
+    t->is_closing = 1;
+    lm_stream_stop_reading(self);
+    if (!lm_outbuf_is_empty(&t->out)) {
+        return 0;
+    }
+    lm_stream_stop_writing(self);
+    return schedule_connection_lost(self, Py_None);
+}
+
+int
+lm_transport_force_close(PyObject *self, PyObject *exc)
+{
+    LmTransport *t = lm_transport(self);
+    if (t->lost > 0 || t->loop == NULL) {
+        return 0;
+    }
+    Py_INCREF(self); /* stopping may let go of the last reference */
+    lm_outbuf_clear(&t->out);
+    lm_stream_stop_writing(self);
+    t->is_closing = 1;
+    lm_stream_stop_reading(self);
+    int failed = schedule_connection_lost(self, exc);
+    Py_DECREF(self);
+    return failed;
+}
+
+int
+lm_transport_fatal(PyObject *self, const char *message)
+{
+    LmTransport *t = lm_transport(self);
+    if (lm_exc_leaves_loop()) {
+        return -1;
+    }
+    PyObject *exc = PyErr_GetRaisedException();
+    int failed = 0;
+    if (t->loop == NULL) {
+        Py_DECREF(exc);
+        return 0;
+    }
+    if (!PyErr_GivenExceptionMatches(exc, PyExc_OSError)) {
+        PyErr_SetRaisedException(Py_NewRef(exc));
+        failed = lm_fault_report((PyObject *)t->loop, t->st, message, "transport", self,
+                                 "protocol", t->protocol, NULL);
+    }
+    else if (t->loop->is_debug) {
+        PyObject *done = lm_state_support(t->st, "log_transport_error", "OsO", self, message, exc);
+        failed = done != NULL ? 0 : -1;
+        Py_XDECREF(done);
+    }
+    if (failed == 0) {
+        failed = lm_transport_force_close(self, exc);
+    }
+    Py_DECREF(exc);
+    return failed;
+}
+
+static int
+close_socket(LmTransport *t)
+{
+    int fd = t->fd;
+    PyObject *sock = t->sock;
+    t->fd = -1;
+    t->sock = NULL;
+    if (sock == NULL) {
+        if (fd >= 0) {
+            close(fd);
+        }
+        return 0;
+    }
+    PyObject *done = PyObject_CallMethodNoArgs(sock, t->st->str.close);
+    Py_DECREF(sock);
+    Py_XDECREF(done);
+    return done != NULL ? 0 : -1;
+}
+
+/* Keeps the first of the exceptions that the parts of a release raise. */
+static void
+keep_first(PyObject **first, int failed)
+{
+    if (failed < 0) {
+        if (*first == NULL) {
+            *first = PyErr_GetRaisedException();
+        }
+        else {
+            PyErr_Clear();
+        }
+    }
+}
+
+static int
+fail_empty_waiter(LmTransport *t)
+{
+    if (t->empty_waiter == NULL) {
+        return 0;
+    }
+    PyObject *exc = PyObject_CallFunction(PyExc_ConnectionError, "s", "Connection is closed by peer");
+    PyObject *done = exc != NULL ? PyObject_CallMethod(t->empty_waiter, "set_exception", "O", exc)
+                                 : NULL;
+    Py_XDECREF(exc);
+    Py_XDECREF(done);
+    return done != NULL ? 0 : -1;
+}
+
+int
+lm_transport_finish(PyObject *self, PyObject *exc)
+{
+    LmTransport *t = lm_transport(self);
+    PyObject *first = NULL;
+    if (t->loop == NULL) {
+        return 0;
+    }
+    t->lost += t->lost == 0;
+    LmLoop *loop = t->loop;
+    PyObject *protocol = Py_NewRef(t->protocol);
+    PyObject *done = PyObject_CallMethodOneArg(protocol, t->st->str.connection_lost, exc);
+    keep_first(&first, done != NULL ? 0 : -1);
+    Py_XDECREF(done);
+    Py_DECREF(protocol);
+
+    lm_readers_set_owner(loop, t->fd, NULL);
+    keep_first(&first, close_socket(t));
+    Py_CLEAR(t->protocol);
+    t->loop = NULL;
+    if (t->server != NULL) {
+        PyObject *server = t->server;
+        t->server = NULL;
+        keep_first(&first, lm_server_detach(t->st, server, self, &t->server_link));
+        Py_DECREF(server);
+    }
+    keep_first(&first, fail_empty_waiter(t));
+    Py_DECREF(loop);
+    if (first != NULL) {
+        PyErr_SetRaisedException(first);
+        return -1;
+    }
+    return 0;
+}

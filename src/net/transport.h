@@ -1,0 +1,110 @@
+/* Transport: bytes between a connected stream socket and a protocol. A subclass of asyncio's _FlowControlMixin.
+
+   Life of a transport, with the function that performs each step:
+
+       new --lm_transport_new--> OPEN --close--> CLOSING --buffer sent--> LOST
+                                  |                 |                       ^
+                                  +--abort, error---+--abort, error---------+      lm_transport_force_close
+       LOST: connection_lost is scheduled (`lost` > 0)  --lm_transport_finish--> CLOSED
+
+   OPEN:    connection_made is scheduled or has run; reads unless paused; writes.
+   CLOSING: does not read; still sends what is queued, and what is written meanwhile, as asyncio does.
+   LOST:    neither reads nor sends; writes are dropped.
+   CLOSED:  connection_lost has run, exactly once; the descriptor is closed; `loop` and `protocol` are NULL.
+
+   While it reads or sends the loop keeps it alive (kept.h). All of it belongs to the loop's thread. */
+#ifndef LM_NET_TRANSPORT_H
+#define LM_NET_TRANSPORT_H
+
+#include "core/loop.h"
+#include "net/addr.h"
+#include "net/kept.h"
+#include "net/outbuf.h"
+
+typedef struct LmTransport {
+    LmState *st;
+    LmLoop *loop;       /* owned; NULL once CLOSED */
+    PyObject *protocol; /* NULL once CLOSED */
+    PyObject *server;   /* of an accepted connection, or NULL */
+    LmList server_link; /* in the server's list of clients */
+    LmKept kept;
+    PyObject *sock;  /* the Python socket, once somebody gave or asked for one */
+    PyObject *extra; /* dict behind get_extra_info, once asked for or given */
+    LmAddr local;
+    LmAddr peer;
+    int fd; /* -1 once CLOSED; `number` remembers it for repr */
+    int number;
+    LmWatch reader;
+    LmWatch writer;
+    PyObject *read_context; /* the context that protocol calls of reading run in */
+    PyObject *write_context;
+    LmOutbuf out;
+    size_t high_water;
+    size_t low_water;
+    PyObject *empty_waiter; /* future of sendfile that waits for an empty buffer, or NULL */
+    PyObject *dict;
+    PyObject *weakrefs;
+    unsigned lost; /* 0, else 1 plus the writes dropped since */
+    uint8_t is_closing;
+    uint8_t is_paused;       /* pause_reading() */
+    uint8_t is_buffered;     /* the protocol has get_buffer and buffer_updated */
+    uint8_t eof_written;
+    uint8_t protocol_paused; /* pause_writing() was called */
+} LmTransport;
+
+extern Py_ssize_t lm_transport_offset;
+
+static inline LmTransport *
+lm_transport(PyObject *self)
+{
+    return (LmTransport *)((char *)self + lm_transport_offset);
+}
+
+static inline PyObject *
+lm_transport_object(LmTransport *t)
+{
+    return (PyObject *)((char *)t - lm_transport_offset);
+}
+
+static inline PyObject *
+lm_transport_of_server_link(LmList *link)
+{
+    return lm_transport_object(LM_CONTAINER_OF(link, LmTransport, server_link));
+}
+
+int lm_transport_init(PyObject *module, LmState *st);
+
+/* What a new transport is made of. */
+typedef struct {
+    int fd;             /* connected, non-blocking; the transport closes it */
+    PyObject *sock;     /* Python socket that owns fd, or NULL */
+    PyObject *protocol;
+    PyObject *waiter;   /* future to resolve after connection_made, or NULL */
+    PyObject *extra;    /* mapping for get_extra_info, or NULL */
+    PyObject *server;   /* or NULL */
+    const LmAddr *peer; /* or NULL: asked of the kernel */
+} LmTransportParts;
+
+/* An OPEN transport: connection_made, the start of reading and the waiter's result are scheduled. New reference,
+   or NULL with an exception set; then the descriptor is still the caller's. Runs Python. */
+PyObject *lm_transport_new(LmLoop *loop, const LmTransportParts *parts);
+
+int lm_transport_set_protocol(LmTransport *t, PyObject *protocol);
+
+/* Stops reading, lets the buffer drain, then connection_lost(None). -1 with an exception set. */
+int lm_transport_close(PyObject *self);
+
+/* Drops the buffer; connection_lost(exc) in the next turn. `exc` may be None. -1 with an exception set. */
+int lm_transport_force_close(PyObject *self, PyObject *exc);
+
+/* Takes the exception that is set: reports it (an OSError only in debug mode) and force-closes.
+   -1 with an exception that has to leave the loop. */
+int lm_transport_fatal(PyObject *self, const char *message);
+
+/* connection_lost(exc) now and the release of everything. -1 with what the protocol raised. */
+int lm_transport_finish(PyObject *self, PyObject *exc);
+
+/* asyncio's log line "%r <text>" at debug level, in debug mode only. */
+int lm_transport_log_debug(PyObject *self, const char *text);
+
+#endif

@@ -1,0 +1,604 @@
+/* The SocketTransport type: methods and getters over transport.h. Each works on a closed transport too. */
+#include "net/transport.h"
+
+#include "base/args.h"
+#include "net/flow.h"
+#include "net/readers.h"
+#include "net/server.h"
+#include "net/stream_read.h"
+#include "net/stream_write.h"
+
+#include <unistd.h>
+
+Py_ssize_t lm_transport_offset;
+
+#define FASTCALL(function) (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS
+
+static PyObject *
+none_if(int failed)
+{
+    return failed < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+static PyObject *
+none_or(PyObject *value)
+{
+    return Py_NewRef(value != NULL ? value : Py_None);
+}
+
+static PyObject *
+method_write(PyObject *self, PyObject *data)
+{
+    return none_if(lm_stream_write(self, data));
+}
+
+static PyObject *
+method_writelines(PyObject *self, PyObject *pieces)
+{
+    return none_if(lm_stream_writelines(self, pieces));
+}
+
+static PyObject *
+method_write_eof(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    return none_if(lm_stream_write_eof(self));
+}
+
+static PyObject *
+method_can_write_eof(PyObject *self LM_UNUSED, PyObject *unused LM_UNUSED)
+{
+    Py_RETURN_TRUE;
+}
+
+static PyObject *
+method_close(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    return none_if(lm_transport_close(self));
+}
+
+static PyObject *
+method_abort(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    return none_if(lm_transport_force_close(self, Py_None));
+}
+
+static PyObject *
+method_force_close(PyObject *self, PyObject *exc)
+{
+    return none_if(lm_transport_force_close(self, exc));
+}
+
+static PyObject *
+method_fatal_error(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const char *const names[] = {"exc", "message", NULL};
+    PyObject *values[] = {NULL, NULL};
+    if (lm_args_parse("_fatal_error", args, nargs, kwnames, 2, 1, names, values) < 0) {
+        return NULL;
+    }
+    if (!PyExceptionInstance_Check(values[0])) {
+        PyErr_SetString(PyExc_TypeError, "exc must be an exception");
+        return NULL;
+    }
+    const char *message =
+        values[1] != NULL ? PyUnicode_AsUTF8(values[1]) : "Fatal error on transport";
+    if (message == NULL) {
+        return NULL;
+    }
+    PyErr_SetRaisedException(Py_NewRef(values[0]));
+    return none_if(lm_transport_fatal(self, message));
+}
+
+static PyObject *
+method_is_closing(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    return PyBool_FromLong(lm_transport(self)->is_closing);
+}
+
+static PyObject *
+method_is_reading(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    LmTransport *t = lm_transport(self);
+    return PyBool_FromLong(!t->is_closing && !t->is_paused);
+}
+
+static PyObject *
+method_pause_reading(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    LmTransport *t = lm_transport(self);
+    if (t->is_closing || t->is_paused || t->loop == NULL) {
+        Py_RETURN_NONE;
+    }
+    t->is_paused = 1;
+    int is_debug = t->loop->is_debug;
+    lm_stream_stop_reading(self);
+    return none_if(is_debug ? lm_transport_log_debug(self, "pauses reading") : 0);
+}
+
+static PyObject *
+method_resume_reading(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    LmTransport *t = lm_transport(self);
+    if (t->is_closing || !t->is_paused || t->loop == NULL) {
+        Py_RETURN_NONE;
+    }
+    t->is_paused = 0;
+    if (lm_stream_start_reading(self) < 0) {
+        return NULL;
+    }
+    return none_if(t->loop->is_debug ? lm_transport_log_debug(self, "resumes reading") : 0);
+}
+
+static PyObject *
+method_get_protocol(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    return none_or(lm_transport(self)->protocol);
+}
+
+static PyObject *
+method_set_protocol(PyObject *self, PyObject *protocol)
+{
+    LmTransport *t = lm_transport(self);
+    if (t->loop == NULL) {
+        Py_RETURN_NONE; /* nobody would ever call it */
+    }
+    return none_if(lm_transport_set_protocol(t, protocol));
+}
+
+static PyObject *
+method_get_write_buffer_size(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    return PyLong_FromSize_t(lm_transport(self)->out.size);
+}
+
+static PyObject *
+method_get_write_buffer_limits(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    LmTransport *t = lm_transport(self);
+    return Py_BuildValue("(nn)", (Py_ssize_t)t->low_water, (Py_ssize_t)t->high_water);
+}
+
+static PyObject *
+method_set_write_buffer_limits(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                               PyObject *kwnames)
+{
+    static const char *const names[] = {"high", "low", NULL};
+    PyObject *values[] = {Py_None, Py_None};
+    LmTransport *t = lm_transport(self);
+    if (lm_args_parse("set_write_buffer_limits", args, nargs, kwnames, 2, 0, names, values) < 0 ||
+        lm_flow_set_limits(t, values[0], values[1]) < 0) {
+        return NULL;
+    }
+    return none_if(t->loop != NULL ? lm_flow_maybe_pause(self) : 0);
+}
+
+static PyObject *
+method_make_empty_waiter(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    LmTransport *t = lm_transport(self);
+    if (t->empty_waiter != NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "Empty waiter is already set");
+        return NULL;
+    }
+    if (t->loop == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "Transport is closed");
+        return NULL;
+    }
+    PyObject *waiter = PyObject_CallMethod((PyObject *)t->loop, "create_future", NULL);
+    if (waiter == NULL) {
+        return NULL;
+    }
+    t->empty_waiter = Py_NewRef(waiter);
+    if (lm_outbuf_is_empty(&t->out)) {
+        PyObject *done = PyObject_CallMethod(waiter, "set_result", "O", Py_None);
+        if (done == NULL) {
+            Py_CLEAR(waiter);
+        }
+        Py_XDECREF(done);
+    }
+    return waiter;
+}
+
+static PyObject *
+method_reset_empty_waiter(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    Py_CLEAR(lm_transport(self)->empty_waiter);
+    Py_RETURN_NONE;
+}
+
+/* The Python socket over the descriptor; from now on it owns that. Borrowed, NULL with an exception set. */
+static PyObject *
+socket_of(LmTransport *t)
+{
+    if (t->sock == NULL && t->fd >= 0) {
+        PyObject *args = PyTuple_New(0);
+        PyObject *kwargs = Py_BuildValue("{si}", "fileno", t->fd);
+        PyObject *sock = args && kwargs ? PyObject_Call(t->st->socket_class, args, kwargs) : NULL;
+        Py_XDECREF(args);
+        Py_XDECREF(kwargs);
+        if (sock == NULL) {
+            return NULL;
+        }
+        t->sock = sock;
+        PyObject *done = PyObject_CallMethod(sock, "setblocking", "O", Py_False);
+        Py_XDECREF(done);
+        if (done == NULL) {
+            return NULL;
+        }
+    }
+    return t->sock;
+}
+
+static PyObject *
+address_of(LmTransport *t, const LmAddr *addr, const char *method)
+{
+    if (lm_addr_is_inet(addr)) {
+        return lm_addr_tuple(addr);
+    }
+    PyObject *sock = socket_of(t);
+    if (sock == NULL) {
+        return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+    }
+    PyObject *address = PyObject_CallMethod(sock, method, NULL);
+    if (address == NULL && PyErr_ExceptionMatches(PyExc_OSError)) {
+        PyErr_Clear();
+        Py_RETURN_NONE;
+    }
+    return address;
+}
+
+/* Steals the value. */
+static int
+set_missing(PyObject *dict, const char *key, PyObject *value)
+{
+    PyObject *name = PyUnicode_FromString(key);
+    int failed = value == NULL || name == NULL || PyDict_SetDefault(dict, name, value) == NULL;
+    Py_XDECREF(name);
+    Py_XDECREF(value);
+    return failed ? -1 : 0;
+}
+
+static int
+fill_extra(LmTransport *t, PyObject *extra)
+{
+    PyObject *sock = socket_of(t);
+    if (sock == NULL && PyErr_Occurred()) {
+        return -1;
+    }
+    if (sock != NULL &&
+        set_missing(extra, "socket", PyObject_CallOneArg(t->st->TransportSocket, sock)) < 0) {
+        return -1;
+    }
+    return set_missing(extra, "sockname", address_of(t, &t->local, "getsockname")) < 0 ||
+                   set_missing(extra, "peername", address_of(t, &t->peer, "getpeername")) < 0
+               ? -1
+               : 0;
+}
+
+/* What asyncio's get_extra_info reads. Made when it is first asked for: most connections never are. */
+static PyObject *
+get_extra(PyObject *self, void *closure LM_UNUSED)
+{
+    LmTransport *t = lm_transport(self);
+    if (t->extra != NULL && PyDict_CheckExact(t->extra) &&
+        PyDict_GetItemString(t->extra, "sockname") != NULL) {
+        return Py_NewRef(t->extra);
+    }
+    PyObject *extra = PyDict_New();
+    if (extra == NULL || (t->extra != NULL && PyDict_Update(extra, t->extra) < 0) ||
+        fill_extra(t, extra) < 0) {
+        Py_XDECREF(extra);
+        return NULL;
+    }
+    Py_XSETREF(t->extra, Py_NewRef(extra));
+    return extra;
+}
+
+static int
+set_extra(PyObject *self, PyObject *value, void *closure LM_UNUSED)
+{
+    Py_XSETREF(lm_transport(self)->extra, Py_XNewRef(value));
+    return 0;
+}
+
+static PyObject *
+get_loop(PyObject *self, void *closure LM_UNUSED)
+{
+    return none_or((PyObject *)lm_transport(self)->loop);
+}
+
+static PyObject *
+get_protocol(PyObject *self, void *closure LM_UNUSED)
+{
+    return none_or(lm_transport(self)->protocol);
+}
+
+static PyObject *
+get_server(PyObject *self, void *closure LM_UNUSED)
+{
+    return none_or(lm_transport(self)->server);
+}
+
+static PyObject *
+get_sock(PyObject *self, void *closure LM_UNUSED)
+{
+    PyObject *sock = socket_of(lm_transport(self));
+    return sock != NULL || !PyErr_Occurred() ? none_or(sock) : NULL;
+}
+
+static PyObject *
+get_fd(PyObject *self, void *closure LM_UNUSED)
+{
+    return PyLong_FromLong(lm_transport(self)->number);
+}
+
+#define BOOL_GETTER(name, expression)                                  \
+    static PyObject *name(PyObject *self, void *closure LM_UNUSED)     \
+    {                                                                  \
+        LmTransport *t = lm_transport(self);                           \
+        return PyBool_FromLong(expression);                            \
+    }
+
+BOOL_GETTER(get_closing, t->is_closing)
+BOOL_GETTER(get_paused, t->is_paused)
+BOOL_GETTER(get_eof, t->eof_written)
+BOOL_GETTER(get_protocol_paused, t->protocol_paused)
+BOOL_GETTER(get_connected, t->protocol != NULL)
+
+static PyObject *
+get_conn_lost(PyObject *self, void *closure LM_UNUSED)
+{
+    return PyLong_FromUnsignedLong(lm_transport(self)->lost);
+}
+
+static PyObject *
+get_high_water(PyObject *self, void *closure LM_UNUSED)
+{
+    return PyLong_FromSize_t(lm_transport(self)->high_water);
+}
+
+static PyObject *
+get_low_water(PyObject *self, void *closure LM_UNUSED)
+{
+    return PyLong_FromSize_t(lm_transport(self)->low_water);
+}
+
+static PyObject *
+get_empty_waiter(PyObject *self, void *closure LM_UNUSED)
+{
+    return none_or(lm_transport(self)->empty_waiter);
+}
+
+static PyObject *
+transport_repr(PyObject *self)
+{
+    LmTransport *t = lm_transport(self);
+    const char *state = t->loop == NULL ? " closed" : t->is_closing ? " closing" : "";
+    if (t->loop == NULL || t->loop->is_closed) {
+        return PyUnicode_FromFormat("<%s%s fd=%d>", lm_type_name(Py_TYPE(self)), state, t->number);
+    }
+    return PyUnicode_FromFormat("<%s%s fd=%d read=%s write=<%s, bufsize=%zu>>",
+                                lm_type_name(Py_TYPE(self)), state, t->number,
+                                t->reader.is_active ? "polling" : "idle",
+                                t->writer.is_active ? "polling" : "idle", t->out.size);
+}
+
+/* Dropped without being closed: said, as asyncio does, and the socket closed. */
+static void
+transport_finalize(PyObject *self)
+{
+    LmTransport *t = lm_transport(self);
+    if (t->loop == NULL || t->fd < 0) {
+        return;
+    }
+    PyObject *exc = PyErr_GetRaisedException();
+    if (PyErr_ResourceWarning(self, 1, "unclosed transport %R", self) < 0) {
+        PyErr_WriteUnraisable(self);
+    }
+    lm_readers_set_owner(t->loop, t->fd, NULL);
+    if (t->sock != NULL) {
+        PyObject *done = PyObject_CallMethodNoArgs(t->sock, t->st->str.close);
+        if (done == NULL) {
+            PyErr_WriteUnraisable(self);
+        }
+        Py_XDECREF(done);
+    }
+    else {
+        close(t->fd);
+    }
+    t->fd = -1;
+    if (t->server != NULL) {
+        PyObject *server = t->server;
+        t->server = NULL;
+        if (lm_server_detach(t->st, server, self, &t->server_link) < 0) {
+            PyErr_WriteUnraisable(self);
+        }
+        Py_DECREF(server);
+    }
+    if (exc != NULL) {
+        PyErr_SetRaisedException(exc);
+    }
+}
+
+static int
+transport_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    LmTransport *t = lm_transport(self);
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(t->loop);
+    Py_VISIT(t->protocol);
+    Py_VISIT(t->server);
+    Py_VISIT(t->sock);
+    Py_VISIT(t->extra);
+    Py_VISIT(t->read_context);
+    Py_VISIT(t->write_context);
+    Py_VISIT(t->empty_waiter);
+    Py_VISIT(t->dict);
+    return 0;
+}
+
+/* The loop, the server and the descriptor stay: what is still scheduled for the transport needs them. */
+static int
+transport_clear(PyObject *self)
+{
+    LmTransport *t = lm_transport(self);
+    Py_CLEAR(t->extra);
+    Py_CLEAR(t->empty_waiter);
+    Py_CLEAR(t->dict);
+    if (t->fd < 0) {
+        Py_CLEAR(t->protocol);
+    }
+    return 0;
+}
+
+static void
+transport_dealloc(PyObject *self)
+{
+    LmTransport *t = lm_transport(self);
+    if (t->fd >= 0 && t->loop != NULL && PyObject_CallFinalizerFromDealloc(self) < 0) {
+        return;
+    }
+    PyObject_GC_UnTrack(self);
+    if (t->weakrefs != NULL) {
+        PyObject_ClearWeakRefs(self);
+    }
+    if (t->loop != NULL) {
+        lm_watch_stop(&t->loop->poll, &t->reader);
+        lm_watch_stop(&t->loop->poll, &t->writer);
+    }
+    if (t->server != NULL) {
+        lm_list_remove(&t->server_link);
+    }
+    transport_clear(self);
+    lm_outbuf_clear(&t->out);
+    Py_CLEAR(t->protocol);
+    Py_CLEAR(t->server);
+    Py_CLEAR(t->sock);
+    Py_CLEAR(t->read_context);
+    Py_CLEAR(t->write_context);
+    LmLoop *loop = t->loop;
+    lm_free_instance(self);
+    Py_XDECREF(loop);
+}
+
+#define DOC(signature, text) signature "\n--\n\n" text
+
+static PyMethodDef transport_methods[] = {
+    {"write", method_write, METH_O,
+     DOC("write(data, /)",
+         "Send bytes; what the socket does not take now is queued.\n\ndata: bytes, bytearray or "
+         "memoryview. Raises TypeError for other types, RuntimeError after write_eof(). Loop's "
+         "thread only. Implements asyncio.WriteTransport.write.")},
+    {"writelines", method_writelines, METH_O,
+     DOC("writelines(list_of_data, /)", "Send several pieces with one system call.\n\nImplements "
+                                        "asyncio.WriteTransport.writelines.")},
+    {"write_eof", method_write_eof, METH_NOARGS,
+     DOC("write_eof()", "Shut the sending half down once what is queued is sent.")},
+    {"can_write_eof", method_can_write_eof, METH_NOARGS, DOC("can_write_eof()", "Return True.")},
+    {"close", method_close, METH_NOARGS,
+     DOC("close()", "Stop reading, send what is queued, then call connection_lost(None).")},
+    {"abort", method_abort, METH_NOARGS,
+     DOC("abort()", "Drop what is queued and call connection_lost(None) in the next turn.")},
+    {"is_closing", method_is_closing, METH_NOARGS,
+     DOC("is_closing()", "Return True once close() or abort() was called or the peer is gone.")},
+    {"is_reading", method_is_reading, METH_NOARGS,
+     DOC("is_reading()", "Return True if neither paused nor closing.")},
+    {"pause_reading", method_pause_reading, METH_NOARGS,
+     DOC("pause_reading()", "Read nothing until resume_reading().")},
+    {"resume_reading", method_resume_reading, METH_NOARGS,
+     DOC("resume_reading()", "Read again after pause_reading().")},
+    {"get_protocol", method_get_protocol, METH_NOARGS,
+     DOC("get_protocol()", "Return the protocol.")},
+    {"set_protocol", method_set_protocol, METH_O,
+     DOC("set_protocol(protocol, /)", "Deliver to another protocol from now on.")},
+    {"get_write_buffer_size", method_get_write_buffer_size, METH_NOARGS,
+     DOC("get_write_buffer_size()", "Return how many bytes are queued.")},
+    {"get_write_buffer_limits", method_get_write_buffer_limits, METH_NOARGS,
+     DOC("get_write_buffer_limits()", "Return (low, high) in bytes.")},
+    {"set_write_buffer_limits", FASTCALL(method_set_write_buffer_limits),
+     DOC("set_write_buffer_limits(high=None, low=None)",
+         "Set the marks, in bytes, at which the protocol is told to pause and resume writing.\n\n"
+         "Raises ValueError unless high >= low >= 0.")},
+    {"_make_empty_waiter", method_make_empty_waiter, METH_NOARGS,
+     DOC("_make_empty_waiter()", "Return a future that is done when nothing is queued.")},
+    {"_reset_empty_waiter", method_reset_empty_waiter, METH_NOARGS,
+     DOC("_reset_empty_waiter()", "Allow writing again.")},
+    {"_force_close", method_force_close, METH_O,
+     DOC("_force_close(exc, /)", "Drop what is queued; connection_lost(exc) in the next turn.")},
+    {"_fatal_error", FASTCALL(method_fatal_error),
+     DOC("_fatal_error(exc, message='Fatal error on transport')",
+         "Report the exception and close with it.")},
+    {NULL, NULL, 0, NULL}};
+
+static PyGetSetDef transport_getset[] = {
+    {"_extra", get_extra, set_extra, NULL, NULL},
+    {"_loop", get_loop, NULL, NULL, NULL},
+    {"_protocol", get_protocol, NULL, NULL, NULL},
+    {"_protocol_connected", get_connected, NULL, NULL, NULL},
+    {"_server", get_server, NULL, NULL, NULL},
+    {"_sock", get_sock, NULL, NULL, NULL},
+    {"_sock_fd", get_fd, NULL, NULL, NULL},
+    {"_closing", get_closing, NULL, NULL, NULL},
+    {"_paused", get_paused, NULL, NULL, NULL},
+    {"_eof", get_eof, NULL, NULL, NULL},
+    {"_conn_lost", get_conn_lost, NULL, NULL, NULL},
+    {"_protocol_paused", get_protocol_paused, NULL, NULL, NULL},
+    {"_high_water", get_high_water, NULL, NULL, NULL},
+    {"_low_water", get_low_water, NULL, NULL, NULL},
+    {"_empty_waiter", get_empty_waiter, NULL, NULL, NULL},
+    {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL}};
+
+static int
+set_class_attributes(PyObject *type)
+{
+    PyObject *modes = lm_state_import("asyncio.constants", "_SendfileMode");
+    PyObject *native = modes != NULL ? PyObject_GetAttrString(modes, "TRY_NATIVE") : NULL;
+    int failed = native == NULL ||
+                 PyObject_SetAttrString(type, "_sendfile_compatible", native) < 0 ||
+                 PyObject_SetAttrString(type, "_start_tls_compatible", Py_True) < 0;
+    Py_XDECREF(modes);
+    Py_XDECREF(native);
+    return failed ? -1 : 0;
+}
+
+int
+lm_transport_init(PyObject *module, LmState *st)
+{
+    st->asyncio_BufferedProtocol = lm_state_import("asyncio", "BufferedProtocol");
+    st->asyncio_FlowControlMixin = lm_state_import("asyncio.transports", "_FlowControlMixin");
+    st->socket_class = lm_state_import("socket", "socket");
+    st->TransportSocket = lm_state_import("asyncio.trsock", "TransportSocket");
+    if (!st->asyncio_BufferedProtocol || !st->asyncio_FlowControlMixin || !st->socket_class ||
+        !st->TransportSocket) {
+        return -1;
+    }
+    lm_transport_offset = (lm_type(st->asyncio_FlowControlMixin)->tp_basicsize + 7) & ~(Py_ssize_t)7;
+    PyMemberDef members[] = {
+        LM_DICT_MEMBERS(LmTransport, dict, weakrefs, lm_transport_offset),
+        {NULL, 0, 0, 0, NULL},
+    };
+    PyType_Slot slots[] = {
+        {Py_tp_doc, "A connected stream socket; made by the loop. Implements asyncio.Transport."},
+        {Py_tp_dealloc, transport_dealloc},
+        {Py_tp_finalize, transport_finalize},
+        {Py_tp_traverse, transport_traverse},
+        {Py_tp_clear, transport_clear},
+        {Py_tp_repr, transport_repr},
+        {Py_tp_methods, transport_methods},
+        {Py_tp_getset, transport_getset},
+        {Py_tp_members, members},
+        {0, NULL},
+    };
+    PyType_Spec spec = {
+        .name = "loopmod._loopmod.SocketTransport",
+        .basicsize = (int)(lm_transport_offset + (Py_ssize_t)sizeof(LmTransport)),
+        .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+        .slots = slots,
+    };
+    st->TransportType = PyType_FromModuleAndSpec(module, &spec, st->asyncio_FlowControlMixin);
+    if (st->TransportType == NULL || set_class_attributes(st->TransportType) < 0) {
+        return -1;
+    }
+    return PyModule_AddObjectRef(module, "SocketTransport", st->TransportType);
+}

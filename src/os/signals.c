@@ -1,0 +1,244 @@
+/* The signal wakeup pipe: see signals.h. Relies on signal.set_wakeup_fd; runs Python. */
+#include "os/signals.h"
+
+#include "base/oserr.h"
+#include "base/sys.h"
+#include "core/fault.h"
+#include "core/handle.h"
+#include "core/ready.h"
+
+#include <stdlib.h>
+
+struct LmSignals {
+    LmLoop *loop; /* borrowed: the loop owns this */
+    LmWatch watch;
+    int write_fd;
+    long previous_fd; /* somebody else's wakeup descriptor while ours is set, or -1 */
+    uint8_t is_set;
+    uint8_t is_kept; /* there are signal handlers */
+    uint8_t is_running;
+};
+
+/* signal.set_wakeup_fd(fd): the descriptor it replaced, or -2 with an exception set. */
+static long
+set_wakeup_fd(long fd)
+{
+    PyObject *function = lm_state_import("signal", "set_wakeup_fd");
+    PyObject *args = function != NULL ? Py_BuildValue("(l)", fd) : NULL;
+    PyObject *kwargs = args != NULL ? Py_BuildValue("{sO}", "warn_on_full_buffer", Py_False) : NULL;
+    PyObject *old = kwargs != NULL ? PyObject_Call(function, args, kwargs) : NULL;
+    Py_XDECREF(function);
+    Py_XDECREF(args);
+    Py_XDECREF(kwargs);
+    if (old == NULL) {
+        return -2;
+    }
+    long old_fd = PyLong_AsLong(old);
+    Py_DECREF(old);
+    return old_fd == -1 && PyErr_Occurred() ? -2 : old_fd;
+}
+
+/* Queues the handle of a signal; one that was cancelled is forgotten, as in asyncio. */
+static int
+queue_handler(LmLoop *loop, unsigned char signum)
+{
+    PyObject *handlers = PyObject_GetAttrString((PyObject *)loop, "_signal_handlers");
+    PyObject *number = handlers != NULL ? PyLong_FromLong(signum) : NULL;
+    PyObject *handle = number != NULL ? PyObject_GetItem(handlers, number) : NULL;
+    int failed = 0;
+    if (handle == NULL) {
+        failed = number == NULL || !PyErr_ExceptionMatches(PyExc_KeyError) ? -1 : 0;
+        if (failed == 0) {
+            PyErr_Clear();
+        }
+    }
+    else if (Py_IS_TYPE(handle, lm_type(loop->st->HandleType))) {
+        if (lm_handle(handle)->is_cancelled) {
+            PyObject *done = PyObject_CallMethod((PyObject *)loop, "remove_signal_handler", "O",
+                                                 number);
+            failed = done != NULL ? 0 : -1;
+            Py_XDECREF(done);
+        }
+        else {
+            failed = lm_ready_push(loop, lm_handle_run_item, Py_NewRef(handle));
+        }
+    }
+    Py_XDECREF(handlers);
+    Py_XDECREF(number);
+    Py_XDECREF(handle);
+    return failed;
+}
+
+static void
+forward(struct LmSignals *signals, const unsigned char *bytes, ssize_t count)
+{
+    if (signals->previous_fd >= 0) {
+        /* A full pipe loses nothing for its owner: a byte is in it already. */
+        ssize_t written = write((int)signals->previous_fd, bytes, (size_t)count);
+        (void)written;
+    }
+}
+
+static int
+read_signals(LmLoop *loop, PyObject *self)
+{
+    unsigned char bytes[256];
+    ssize_t count;
+    int failed = 0;
+    while (failed == 0 && loop->signals != NULL &&
+           (count = read(loop->signals->watch.fd, bytes, sizeof(bytes))) > 0) {
+        forward(loop->signals, bytes, count);
+        for (ssize_t i = 0; i < count && failed == 0; i++) {
+            /* A zero byte is no signal; somebody woke the loop by hand. */
+            failed = bytes[i] != 0 ? queue_handler(loop, bytes[i]) : 0;
+        }
+    }
+    if (failed < 0) {
+        failed = lm_fault_report((PyObject *)loop, loop->st, "Exception while reading signals", NULL);
+    }
+    Py_DECREF(self);
+    return failed;
+}
+
+static void
+on_signal(LmWatch *watch)
+{
+    struct LmSignals *signals = LM_CONTAINER_OF(watch, struct LmSignals, watch);
+    LmLoop *loop = signals->loop;
+    if (lm_ready_push(loop, read_signals, Py_NewRef(loop)) < 0) {
+        PyErr_Clear(); /* the pipe stays readable: the next poll tries again */
+    }
+}
+
+static struct LmSignals *
+open_pipe(LmLoop *loop)
+{
+    if (loop->signals != NULL) {
+        return loop->signals;
+    }
+    LmPoll *poll = lm_loop_poll(loop);
+    int fds[2];
+    if (poll == NULL) {
+        return NULL;
+    }
+    if (lm_sys_pipe(fds) < 0) {
+        lm_oserr_set(errno);
+        return NULL;
+    }
+    struct LmSignals *signals = calloc(1, sizeof(*signals));
+    if (signals == NULL) {
+        close(fds[0]);
+        close(fds[1]);
+        PyErr_NoMemory();
+        return NULL;
+    }
+    signals->loop = loop;
+    signals->write_fd = fds[1];
+    signals->previous_fd = -1;
+    lm_watch_init(&signals->watch, fds[0], LM_WATCH_READ, on_signal);
+    lm_watch_start(poll, &signals->watch);
+    loop->signals = signals;
+    return signals;
+}
+
+static int
+take(struct LmSignals *signals)
+{
+    if (signals->is_set) {
+        return 0;
+    }
+    long old = set_wakeup_fd(signals->write_fd);
+    if (old == -2) {
+        return -1;
+    }
+    signals->previous_fd = old;
+    signals->is_set = 1;
+    return 0;
+}
+
+/* Puts the other's descriptor back, unless somebody has replaced ours meanwhile. Keeps a set exception. */
+static void
+give_back(struct LmSignals *signals)
+{
+    if (!signals->is_set) {
+        return;
+    }
+    PyObject *exc = PyErr_GetRaisedException();
+    signals->is_set = 0;
+    long found = set_wakeup_fd(signals->previous_fd);
+    if (found >= -1 && found != signals->write_fd) {
+        found = set_wakeup_fd(found);
+    }
+    if (found == -2) {
+        PyErr_Clear(); /* the other's descriptor is closed, or this is not the main thread any more */
+    }
+    signals->previous_fd = -1;
+    if (exc != NULL) {
+        PyErr_SetRaisedException(exc);
+    }
+}
+
+int
+lm_signals_begin_run(LmLoop *loop)
+{
+    struct LmSignals *signals = open_pipe(loop);
+    if (signals == NULL) {
+        return -1;
+    }
+    signals->is_running = 1;
+    if (take(signals) < 0) {
+        if (!PyErr_ExceptionMatches(PyExc_ValueError)) {
+            return -1;
+        }
+        PyErr_Clear(); /* not the main thread */
+    }
+    return 0;
+}
+
+void
+lm_signals_end_run(LmLoop *loop)
+{
+    if (loop->signals != NULL) {
+        loop->signals->is_running = 0;
+        if (!loop->signals->is_kept) {
+            give_back(loop->signals);
+        }
+    }
+}
+
+int
+lm_signals_keep(LmLoop *loop)
+{
+    struct LmSignals *signals = open_pipe(loop);
+    if (signals == NULL || take(signals) < 0) {
+        return -1;
+    }
+    signals->is_kept = 1;
+    return 0;
+}
+
+void
+lm_signals_let_go(LmLoop *loop)
+{
+    if (loop->signals != NULL) {
+        loop->signals->is_kept = 0;
+        if (!loop->signals->is_running) {
+            give_back(loop->signals);
+        }
+    }
+}
+
+void
+lm_signals_close(LmLoop *loop)
+{
+    struct LmSignals *signals = loop->signals;
+    if (signals == NULL) {
+        return;
+    }
+    give_back(signals);
+    lm_watch_stop(&loop->poll, &signals->watch);
+    loop->signals = NULL;
+    close(signals->watch.fd);
+    close(signals->write_fd);
+    free(signals);
+}

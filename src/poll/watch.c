@@ -1,0 +1,97 @@
+/* Starting, stopping and checking of watches: see watch.h. Relies on libev's ev_io; runs no Python. */
+#include "poll/watch.h"
+
+#include "base/oserr.h"
+#include "base/sys.h"
+#include "poll/evh.h"
+#include "poll/poll.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+_Static_assert(sizeof(ev_io) <= LM_EV_IO_SIZE, "LM_EV_IO_SIZE is too small");
+
+static ev_io *
+ev_of(LmWatch *watch)
+{
+    return (ev_io *)watch->ev.bytes;
+}
+
+/* libev hands out what is ready last first: pushing at the front restores the kernel's order. */
+static void
+on_fd(struct ev_loop *ev, ev_io *io, int revents LM_UNUSED)
+{
+    LmPoll *poll = ev_userdata(ev);
+    LmWatch *watch = LM_CONTAINER_OF((char *)io, LmWatch, ev);
+    lm_list_remove(&watch->fired);
+    lm_list_push_front(&poll->fired, &watch->fired);
+}
+
+void
+lm_watch_init(LmWatch *watch, int fd, int direction, void (*on_ready)(LmWatch *watch))
+{
+    memset(watch, 0, sizeof(*watch));
+    lm_list_init(&watch->fired);
+    lm_list_init(&watch->changed);
+    watch->on_ready = on_ready;
+    watch->fd = fd;
+    watch->direction = (uint8_t)direction;
+}
+
+void
+lm_watch_start(LmPoll *poll, LmWatch *watch)
+{
+    ev_io *io = ev_of(watch);
+    if (watch->is_active) {
+        ev_io_stop(poll->ev, io);
+    }
+    /* A fresh ev_io makes libev ask the kernel even where it believes that the descriptor is known. */
+    ev_io_init(io, on_fd, watch->fd, watch->direction == LM_WATCH_READ ? EV_READ : EV_WRITE);
+    ev_io_start(poll->ev, io);
+    watch->is_active = 1;
+    watch->is_gone = 0;
+    lm_list_remove(&watch->changed);
+    lm_list_push_back(&poll->changed, &watch->changed);
+}
+
+void
+lm_watch_stop(LmPoll *poll, LmWatch *watch)
+{
+    lm_list_remove(&watch->fired);
+    lm_list_remove(&watch->changed);
+    if (!watch->is_active) {
+        return;
+    }
+    watch->is_active = 0;
+    if (poll->ev == NULL) {
+        return;
+    }
+    ev_io_stop(poll->ev, ev_of(watch));
+    /* The sibling's registration changes with ours, so its descriptor is to be checked too. */
+    if (watch->sibling != NULL && watch->sibling->is_active) {
+        lm_list_remove(&watch->sibling->changed);
+        lm_list_push_back(&poll->changed, &watch->sibling->changed);
+    }
+}
+
+int
+lm_watch_check_fd(int fd)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0) {
+        lm_oserr_set(errno);
+        return -1;
+    }
+    int err = 0;
+    if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)) {
+        err = EPERM;
+    }
+    else if (!S_ISSOCK(st.st_mode) && !S_ISFIFO(st.st_mode)) {
+        err = lm_sys_probe(fd);
+    }
+    if (err != 0) {
+        lm_oserr_set(err);
+        return -1;
+    }
+    return 0;
+}

@@ -1,0 +1,468 @@
+/* The Future type: see future.h. Relies on waiters.h for who is told, future_iter.h for await. */
+#include "task/future.h"
+
+#include "core/debug.h"
+#include "core/fault.h"
+#include "base/args.h"
+#include "task/future_iter.h"
+#include "task/future_methods.h"
+#include "task/waiters.h"
+
+Py_ssize_t lm_future_offset;
+
+int
+lm_future_check_ready(LmFuture *f)
+{
+    if (LM_UNLIKELY(f->loop == NULL)) {
+        PyErr_SetString(PyExc_RuntimeError, "Future object is not initialized.");
+        return -1;
+    }
+    return 0;
+}
+
+static PyObject *
+loop_or_default(LmState *st, PyObject *loop)
+{
+    if (loop != NULL && loop != Py_None) {
+        return Py_NewRef(loop);
+    }
+    return PyObject_CallNoArgs(st->get_event_loop);
+}
+
+static int
+foreign_loop_is_debug(LmState *st, PyObject *loop)
+{
+    PyObject *debug = PyObject_CallMethodNoArgs(loop, st->str.get_debug);
+    int truth = debug != NULL ? PyObject_IsTrue(debug) : -1;
+    Py_XDECREF(debug);
+    return truth;
+}
+
+/* Steals the loop. */
+static int
+bind_to_loop(LmFuture *f, PyObject *loop)
+{
+    LmLoop *native = lm_loop_native(f->st, loop);
+    int is_debug = native != NULL ? native->is_debug : foreign_loop_is_debug(f->st, loop);
+    if (is_debug < 0) {
+        Py_DECREF(loop);
+        return -1;
+    }
+    Py_XSETREF(f->loop, loop);
+    f->is_native = native != NULL;
+    if (LM_UNLIKELY(is_debug)) {
+        PyObject *traceback = lm_debug_source_traceback(f->st);
+        if (traceback == NULL) {
+            return -1;
+        }
+        Py_XSETREF(f->source_traceback, traceback);
+    }
+    return 0;
+}
+
+int
+lm_future_setup(PyObject *self, PyObject *loop)
+{
+    LmFuture *f = lm_future(self);
+    if (f->loop != NULL) {
+#if PY_VERSION_HEX >= 0x030F0000
+        PyErr_Format(PyExc_RuntimeError, "%T object is already initialized", self);
+        return -1;
+#else
+        lm_future_clear_fields(f);
+        f->state = LM_PENDING;
+        f->is_exception = f->is_blocking = f->log_traceback = 0;
+#endif
+    }
+    loop = loop_or_default(f->st, loop);
+    return loop != NULL ? bind_to_loop(f, loop) : -1;
+}
+
+PyObject *
+lm_future_new(LmLoop *loop)
+{
+    PyTypeObject *type = lm_type(loop->st->FutureType);
+    PyObject *self = type->tp_alloc(type, 0);
+    if (self == NULL) {
+        return NULL;
+    }
+    LmFuture *f = lm_future(self);
+    f->st = loop->st;
+    if (LM_LIKELY(loop->is_plain && !loop->is_debug)) {
+        f->loop = Py_NewRef(loop);
+        f->is_native = 1;
+        return self;
+    }
+    if (bind_to_loop(f, Py_NewRef(loop)) < 0) {
+        Py_DECREF(self);
+        return NULL;
+    }
+    return self;
+}
+
+static int
+check_pending(LmFuture *f)
+{
+    if (lm_future_check_ready(f) < 0) {
+        return -1;
+    }
+    if (f->state != LM_PENDING) {
+        PyErr_SetString(f->st->InvalidStateError, "invalid state");
+        return -1;
+    }
+    return 0;
+}
+
+int
+lm_future_set_result(PyObject *self, PyObject *result)
+{
+    LmFuture *f = lm_future(self);
+    if (LM_UNLIKELY(check_pending(f) < 0)) {
+        return -1;
+    }
+    f->value = Py_NewRef(result);
+    f->state = LM_FINISHED;
+    return lm_waiters_schedule(self);
+}
+
+/* StopIteration would end the coroutine that awaits; each version has its own way to refuse it. */
+static PyObject *
+refuse_stop_iteration(PyObject *exc)
+{
+    const char *message =
+        "StopIteration interacts badly with generators and cannot be raised into a Future";
+#if PY_VERSION_HEX < 0x030D0000
+    Py_DECREF(exc);
+    PyErr_SetString(PyExc_TypeError, message);
+    return NULL;
+#else
+    PyObject *error = PyObject_CallFunction(PyExc_RuntimeError, "s", message);
+    if (error == NULL) {
+        Py_DECREF(exc);
+        return NULL;
+    }
+    PyException_SetCause(error, Py_NewRef(exc));
+    PyException_SetContext(error, exc);
+    return error;
+#endif
+}
+
+/* The exception object to store, from a class or an instance. New reference. */
+static PyObject *
+exception_instance(LmFuture *f, PyObject *exc)
+{
+    if (PyExceptionClass_Check(exc)) {
+        exc = PyObject_CallNoArgs(exc);
+        if (exc == NULL) {
+            return NULL;
+        }
+        if (f->state != LM_PENDING) {
+            Py_DECREF(exc);
+            PyErr_SetString(f->st->InvalidStateError, "invalid state");
+            return NULL;
+        }
+    }
+    else {
+        Py_INCREF(exc);
+    }
+    if (!PyExceptionInstance_Check(exc)) {
+        Py_DECREF(exc);
+        PyErr_SetString(PyExc_TypeError, "invalid exception object");
+        return NULL;
+    }
+    if (PyErr_GivenExceptionMatches(exc, PyExc_StopIteration)) {
+        return refuse_stop_iteration(exc);
+    }
+    return exc;
+}
+
+int
+lm_future_set_exception(PyObject *self, PyObject *exc)
+{
+    LmFuture *f = lm_future(self);
+    if (check_pending(f) < 0 || (exc = exception_instance(f, exc)) == NULL) {
+        return -1;
+    }
+    f->value = exc;
+    f->value_tb = PyException_GetTraceback(exc);
+    f->is_exception = 1;
+    f->state = LM_FINISHED;
+    int failed = lm_waiters_schedule(self);
+    f->log_traceback = 1;
+    return failed;
+}
+
+int
+lm_future_cancel(PyObject *self, PyObject *message)
+{
+    LmFuture *f = lm_future(self);
+    f->log_traceback = 0;
+    if (f->state != LM_PENDING) {
+        return 0;
+    }
+    f->state = LM_CANCELLED;
+    Py_XSETREF(f->cancel_message, Py_XNewRef(message));
+    return lm_waiters_schedule(self) < 0 ? -1 : 1;
+}
+
+PyObject *
+lm_future_make_cancelled_error(LmFuture *f)
+{
+    if (f->state != LM_FINISHED && f->value != NULL) {
+        PyObject *exc = f->value;
+        f->value = NULL;
+        return exc;
+    }
+    if (f->cancel_message == NULL || f->cancel_message == Py_None) {
+        return PyObject_CallNoArgs(f->st->CancelledError);
+    }
+    return PyObject_CallOneArg(f->st->CancelledError, f->cancel_message);
+}
+
+PyObject *
+lm_future_take_exception(LmFuture *f)
+{
+    PyObject *exc;
+    if (f->state == LM_CANCELLED) {
+        exc = lm_future_make_cancelled_error(f);
+        return exc != NULL ? exc : PyErr_GetRaisedException();
+    }
+    f->log_traceback = 0;
+    if (!f->is_exception) {
+        return NULL;
+    }
+    /* Raising appends to the traceback: each raise begins from the one the exception came with. */
+    PyObject *tb = f->value_tb;
+    f->value_tb = NULL;
+    PyException_SetTraceback(f->value, tb != NULL ? tb : Py_None);
+    Py_XDECREF(tb);
+    return Py_NewRef(f->value);
+}
+
+PyObject *
+lm_future_result(LmFuture *f)
+{
+    if (f->state == LM_PENDING) {
+        PyErr_SetString(f->st->InvalidStateError, "Result is not set.");
+        return NULL;
+    }
+    PyObject *exc = lm_future_take_exception(f);
+    if (exc == NULL) {
+        return Py_NewRef(f->value);
+    }
+    PyErr_SetObject((PyObject *)Py_TYPE(exc), exc);
+    Py_DECREF(exc);
+    return NULL;
+}
+
+int
+lm_future_traverse_fields(LmFuture *f, visitproc visit, void *arg)
+{
+    Py_VISIT(f->loop);
+    Py_VISIT(f->value);
+    Py_VISIT(f->value_tb);
+    Py_VISIT(f->cancel_message);
+    Py_VISIT(f->waiter);
+    Py_VISIT(f->waiter_context);
+    Py_VISIT(f->more_waiters);
+    Py_VISIT(f->source_traceback);
+    return 0;
+}
+
+/* The loop stays: a future that is being cleared may still be asked. */
+void
+lm_future_clear_fields(LmFuture *f)
+{
+    Py_CLEAR(f->value);
+    Py_CLEAR(f->value_tb);
+    Py_CLEAR(f->cancel_message);
+    Py_CLEAR(f->waiter);
+    Py_CLEAR(f->waiter_context);
+    Py_CLEAR(f->more_waiters);
+    Py_CLEAR(f->source_traceback);
+}
+
+void
+lm_future_report_unread(PyObject *self)
+{
+    LmFuture *f = lm_future(self);
+    if (!f->log_traceback || f->loop == NULL || f->value == NULL) {
+        return;
+    }
+    f->log_traceback = 0;
+    PyObject *message =
+        PyUnicode_FromFormat("%s exception was never retrieved", lm_type_name(Py_TYPE(self)));
+    const char *text = message != NULL ? PyUnicode_AsUTF8(message) : NULL;
+    if (text == NULL ||
+        lm_fault_report(f->loop, f->st, text, "exception", f->value, "future", self,
+                        "source_traceback", f->source_traceback, NULL) < 0) {
+        PyErr_WriteUnraisable(self);
+    }
+    Py_XDECREF(message);
+}
+
+static void
+future_finalize(PyObject *self)
+{
+    PyObject *pending = PyErr_GetRaisedException();
+    lm_future_report_unread(self);
+    if (pending != NULL) {
+        PyErr_SetRaisedException(pending);
+    }
+}
+
+static PyObject *
+future_new(PyTypeObject *type, PyObject *args LM_UNUSED, PyObject *kwargs LM_UNUSED)
+{
+    LmState *st = lm_state_of_type(type);
+    PyObject *self = st != NULL ? type->tp_alloc(type, 0) : NULL;
+    if (self != NULL) {
+        lm_future(self)->st = st;
+    }
+    return self;
+}
+
+static int
+future_init(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"loop", NULL};
+    PyObject *loop = NULL;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$O:Future", names, &loop)) {
+        return -1;
+    }
+    return lm_future_setup(self, loop);
+}
+
+static int
+future_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    LmFuture *f = lm_future(self);
+    PyTypeObject *base = lm_type(f->st->asyncio_Future);
+    if (!(base->tp_flags & Py_TPFLAGS_HEAPTYPE)) {
+        Py_VISIT(Py_TYPE(self));
+    }
+    int failed = lm_future_traverse_fields(f, visit, arg);
+    return failed ? failed : base->tp_traverse(self, visit, arg);
+}
+
+static int
+future_clear(PyObject *self)
+{
+    LmFuture *f = lm_future(self);
+    lm_future_clear_fields(f);
+    return lm_type(f->st->asyncio_Future)->tp_clear(self);
+}
+
+static void
+future_dealloc(PyObject *self)
+{
+    LmFuture *f = lm_future(self);
+    if (f->log_traceback && Py_IS_TYPE(self, lm_type(f->st->FutureType)) &&
+        PyObject_CallFinalizerFromDealloc(self) < 0) {
+        return;
+    }
+    PyObject_GC_UnTrack(self);
+    PyObject_ClearWeakRefs(self);
+    future_clear(self);
+    PyObject *loop = f->loop; /* may be what keeps the module alive */
+    f->loop = NULL;
+    lm_free_instance(self);
+    Py_XDECREF(loop);
+}
+
+static PyObject *
+future_repr(PyObject *self)
+{
+    LmFuture *f = lm_future(self);
+    return lm_future_check_ready(f) < 0 ? NULL
+                                        : lm_state_support(f->st, "future_repr", "O", self);
+}
+
+static PyObject *
+future_set_result(PyObject *self, PyObject *result)
+{
+    if (lm_future_set_result(self, result) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+future_set_exception(PyObject *self, PyObject *exc)
+{
+    if (lm_future_set_exception(self, exc) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+future_cancel(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyObject *message = lm_future_parse_cancel(args, nargs, kwnames);
+    if (message == NULL || lm_future_check_ready(lm_future(self)) < 0) {
+        return NULL;
+    }
+    int cancelled = lm_future_cancel(self, message);
+    return cancelled < 0 ? NULL : PyBool_FromLong(cancelled);
+}
+
+static PyMethodDef future_methods[] = {
+    LM_FUTURE_COMMON_METHODS,
+    {"set_result", future_set_result, METH_O,
+     "set_result(result, /)\n--\n\nMark it done with a result and schedule its callbacks.\n\n"
+     "Raises InvalidStateError if it is done. Loop's thread only.\n"
+     "Implements asyncio.Future.set_result."},
+    {"set_exception", future_set_exception, METH_O,
+     "set_exception(exception, /)\n--\n\nMark it done with an exception (class or instance) "
+     "and schedule its callbacks.\n\nRaises InvalidStateError if it is done, TypeError for "
+     "what is no exception. Loop's thread only.\nImplements asyncio.Future.set_exception."},
+    {"cancel", (PyCFunction)(void (*)(void))future_cancel, METH_FASTCALL | METH_KEYWORDS,
+     "cancel(msg=None)\n--\n\nCancel it and schedule its callbacks; return False if it was "
+     "done.\n\nLoop's thread only. Implements asyncio.Future.cancel."},
+    {NULL, NULL, 0, NULL}};
+
+static PyGetSetDef future_getset[] = {LM_FUTURE_COMMON_GETSET, {NULL, NULL, NULL, NULL, NULL}};
+
+static PyType_Slot future_slots[] = {
+    {Py_tp_doc, "Future(*, loop=None)\n--\n\nA result that is not there yet. Implements "
+                "asyncio.Future."},
+    {Py_tp_new, future_new},
+    {Py_tp_init, future_init},
+    {Py_tp_dealloc, future_dealloc},
+    {Py_tp_finalize, future_finalize},
+    {Py_tp_traverse, future_traverse},
+    {Py_tp_clear, future_clear},
+    {Py_tp_repr, future_repr},
+    {Py_tp_methods, future_methods},
+    {Py_tp_getset, future_getset},
+    {Py_tp_iter, lm_future_iter_new},
+    {Py_am_await, lm_future_iter_new},
+    {0, NULL}};
+
+int
+lm_future_init(PyObject *module, LmState *st)
+{
+    st->asyncio_Future = lm_state_import("_asyncio", "Future");
+    st->asyncio_Task = lm_state_import("_asyncio", "Task");
+    st->CancelledError = lm_state_import("asyncio", "CancelledError");
+    st->InvalidStateError = lm_state_import("asyncio", "InvalidStateError");
+    st->get_event_loop = lm_state_import("asyncio", "get_event_loop");
+    if (!st->asyncio_Future || !st->asyncio_Task || !st->CancelledError ||
+        !st->InvalidStateError || !st->get_event_loop) {
+        return -1;
+    }
+    Py_ssize_t base = lm_type(st->asyncio_Task)->tp_basicsize;
+    lm_future_offset = (base + 7) & ~(Py_ssize_t)7;
+    PyType_Spec spec = {
+        .name = "loopmod.Future",
+        .basicsize = (int)(lm_future_offset + (Py_ssize_t)sizeof(LmFuture)),
+        .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+        .slots = future_slots,
+    };
+    st->FutureType = PyType_FromModuleAndSpec(module, &spec, st->asyncio_Future);
+    if (st->FutureType == NULL) {
+        return -1;
+    }
+    return PyModule_AddObjectRef(module, "Future", st->FutureType);
+}

@@ -1,0 +1,225 @@
+/* The iterator behind `await future`: yields the future once while it is pending, then gives its result.
+
+   It offers am_send, so that an await ends without a StopIteration object; spare instances are kept for reuse.
+   Relies on future.h. */
+#include "task/future_iter.h"
+
+#include "base/args.h"
+#include "task/future.h"
+
+typedef struct {
+    PyObject_HEAD
+    LmState *st;
+    PyObject *future; /* NULL once it has given its result or was closed */
+} FutureIter;
+
+PyObject *
+lm_future_iter_new(PyObject *future)
+{
+    LmFuture *f = lm_future(future);
+    if (lm_future_check_ready(f) < 0) {
+        return NULL;
+    }
+    PyTypeObject *type = lm_type(f->st->FutureIterType);
+    LmFreelist *spare = &f->st->future_iters;
+    FutureIter *it;
+    if (spare->size > 0) {
+        it = (FutureIter *)PyObject_Init(spare->items[--spare->size], type);
+    }
+    else {
+        it = PyObject_GC_New(FutureIter, type);
+        if (it == NULL) {
+            return NULL;
+        }
+    }
+    it->st = f->st;
+    it->future = Py_NewRef(future);
+    PyObject_GC_Track(it);
+    return (PyObject *)it;
+}
+
+static PySendResult
+iter_send(PyObject *self, PyObject *arg LM_UNUSED, PyObject **result)
+{
+    FutureIter *it = (FutureIter *)self;
+    *result = NULL;
+    if (it->future == NULL) {
+        return PYGEN_ERROR;
+    }
+    LmFuture *f = lm_future(it->future);
+    if (f->state == LM_PENDING) {
+        if (!f->is_blocking) {
+            f->is_blocking = 1;
+            *result = Py_NewRef(it->future);
+            return PYGEN_NEXT;
+        }
+        PyErr_SetString(PyExc_RuntimeError, "await wasn't used with future");
+        return PYGEN_ERROR;
+    }
+    PyObject *future = it->future;
+    it->future = NULL;
+    *result = lm_future_result(f);
+    Py_DECREF(future);
+    return *result != NULL ? PYGEN_RETURN : PYGEN_ERROR;
+}
+
+static PyObject *
+iter_next(PyObject *self)
+{
+    PyObject *result;
+    switch (iter_send(self, Py_None, &result)) {
+    case PYGEN_NEXT:
+        return result;
+    case PYGEN_RETURN: {
+        PyObject *stop = PyObject_CallOneArg(PyExc_StopIteration, result);
+        Py_DECREF(result);
+        if (stop != NULL) {
+            PyErr_SetObject(PyExc_StopIteration, stop);
+            Py_DECREF(stop);
+        }
+        return NULL;
+    }
+    default:
+        return NULL;
+    }
+}
+
+static PyObject *
+iter_send_method(PyObject *self, PyObject *arg LM_UNUSED)
+{
+    return iter_next(self);
+}
+
+static PyObject *
+iter_close(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    Py_CLEAR(((FutureIter *)self)->future);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+bad_throw(void)
+{
+    PyErr_SetString(PyExc_TypeError, "exceptions must be classes deriving BaseException or "
+                                     "instances of such a class");
+    return NULL;
+}
+
+/* The exception that throw(type, value, traceback) is to raise. New reference. */
+static PyObject *
+thrown_exception(PyObject *type, PyObject *value)
+{
+    if (PyExceptionInstance_Check(type)) {
+        if (value != NULL && value != Py_None) {
+            PyErr_SetString(PyExc_TypeError,
+                            "instance exception may not have a separate value");
+            return NULL;
+        }
+        return Py_NewRef(type);
+    }
+    if (!PyExceptionClass_Check(type)) {
+        return bad_throw();
+    }
+    if (value != NULL && PyObject_IsInstance(value, type) == 1) {
+        return Py_NewRef(value);
+    }
+    PyObject *exc = value == NULL || value == Py_None ? PyObject_CallNoArgs(type)
+                                                      : PyObject_CallOneArg(type, value);
+    if (exc != NULL && !PyExceptionInstance_Check(exc)) {
+        Py_DECREF(exc);
+        return bad_throw();
+    }
+    return exc;
+}
+
+static PyObject *
+iter_throw(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    if (lm_args_count("throw", nargs, 1, 3) < 0) {
+        return NULL;
+    }
+    if (nargs > 1 && PyErr_WarnEx(PyExc_DeprecationWarning,
+                                  "the (type, exc, tb) signature of throw() is deprecated, "
+                                  "use the single-arg signature instead.",
+                                  1) < 0) {
+        return NULL;
+    }
+    PyObject *tb = nargs > 2 && args[2] != Py_None ? args[2] : NULL;
+    if (tb != NULL && !PyTraceBack_Check(tb)) {
+        PyErr_SetString(PyExc_TypeError, "throw() third argument must be a traceback");
+        return NULL;
+    }
+    PyObject *exc = thrown_exception(args[0], nargs > 1 ? args[1] : NULL);
+    if (exc == NULL) {
+        return NULL;
+    }
+    if (tb != NULL) {
+        PyException_SetTraceback(exc, tb);
+    }
+    Py_CLEAR(((FutureIter *)self)->future);
+    PyErr_SetObject((PyObject *)Py_TYPE(exc), exc);
+    Py_DECREF(exc);
+    return NULL;
+}
+
+static int
+iter_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(((FutureIter *)self)->future);
+    return 0;
+}
+
+static int
+iter_clear(PyObject *self)
+{
+    Py_CLEAR(((FutureIter *)self)->future);
+    return 0;
+}
+
+static void
+iter_dealloc(PyObject *self)
+{
+    LmFreelist *spare = &((FutureIter *)self)->st->future_iters;
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    iter_clear(self);
+    if (spare->size < LM_FREELIST_SIZE) {
+        spare->items[spare->size++] = self;
+    }
+    else {
+        PyObject_GC_Del(self);
+    }
+    Py_DECREF(type);
+}
+
+static PyMethodDef iter_methods[] = {
+    {"send", iter_send_method, METH_O, "send(value, /)\n--\n\nResume; the value is ignored."},
+    {"throw", (PyCFunction)(void (*)(void))iter_throw, METH_FASTCALL,
+     "throw(exception, /)\n--\n\nRaise the exception at the await."},
+    {"close", iter_close, METH_NOARGS, "close()\n--\n\nEnd the iteration."},
+    {NULL, NULL, 0, NULL}};
+
+static PyType_Slot iter_slots[] = {{Py_tp_dealloc, iter_dealloc},
+                                   {Py_tp_traverse, iter_traverse},
+                                   {Py_tp_clear, iter_clear},
+                                   {Py_tp_iter, PyObject_SelfIter},
+                                   {Py_tp_iternext, iter_next},
+                                   {Py_am_send, iter_send},
+                                   {Py_tp_methods, iter_methods},
+                                   {0, NULL}};
+
+static PyType_Spec iter_spec = {
+    .name = "loopmod.FutureIter",
+    .basicsize = sizeof(FutureIter),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE |
+             Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = iter_slots,
+};
+
+int
+lm_future_iter_init(PyObject *module, LmState *st)
+{
+    st->FutureIterType = PyType_FromModuleAndSpec(module, &iter_spec, NULL);
+    return st->FutureIterType != NULL ? 0 : -1;
+}

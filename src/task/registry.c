@@ -1,0 +1,266 @@
+/* asyncio's registers of tasks: see registry.h. The only file, but mirror, that differs by Python version.
+
+   3.11-3.13: all_tasks() reads a WeakSet, whose `data` is a plain set of weak references: ours go straight into it.
+   The current task stands in a dict {loop: task}. 3.14+: the register is a list in the interpreter that
+   _register_task links to, and the slot is in the thread state, reached by _swap_current_task. */
+#include "task/registry.h"
+
+#if PY_VERSION_HEX >= 0x030E0000
+#define HAS_SWAP 1
+#else
+#define HAS_SWAP 0
+#endif
+
+static int
+import_into(PyObject **place, const char *name)
+{
+    *place = lm_state_import("_asyncio", name);
+    return *place != NULL ? 0 : -1;
+}
+
+#if HAS_SWAP
+int
+lm_registry_init(LmState *st)
+{
+    return import_into(&st->swap_current_task, "_swap_current_task") < 0 ||
+                   import_into(&st->register_task, "_register_task") < 0 ||
+                   import_into(&st->unregister_task, "_unregister_task") < 0
+               ? -1
+               : 0;
+}
+#else
+#if PY_VERSION_HEX >= 0x030C0000
+#define TASK_SET "_scheduled_tasks"
+#else
+#define TASK_SET "_all_tasks"
+#endif
+
+int
+lm_registry_init(LmState *st)
+{
+    if (import_into(&st->current_tasks, "_current_tasks") < 0 ||
+        import_into(&st->register_task, "_register_task") < 0 ||
+        import_into(&st->unregister_task, "_unregister_task") < 0) {
+        return -1;
+    }
+    PyObject *tasks = lm_state_import("_asyncio", TASK_SET);
+    st->scheduled_tasks = tasks != NULL ? PyObject_GetAttrString(tasks, "data") : NULL;
+    Py_XDECREF(tasks);
+    if (st->scheduled_tasks == NULL || !PySet_CheckExact(st->scheduled_tasks)) {
+        /* Not the WeakSet we know: the public functions are slower, and right. */
+        PyErr_Clear();
+        Py_CLEAR(st->scheduled_tasks);
+    }
+    return 0;
+}
+#endif
+
+static int
+call_register(PyObject *function, PyObject *task)
+{
+    PyObject *done = PyObject_CallOneArg(function, task);
+    Py_XDECREF(done);
+    return done != NULL ? 0 : -1;
+}
+
+int
+lm_registry_add(PyObject *task)
+{
+    LmTask *t = lm_task(task);
+    LmState *st = t->future.st;
+    if (st->scheduled_tasks == NULL) {
+        if (call_register(st->register_task, task) < 0) {
+            return -1;
+        }
+        Py_XSETREF(t->listed, Py_NewRef(Py_True));
+        return 0;
+    }
+    PyObject *ref = PyWeakref_NewRef(task, NULL);
+    if (ref == NULL) {
+        return -1;
+    }
+    Py_XSETREF(t->listed, ref);
+    return PySet_Add(st->scheduled_tasks, ref);
+}
+
+void
+lm_registry_remove(PyObject *task)
+{
+    LmTask *t = lm_task(task);
+    LmState *st = t->future.st;
+    PyObject *listed = t->listed;
+    if (listed == NULL) {
+        return;
+    }
+    t->listed = NULL;
+    PyObject *exc = PyErr_GetRaisedException();
+    int failed = st->scheduled_tasks != NULL ? PySet_Discard(st->scheduled_tasks, listed) < 0
+                                             : call_register(st->unregister_task, task) < 0;
+    if (failed) {
+        PyErr_WriteUnraisable(task);
+    }
+    Py_DECREF(listed);
+    if (exc != NULL) {
+        PyErr_SetRaisedException(exc);
+    }
+}
+
+/* Exchanges what the slot names; `task` NULL empties it. The old content as a new reference, or NULL. */
+static int
+swap_slot(LmState *st, PyObject *loop, PyObject *task, PyObject **old)
+{
+#if HAS_SWAP
+    PyObject *args[] = {loop, task != NULL ? task : Py_None};
+    PyObject *found = PyObject_Vectorcall(st->swap_current_task, args, 2, NULL);
+    if (found == NULL) {
+        return -1;
+    }
+    if (found == Py_None) {
+        Py_CLEAR(found);
+    }
+    *old = found;
+    return 0;
+#else
+    *old = Py_XNewRef(PyDict_GetItemWithError(st->current_tasks, loop));
+    if (*old == NULL && PyErr_Occurred()) {
+        return -1;
+    }
+    if (task != NULL) {
+        return PyDict_SetItem(st->current_tasks, loop, task);
+    }
+    return *old != NULL ? PyDict_DelItem(st->current_tasks, loop) : 0;
+#endif
+}
+
+/* Overwrites the slot, whose content is known to be ours. */
+static int
+write_slot(LmState *st, PyObject *loop, PyObject *task)
+{
+#if HAS_SWAP
+    PyObject *old = NULL;
+    int failed = swap_slot(st, loop, task, &old);
+    Py_XDECREF(old);
+    return failed;
+#else
+    return task != NULL ? PyDict_SetItem(st->current_tasks, loop, task)
+                        : PyDict_DelItem(st->current_tasks, loop);
+#endif
+}
+
+static int
+refuse_entry(LmState *st, PyObject *loop, PyObject *task, PyObject *current)
+{
+    PyObject *mine = NULL;
+    PyErr_Format(PyExc_RuntimeError,
+                 "Cannot enter into task %R while another task %R is being executed.", task,
+                 current);
+    PyObject *exc = PyErr_GetRaisedException();
+    if (swap_slot(st, loop, current, &mine) < 0) {
+        PyErr_WriteUnraisable(task);
+    }
+    Py_XDECREF(mine);
+    Py_DECREF(current);
+    PyErr_SetRaisedException(exc);
+    return -1;
+}
+
+/* The slot is believed empty: a task in it is a stdlib task in mid-step. */
+static int
+enter_empty(LmState *st, PyObject *loop, PyObject *task)
+{
+    PyObject *old = NULL;
+    if (swap_slot(st, loop, task, &old) < 0) {
+        return -1;
+    }
+    return LM_LIKELY(old == NULL) ? 0 : refuse_entry(st, loop, task, old);
+}
+
+/* Empties the slot, if it still names a task of ours. */
+static void
+leave_lazily(LmLoop *loop)
+{
+    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *old = NULL;
+    loop->current_task = NULL;
+    if (swap_slot(loop->st, (PyObject *)loop, NULL, &old) < 0) {
+        PyErr_WriteUnraisable((PyObject *)loop);
+    }
+    Py_XDECREF(old);
+    if (exc != NULL) {
+        PyErr_SetRaisedException(exc);
+    }
+}
+
+int
+lm_registry_enter(PyObject *task)
+{
+    LmFuture *f = &lm_task(task)->future;
+    if (LM_UNLIKELY(!f->is_native)) {
+        return enter_empty(f->st, f->loop, task);
+    }
+    LmLoop *loop = (LmLoop *)f->loop;
+    if (loop->current_task == task) {
+        return 0;
+    }
+    int failed = loop->current_task != NULL ? write_slot(f->st, f->loop, task)
+                                            : enter_empty(f->st, f->loop, task);
+    if (LM_UNLIKELY(failed < 0)) {
+        return -1;
+    }
+    loop->current_task = task;
+    loop->leave_task = leave_lazily;
+    return 0;
+}
+
+void
+lm_registry_leave(PyObject *task, int is_over)
+{
+    LmFuture *f = &lm_task(task)->future;
+    if (LM_LIKELY(f->is_native)) {
+        if (is_over) {
+            lm_loop_leave_task((LmLoop *)f->loop);
+        }
+        return;
+    }
+    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *old = NULL;
+    if (swap_slot(f->st, f->loop, NULL, &old) < 0) {
+        PyErr_WriteUnraisable(task);
+    }
+    Py_XDECREF(old);
+    if (exc != NULL) {
+        PyErr_SetRaisedException(exc);
+    }
+}
+
+int
+lm_registry_swap(PyObject *task, PyObject **previous)
+{
+    LmFuture *f = &lm_task(task)->future;
+    *previous = NULL;
+    if (swap_slot(f->st, f->loop, task, previous) < 0) {
+        return -1;
+    }
+    if (f->is_native) {
+        ((LmLoop *)f->loop)->current_task = NULL;
+    }
+    return 0;
+}
+
+int
+lm_registry_swap_back(PyObject *task, PyObject *previous)
+{
+    LmFuture *f = &lm_task(task)->future;
+    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *mine = NULL;
+    int failed = swap_slot(f->st, f->loop, previous, &mine);
+    Py_XDECREF(mine);
+    if (f->is_native && previous != NULL && lm_future_is_exact(f->st, previous)) {
+        ((LmLoop *)f->loop)->current_task = previous;
+    }
+    Py_XDECREF(previous);
+    if (exc != NULL) {
+        PyErr_SetRaisedException(exc);
+    }
+    return failed;
+}

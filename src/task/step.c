@@ -1,0 +1,458 @@
+/* One step of a task: see step.h, and task.h for the states. Relies on waiters.h, registry.h and PyIter_Send. */
+#include "task/step.h"
+
+#include "base/oserr.h"
+#include "core/fault.h"
+#include "core/handle.h"
+#include "core/ready.h"
+#include "task/registry.h"
+#include "task/waiters.h"
+
+/* Resumes the coroutine with None, or throws `exc` into it. The value yielded or returned goes to *value. */
+static PySendResult
+resume(LmTask *t, PyObject *exc, PyObject **value)
+{
+    PyObject *coro = Py_NewRef(t->coro); /* __init__ called anew from inside would let go of it */
+    PySendResult outcome;
+    if (LM_LIKELY(exc == NULL)) {
+        outcome = PyIter_Send(coro, Py_None, value);
+        Py_DECREF(coro);
+        return outcome;
+    }
+    *value = PyObject_CallMethodOneArg(coro, t->future.st->str.throw, exc);
+    Py_DECREF(coro);
+    if (*value != NULL) {
+        return PYGEN_NEXT;
+    }
+    if (!PyErr_ExceptionMatches(PyExc_StopIteration)) {
+        return PYGEN_ERROR;
+    }
+    PyObject *stop = PyErr_GetRaisedException();
+    PyObject *returned = ((PyStopIterationObject *)stop)->value;
+    *value = Py_NewRef(returned != NULL ? returned : Py_None);
+    Py_DECREF(stop);
+    return PYGEN_RETURN;
+}
+
+static int
+finish_returned(PyObject *self, PyObject *result)
+{
+    LmTask *t = lm_task(self);
+    if (LM_UNLIKELY(t->must_cancel)) {
+        /* Cancelled right before it returned. */
+        t->must_cancel = 0;
+        return lm_future_cancel(self, t->future.cancel_message) < 0 ? -1 : 0;
+    }
+    return lm_future_set_result(self, result);
+}
+
+/* Takes the exception that is set. -1 with it still set where it leaves the loop too. */
+static int
+finish_raised(PyObject *self)
+{
+    LmTask *t = lm_task(self);
+    PyObject *exc = PyErr_GetRaisedException();
+    if (PyErr_GivenExceptionMatches(exc, t->future.st->CancelledError)) {
+        if (t->future.state == LM_PENDING) {
+            Py_XSETREF(t->future.value, exc);
+        }
+        else {
+            Py_DECREF(exc);
+        }
+        return lm_future_cancel(self, NULL) < 0 ? -1 : 0;
+    }
+    int failed = lm_future_set_exception(self, exc);
+    if (failed == 0 && (PyErr_GivenExceptionMatches(exc, PyExc_SystemExit) ||
+                        PyErr_GivenExceptionMatches(exc, PyExc_KeyboardInterrupt))) {
+        PyErr_SetRaisedException(exc);
+        return -1;
+    }
+    Py_DECREF(exc);
+    return failed;
+}
+
+/* The next step will throw RuntimeError with this text into the coroutine. */
+static int
+fail_soon(PyObject *self, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    PyObject *message = PyUnicode_FromFormatV(format, args);
+    va_end(args);
+    PyObject *exc = message != NULL ? PyObject_CallOneArg(PyExc_RuntimeError, message) : NULL;
+    Py_XDECREF(message);
+    if (exc == NULL) {
+        return -1;
+    }
+    Py_XSETREF(lm_task(self)->raising, exc);
+    return lm_task_schedule(self);
+}
+
+/* The task was cancelled while it ran: passes that on to what it waits for now. */
+static int
+cancel_awaited(LmTask *t)
+{
+    PyObject *message = t->future.cancel_message ? t->future.cancel_message : Py_None;
+    PyObject *awaited = Py_NewRef(t->awaits);
+    PyObject *done = PyObject_CallMethodOneArg(awaited, t->future.st->str.cancel, message);
+    Py_DECREF(awaited);
+    int cancelled = done != NULL ? PyObject_IsTrue(done) : -1;
+    Py_XDECREF(done);
+    if (cancelled > 0) {
+        t->must_cancel = 0;
+    }
+    return cancelled < 0 ? -1 : 0;
+}
+
+static int
+now_awaits(LmTask *t, PyObject *future)
+{
+    Py_XSETREF(t->awaits, Py_NewRef(future));
+    return LM_UNLIKELY(t->must_cancel) ? cancel_awaited(t) : 0;
+}
+
+/* A future of our own types: linked without any object between where both live on one native loop. */
+static int
+wait_for_native(PyObject *self, PyObject *future)
+{
+    LmTask *t = lm_task(self);
+    LmFuture *f = lm_future(future);
+    if (LM_UNLIKELY(f->loop != t->future.loop)) {
+        return fail_soon(self, "Task %R got Future %R attached to a different loop", self, future);
+    }
+    if (LM_UNLIKELY(!f->is_blocking)) {
+        return fail_soon(self, "yield was used instead of yield from in task %R with %R", self,
+                         future);
+    }
+    f->is_blocking = 0;
+    if (LM_LIKELY(f->is_native && f->state == LM_PENDING)) {
+        return lm_waiters_add_task(future, self) < 0 ? -1 : now_awaits(t, future);
+    }
+    PyObject *wakeup = lm_task_wakeup_callable(self);
+    int failed = wakeup == NULL ? -1 : lm_waiters_add(future, wakeup, t->context);
+    Py_XDECREF(wakeup);
+    return failed < 0 ? -1 : now_awaits(t, future);
+}
+
+/* New reference to the loop of any future-like object: get_loop(), else _loop. */
+static PyObject *
+loop_of(LmState *st, PyObject *future)
+{
+    PyObject *getter;
+    int found = PyObject_GetOptionalAttr(future, st->str.get_loop, &getter);
+    if (found < 0) {
+        return NULL;
+    }
+    if (found == 0) {
+        return PyObject_GetAttr(future, st->str._loop);
+    }
+    PyObject *loop = PyObject_CallNoArgs(getter);
+    Py_DECREF(getter);
+    return loop;
+}
+
+static int
+add_wakeup_to_foreign(PyObject *self, PyObject *future)
+{
+    LmTask *t = lm_task(self);
+    LmState *st = t->future.st;
+    PyObject *wakeup = lm_task_wakeup_callable(self);
+    if (wakeup == NULL) {
+        return -1;
+    }
+    PyObject *stack[] = {future, wakeup, t->context};
+    PyObject *done = PyObject_VectorcallMethod(st->str.add_done_callback, stack,
+                                               2 | PY_VECTORCALL_ARGUMENTS_OFFSET,
+                                               st->kw_context);
+    Py_DECREF(wakeup);
+    Py_XDECREF(done);
+    return done != NULL ? 0 : -1;
+}
+
+/* Anything with the _asyncio_future_blocking protocol: stdlib futures, subclasses, look-alikes. */
+static int
+wait_for_foreign(PyObject *self, PyObject *future, int is_blocking)
+{
+    LmTask *t = lm_task(self);
+    LmState *st = t->future.st;
+    PyObject *loop = loop_of(st, future);
+    if (loop == NULL) {
+        return -1;
+    }
+    Py_DECREF(loop); /* only its identity counts, and the future keeps it */
+    if (loop != t->future.loop) {
+        return fail_soon(self, "Task %R got Future %R attached to a different loop", self, future);
+    }
+    if (!is_blocking) {
+        return fail_soon(self, "yield was used instead of yield from in task %R with %R", self,
+                         future);
+    }
+    if (PyObject_SetAttr(future, st->str._asyncio_future_blocking, Py_False) < 0 ||
+        add_wakeup_to_foreign(self, future) < 0) {
+        return -1;
+    }
+    return now_awaits(t, future);
+}
+
+static int
+take_other(PyObject *self, PyObject *yielded)
+{
+    LmState *st = lm_task(self)->future.st;
+    PyObject *blocking;
+    int found = PyObject_GetOptionalAttr(yielded, st->str._asyncio_future_blocking, &blocking);
+    if (found < 0) {
+        return -1;
+    }
+    if (found && blocking != Py_None) {
+        int is_blocking = PyObject_IsTrue(blocking);
+        Py_DECREF(blocking);
+        return is_blocking < 0 ? -1 : wait_for_foreign(self, yielded, is_blocking);
+    }
+    Py_XDECREF(blocking);
+    if (PyGen_CheckExact(yielded)) {
+        return fail_soon(self,
+                         "yield was used instead of yield from for generator in task %R with %R",
+                         self, yielded);
+    }
+    return fail_soon(self, "Task got bad yield: %R", yielded);
+}
+
+/* What the coroutine yielded decides what the task waits for. Steals the reference. */
+static int
+take_yielded(PyObject *self, PyObject *yielded)
+{
+    int failed;
+    if (yielded == self) {
+        failed = fail_soon(self, "Task cannot await on itself: %R", self);
+    }
+    else if (lm_future_is_exact(lm_task(self)->future.st, yielded)) {
+        failed = wait_for_native(self, yielded);
+    }
+    else if (yielded == Py_None) {
+        failed = lm_task_schedule(self);
+    }
+    else {
+        failed = take_other(self, yielded);
+    }
+    Py_DECREF(yielded);
+    if (failed < 0 && !lm_exc_leaves_loop()) {
+        /* As if the await itself had raised. */
+        PyObject *exc = PyErr_GetRaisedException();
+        Py_XSETREF(lm_task(self)->raising, exc);
+        return lm_task_schedule(self);
+    }
+    return failed;
+}
+
+/* The exception this step has to throw, by what was requested while the task waited. Takes and gives a
+   reference; NULL for none. */
+static int
+add_cancellation(LmTask *t, PyObject **exc)
+{
+    if (LM_LIKELY(!t->must_cancel)) {
+        return 0;
+    }
+    if (*exc == NULL || !PyErr_GivenExceptionMatches(*exc, t->future.st->CancelledError)) {
+        Py_XSETREF(*exc, lm_future_make_cancelled_error(&t->future));
+        if (*exc == NULL) {
+            return -1;
+        }
+    }
+    t->must_cancel = 0;
+    return 0;
+}
+
+/* One step in the task's context, as the current task. Steals `exc`. -1 with an exception that goes to the
+   caller: one that leaves the loop, or a fault of scheduling. */
+static int
+step(PyObject *self, PyObject *exc)
+{
+    LmTask *t = lm_task(self);
+    if (LM_UNLIKELY(t->future.state != LM_PENDING || t->coro == NULL)) {
+        PyErr_Format(t->future.st->InvalidStateError, "__step(): already done: %R %R", self,
+                     exc != NULL ? exc : Py_None);
+        Py_XDECREF(exc);
+        return -1;
+    }
+    if (add_cancellation(t, &exc) < 0) {
+        return -1;
+    }
+    Py_CLEAR(t->awaits);
+    PyObject *value;
+    PySendResult outcome = resume(t, exc, &value);
+    Py_XDECREF(exc);
+    if (outcome == PYGEN_NEXT) {
+        return take_yielded(self, value);
+    }
+    if (outcome == PYGEN_ERROR) {
+        return finish_raised(self);
+    }
+    int failed = finish_returned(self, value);
+    Py_DECREF(value);
+    return failed;
+}
+
+static void
+forget_when_done(PyObject *self)
+{
+    if (lm_task(self)->future.state != LM_PENDING) {
+        lm_registry_remove(self);
+    }
+}
+
+/* Step as the current task; the context is entered already. Steals `exc`. */
+static int
+step_as_current(PyObject *self, PyObject *exc)
+{
+    if (LM_UNLIKELY(lm_registry_enter(self) < 0)) {
+        Py_XDECREF(exc);
+        return -1;
+    }
+    int failed = step(self, exc);
+    lm_registry_leave(self, lm_task(self)->future.state != LM_PENDING);
+    forget_when_done(self);
+    return failed;
+}
+
+/* What ended the wait: the exception to throw, or NULL. */
+static PyObject *
+take_wait_outcome(LmTask *t)
+{
+    if (LM_UNLIKELY(t->raising != NULL)) {
+        PyObject *exc = t->raising;
+        t->raising = NULL;
+        return exc;
+    }
+    if (t->awaits == NULL || !lm_future_is_exact(t->future.st, t->awaits)) {
+        return NULL;
+    }
+    LmFuture *f = lm_future(t->awaits);
+    return f->state == LM_PENDING ? NULL : lm_future_take_exception(f);
+}
+
+static int
+step_in_context(PyObject *self)
+{
+    LmTask *t = lm_task(self);
+    PyObject *context = Py_NewRef(t->context);
+    int failed = -1;
+    if (LM_LIKELY(PyContext_Enter(context) == 0)) {
+        failed = step_as_current(self, take_wait_outcome(t));
+        if (PyContext_Exit(context) < 0) {
+            failed = -1;
+        }
+    }
+    Py_DECREF(context);
+    return failed;
+}
+
+int
+lm_task_step_item(LmLoop *loop, PyObject *self)
+{
+    int failed = step_in_context(self);
+    if (LM_UNLIKELY(failed < 0) && !lm_exc_leaves_loop()) {
+        failed = lm_fault_report((PyObject *)loop, loop->st, "Exception in callback Task.__step()",
+                                 "task", self, NULL);
+    }
+    Py_DECREF(self);
+    return failed;
+}
+
+static PyObject *
+task_step(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    if (step_as_current(self, take_wait_outcome(lm_task(self))) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+/* Called with the future that is done, in the task's context. */
+static PyObject *
+task_wakeup(PyObject *self, PyObject *future)
+{
+    LmState *st = lm_task(self)->future.st;
+    PyObject *exc = NULL;
+    if (lm_future_is_exact(st, future)) {
+        exc = lm_future(future)->state == LM_PENDING ? NULL
+                                                     : lm_future_take_exception(lm_future(future));
+    }
+    else {
+        PyObject *result = PyObject_CallMethodNoArgs(future, st->str.result);
+        Py_XDECREF(result);
+        exc = result == NULL ? PyErr_GetRaisedException() : NULL;
+    }
+    if (step_as_current(self, exc) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef step_def = {"__step", task_step, METH_NOARGS, NULL};
+static PyMethodDef wakeup_def = {"task_wakeup", task_wakeup, METH_O, NULL};
+
+PyObject *
+lm_task_wakeup_callable(PyObject *task)
+{
+    return PyCFunction_New(&wakeup_def, task);
+}
+
+static int
+schedule_on_foreign(PyObject *self)
+{
+    LmTask *t = lm_task(self);
+    LmState *st = t->future.st;
+    PyObject *callable = PyCFunction_New(&step_def, self);
+    if (callable == NULL) {
+        return -1;
+    }
+    PyObject *stack[] = {t->future.loop, callable, t->context};
+    PyObject *handle = PyObject_VectorcallMethod(
+        st->str.call_soon, stack, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, st->kw_context);
+    Py_DECREF(callable);
+    Py_XDECREF(handle);
+    return handle != NULL ? 0 : -1;
+}
+
+int
+lm_task_schedule(PyObject *self)
+{
+    LmTask *t = lm_task(self);
+    if (LM_UNLIKELY(!t->future.is_native)) {
+        return schedule_on_foreign(self);
+    }
+    LmLoop *loop = (LmLoop *)t->future.loop;
+    if (lm_loop_check_closed(loop) < 0 ||
+        (LM_UNLIKELY(loop->is_debug) && lm_loop_check_thread(loop) < 0)) {
+        return -1;
+    }
+    return lm_ready_push(loop, lm_task_step_item, Py_NewRef(self));
+}
+
+int
+lm_task_start_eagerly(PyObject *self)
+{
+    LmTask *t = lm_task(self);
+    PyObject *previous;
+    PyObject *context = Py_NewRef(t->context);
+    if (lm_registry_swap(self, &previous) < 0) {
+        Py_DECREF(context);
+        return -1;
+    }
+    int failed = PyContext_Enter(context);
+    if (failed == 0) {
+        failed = step(self, NULL);
+        if (PyContext_Exit(context) < 0) {
+            failed = -1;
+        }
+    }
+    Py_DECREF(context);
+    if (lm_registry_swap_back(self, previous) < 0) {
+        failed = -1;
+    }
+    forget_when_done(self);
+    if (t->future.state != LM_PENDING) {
+        Py_CLEAR(t->coro);
+    }
+    return failed;
+}

@@ -1,0 +1,19 @@
+/* One step of a task: resume the coroutine, look at what it yielded. Runs Python. */
+#ifndef LM_TASK_STEP_H
+#define LM_TASK_STEP_H
+
+#include "task/task.h"
+
+/* Ready-queue function: steps a task that was queued or woken. */
+int lm_task_step_item(LmLoop *loop, PyObject *task);
+
+/* Queues the first or next step; on a foreign loop through its call_soon. -1 with an exception set. */
+int lm_task_schedule(PyObject *task);
+
+/* Starts the task now, inside the caller, as asyncio's eager tasks do. -1 with an exception set. */
+int lm_task_start_eagerly(PyObject *task);
+
+/* Bound callables that a foreign future or loop is given. New references. */
+PyObject *lm_task_wakeup_callable(PyObject *task);
+
+#endif

@@ -1,0 +1,481 @@
+/* The Task type: see task.h. Relies on step.h for running it and registry.h for asyncio's registers. */
+#include "task/task.h"
+
+#include "base/args.h"
+#include "core/fault.h"
+#include "task/future_iter.h"
+#include "task/future_methods.h"
+#include "task/registry.h"
+#include "task/step.h"
+
+static int
+check_coroutine(LmState *st, PyObject *coro)
+{
+    if (LM_LIKELY(PyCoro_CheckExact(coro))) {
+        return 0;
+    }
+    PyObject *answer = PyObject_CallOneArg(st->iscoroutine, coro);
+    int is_coroutine = answer != NULL ? PyObject_IsTrue(answer) : -1;
+    Py_XDECREF(answer);
+    if (is_coroutine == 0) {
+        PyErr_Format(PyExc_TypeError, "a coroutine was expected, got %R", coro);
+    }
+    return is_coroutine > 0 ? 0 : -1;
+}
+
+static int
+set_name(LmTask *t, PyObject *name)
+{
+    PyObject *text = NULL;
+    if (name == NULL || name == Py_None) {
+        t->number = ++t->future.st->task_names;
+    }
+    else {
+        text = PyUnicode_CheckExact(name) ? Py_NewRef(name) : PyObject_Str(name);
+        if (text == NULL) {
+            return -1;
+        }
+    }
+    Py_XSETREF(t->name, text);
+    return 0;
+}
+
+static int
+set_context(LmTask *t, PyObject *context)
+{
+    if (context == NULL || context == Py_None) {
+        context = PyContext_CopyCurrent();
+        if (context == NULL) {
+            return -1;
+        }
+    }
+    else {
+#if PY_VERSION_HEX >= 0x030F0000
+        if (!PyContext_CheckExact(context)) {
+            PyErr_Format(PyExc_TypeError, "context must be a Context, not %T", context);
+            return -1;
+        }
+#endif
+        Py_INCREF(context);
+    }
+    Py_XSETREF(t->context, context);
+    return 0;
+}
+
+/* The rest of __init__ after the future's fields: the coroutine, its surroundings, the first step. */
+static int
+start(PyObject *self, PyObject *coro, PyObject *name, PyObject *context, int eager)
+{
+    LmTask *t = lm_task(self);
+    t->future.is_task = 1;
+    t->log_destroy_pending = 0;
+    if (check_coroutine(t->future.st, coro) < 0 || set_context(t, context) < 0 ||
+        set_name(t, name) < 0) {
+        return -1;
+    }
+    Py_XSETREF(t->coro, Py_NewRef(coro));
+    Py_CLEAR(t->awaits);
+    Py_CLEAR(t->raising);
+    t->must_cancel = 0;
+    t->cancels_requested = 0;
+    t->log_destroy_pending = 1;
+    lm_registry_remove(self);
+    if (lm_registry_add(self) < 0) {
+        return -1;
+    }
+    return eager ? lm_task_start_eagerly(self) : lm_task_schedule(self);
+}
+
+PyObject *
+lm_task_new(LmLoop *loop, PyObject *coro, PyObject *name, PyObject *context, int eager)
+{
+    PyTypeObject *type = lm_type(loop->st->TaskType);
+    PyObject *self = type->tp_alloc(type, 0);
+    if (self == NULL) {
+        return NULL;
+    }
+    LmFuture *f = lm_future(self);
+    f->st = loop->st;
+    if (LM_LIKELY(loop->is_plain && !loop->is_debug)) {
+        f->loop = Py_NewRef(loop);
+        f->is_native = 1;
+    }
+    else if (lm_future_setup(self, (PyObject *)loop) < 0) {
+        goto fail;
+    }
+    if (start(self, coro, name, context, eager && loop->thread_id != 0) < 0) {
+        goto fail;
+    }
+    return self;
+fail:
+    Py_DECREF(self);
+    return NULL;
+}
+
+int
+lm_task_cancel(PyObject *self, PyObject *message)
+{
+    LmTask *t = lm_task(self);
+    t->future.log_traceback = 0;
+    if (t->future.state != LM_PENDING) {
+        return 0;
+    }
+    t->cancels_requested++;
+    if (t->awaits != NULL) {
+        PyObject *awaited = Py_NewRef(t->awaits);
+        PyObject *done = PyObject_CallMethodOneArg(awaited, t->future.st->str.cancel, message);
+        Py_DECREF(awaited);
+        int cancelled = done != NULL ? PyObject_IsTrue(done) : -1;
+        Py_XDECREF(done);
+        if (cancelled != 0) {
+            return cancelled;
+        }
+    }
+    t->must_cancel = 1;
+    Py_XSETREF(t->future.cancel_message, Py_NewRef(message));
+    return 1;
+}
+
+static PyObject *
+task_new(PyTypeObject *type, PyObject *args LM_UNUSED, PyObject *kwargs LM_UNUSED)
+{
+    LmState *st = lm_state_of_type(type);
+    PyObject *self = st != NULL ? type->tp_alloc(type, 0) : NULL;
+    if (self != NULL) {
+        lm_future(self)->st = st;
+        lm_future(self)->is_task = 1;
+    }
+    return self;
+}
+
+static int
+loop_is_running(LmState *st, PyObject *loop)
+{
+    PyObject *answer = PyObject_CallMethodNoArgs(loop, st->str.is_running);
+    int running = answer != NULL ? PyObject_IsTrue(answer) : -1;
+    Py_XDECREF(answer);
+    return running;
+}
+
+static int
+task_init(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+    PyObject *coro, *loop = NULL, *name = NULL, *context = NULL;
+    int eager = 0;
+#if PY_VERSION_HEX >= 0x030C0000
+    static char *names[] = {"coro", "loop", "name", "context", "eager_start", NULL};
+    const char *format = "O|$OOOp:Task";
+#else
+    static char *names[] = {"coro", "loop", "name", "context", NULL};
+    const char *format = "O|$OOO:Task";
+#endif
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, format, names, &coro, &loop, &name, &context,
+                                     &eager) ||
+        lm_future_setup(self, loop) < 0) {
+        return -1;
+    }
+    LmFuture *f = lm_future(self);
+    if (eager && (eager = loop_is_running(f->st, f->loop)) < 0) {
+        return -1;
+    }
+    return start(self, coro, name, context, eager);
+}
+
+static int
+task_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    LmTask *t = lm_task(self);
+    PyTypeObject *base = lm_type(t->future.st->asyncio_Task);
+    if (!(base->tp_flags & Py_TPFLAGS_HEAPTYPE)) {
+        Py_VISIT(Py_TYPE(self));
+    }
+    Py_VISIT(t->coro);
+    Py_VISIT(t->context);
+    Py_VISIT(t->name);
+    Py_VISIT(t->awaits);
+    Py_VISIT(t->raising);
+    int failed = lm_future_traverse_fields(&t->future, visit, arg);
+    return failed ? failed : base->tp_traverse(self, visit, arg);
+}
+
+static int
+task_clear(PyObject *self)
+{
+    LmTask *t = lm_task(self);
+    lm_future_clear_fields(&t->future);
+    Py_CLEAR(t->coro);
+    Py_CLEAR(t->name);
+    Py_CLEAR(t->awaits);
+    Py_CLEAR(t->raising);
+    return lm_type(t->future.st->asyncio_Task)->tp_clear(self);
+}
+
+static void
+task_finalize(PyObject *self)
+{
+    LmTask *t = lm_task(self);
+    PyObject *pending = PyErr_GetRaisedException();
+    if (t->future.loop != NULL && t->future.state == LM_PENDING && t->log_destroy_pending &&
+        lm_fault_report(t->future.loop, t->future.st, "Task was destroyed but it is pending!",
+                        "task", self, "source_traceback", t->future.source_traceback, NULL) < 0) {
+        PyErr_WriteUnraisable(self);
+    }
+    lm_future_report_unread(self);
+    if (pending != NULL) {
+        PyErr_SetRaisedException(pending);
+    }
+}
+
+static void
+task_dealloc(PyObject *self)
+{
+    LmTask *t = lm_task(self);
+    int has_report = t->future.log_traceback ||
+                     (t->future.state == LM_PENDING && t->log_destroy_pending);
+    if (has_report && Py_IS_TYPE(self, lm_type(t->future.st->TaskType)) &&
+        PyObject_CallFinalizerFromDealloc(self) < 0) {
+        return;
+    }
+    PyObject_GC_UnTrack(self);
+    lm_registry_remove(self);
+    PyObject_ClearWeakRefs(self);
+    task_clear(self);
+    Py_CLEAR(t->context);
+    PyObject *loop = t->future.loop; /* may be what keeps the module alive */
+    t->future.loop = NULL;
+    lm_free_instance(self);
+    Py_XDECREF(loop);
+}
+
+static PyObject *
+task_repr(PyObject *self)
+{
+    LmFuture *f = lm_future(self);
+    return lm_future_check_ready(f) < 0 ? NULL : lm_state_support(f->st, "task_repr", "O", self);
+}
+
+static PyObject *
+task_set_result(PyObject *self LM_UNUSED, PyObject *unused LM_UNUSED)
+{
+    PyErr_SetString(PyExc_RuntimeError, "Task does not support set_result operation");
+    return NULL;
+}
+
+static PyObject *
+task_set_exception(PyObject *self LM_UNUSED, PyObject *unused LM_UNUSED)
+{
+    PyErr_SetString(PyExc_RuntimeError, "Task does not support set_exception operation");
+    return NULL;
+}
+
+static PyObject *
+task_cancel(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyObject *message = lm_future_parse_cancel(args, nargs, kwnames);
+    if (message == NULL || lm_future_check_ready(lm_future(self)) < 0) {
+        return NULL;
+    }
+    int cancelled = lm_task_cancel(self, message);
+    return cancelled < 0 ? NULL : PyBool_FromLong(cancelled);
+}
+
+static PyObject *
+task_cancelling(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    return PyLong_FromLong(lm_task(self)->cancels_requested);
+}
+
+static PyObject *
+task_uncancel(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    LmTask *t = lm_task(self);
+    if (t->cancels_requested > 0) {
+        t->cancels_requested--;
+#if PY_VERSION_HEX >= 0x030D0000
+        if (t->cancels_requested == 0) {
+            t->must_cancel = 0;
+        }
+#endif
+    }
+    return PyLong_FromLong(t->cancels_requested);
+}
+
+static PyObject *
+task_get_stack(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const char *const names[] = {"limit", NULL};
+    PyObject *limit = Py_None;
+    LmFuture *f = lm_future(self);
+    if (lm_future_check_ready(f) < 0 ||
+        lm_args_parse("get_stack", args, nargs, kwnames, 0, 0, names, &limit) < 0) {
+        return NULL;
+    }
+    return lm_state_support(f->st, "task_get_stack", "OO", self, limit);
+}
+
+static PyObject *
+task_print_stack(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const char *const names[] = {"limit", "file", NULL};
+    PyObject *values[] = {Py_None, Py_None};
+    LmFuture *f = lm_future(self);
+    if (lm_future_check_ready(f) < 0 ||
+        lm_args_parse("print_stack", args, nargs, kwnames, 0, 0, names, values) < 0) {
+        return NULL;
+    }
+    return lm_state_support(f->st, "task_print_stack", "OOO", self, values[0], values[1]);
+}
+
+static PyObject *
+task_get_name(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    LmTask *t = lm_task(self);
+    if (t->name == NULL) {
+        if (t->number == 0) {
+            Py_RETURN_NONE;
+        }
+        t->name = PyUnicode_FromFormat("Task-%llu", (unsigned long long)t->number);
+    }
+    return Py_XNewRef(t->name);
+}
+
+static PyObject *
+task_set_name(PyObject *self, PyObject *value)
+{
+    PyObject *text = PyUnicode_CheckExact(value) ? Py_NewRef(value) : PyObject_Str(value);
+    if (text == NULL) {
+        return NULL;
+    }
+    Py_XSETREF(lm_task(self)->name, text);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+none_or(PyObject *value)
+{
+    return Py_NewRef(value != NULL ? value : Py_None);
+}
+
+static PyObject *
+task_get_coro(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    return none_or(lm_task(self)->coro);
+}
+
+static PyObject *
+task_get_context(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    return none_or(lm_task(self)->context);
+}
+
+static PyObject *
+get_coro(PyObject *self, void *closure LM_UNUSED)
+{
+    return none_or(lm_task(self)->coro);
+}
+
+static PyObject *
+get_awaits(PyObject *self, void *closure LM_UNUSED)
+{
+    return none_or(lm_task(self)->awaits);
+}
+
+static PyObject *
+get_must_cancel(PyObject *self, void *closure LM_UNUSED)
+{
+    return PyBool_FromLong(lm_task(self)->must_cancel);
+}
+
+static PyObject *
+get_log_destroy_pending(PyObject *self, void *closure LM_UNUSED)
+{
+    return PyBool_FromLong(lm_task(self)->log_destroy_pending);
+}
+
+static int
+set_log_destroy_pending(PyObject *self, PyObject *value, void *closure LM_UNUSED)
+{
+    if (value == NULL) {
+        PyErr_SetString(PyExc_AttributeError, "cannot delete attribute");
+        return -1;
+    }
+    int truth = PyObject_IsTrue(value);
+    if (truth >= 0) {
+        lm_task(self)->log_destroy_pending = (uint8_t)truth;
+    }
+    return truth < 0 ? -1 : 0;
+}
+
+#define FASTCALL(function) (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS
+
+static PyMethodDef task_methods[] = {
+    LM_FUTURE_COMMON_METHODS,
+    {"set_result", task_set_result, METH_O, "set_result(result, /)\n--\n\nRaise RuntimeError."},
+    {"set_exception", task_set_exception, METH_O,
+     "set_exception(exception, /)\n--\n\nRaise RuntimeError."},
+    {"cancel", FASTCALL(task_cancel),
+     "cancel(msg=None)\n--\n\nRequest that CancelledError(msg) be thrown into the coroutine; "
+     "return False if it is done.\n\nLoop's thread only. Implements asyncio.Task.cancel."},
+    {"cancelling", task_cancelling, METH_NOARGS,
+     "cancelling()\n--\n\nReturn the number of cancellation requests not yet uncancelled."},
+    {"uncancel", task_uncancel, METH_NOARGS,
+     "uncancel()\n--\n\nTake back one cancellation request; return how many remain.\n\n"
+     "Implements asyncio.Task.uncancel."},
+    {"get_stack", FASTCALL(task_get_stack),
+     "get_stack(*, limit=None)\n--\n\nReturn the frames of the suspended or failed "
+     "coroutine.\n\nImplements asyncio.Task.get_stack."},
+    {"print_stack", FASTCALL(task_print_stack),
+     "print_stack(*, limit=None, file=None)\n--\n\nPrint the stack or traceback.\n\n"
+     "Implements asyncio.Task.print_stack."},
+    {"get_name", task_get_name, METH_NOARGS, "get_name()\n--\n\nReturn the name."},
+    {"set_name", task_set_name, METH_O, "set_name(value, /)\n--\n\nSet the name to str(value)."},
+    {"get_coro", task_get_coro, METH_NOARGS, "get_coro()\n--\n\nReturn the coroutine."},
+#if PY_VERSION_HEX >= 0x030C0000
+    {"get_context", task_get_context, METH_NOARGS,
+     "get_context()\n--\n\nReturn the contextvars.Context it runs in."},
+#endif
+    {NULL, NULL, 0, NULL}};
+
+static PyGetSetDef task_getset[] = {
+    LM_FUTURE_COMMON_GETSET,
+    {"_coro", get_coro, NULL, NULL, NULL},
+    {"_fut_waiter", get_awaits, NULL, NULL, NULL},
+    {"_must_cancel", get_must_cancel, NULL, NULL, NULL},
+    {"_log_destroy_pending", get_log_destroy_pending, set_log_destroy_pending, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL}};
+
+static PyType_Slot task_slots[] = {
+    {Py_tp_doc, "Task(coro, *, loop=None, name=None, context=None, eager_start=False)\n--\n\n"
+                "A coroutine that runs on the loop. Implements asyncio.Task."},
+    {Py_tp_new, task_new},
+    {Py_tp_init, task_init},
+    {Py_tp_dealloc, task_dealloc},
+    {Py_tp_finalize, task_finalize},
+    {Py_tp_traverse, task_traverse},
+    {Py_tp_clear, task_clear},
+    {Py_tp_repr, task_repr},
+    {Py_tp_methods, task_methods},
+    {Py_tp_getset, task_getset},
+    {Py_tp_iter, lm_future_iter_new},
+    {Py_am_await, lm_future_iter_new},
+    {0, NULL}};
+
+int
+lm_task_init(PyObject *module, LmState *st)
+{
+    st->iscoroutine = lm_state_import("asyncio", "iscoroutine");
+    if (st->iscoroutine == NULL || lm_registry_init(st) < 0) {
+        return -1;
+    }
+    PyType_Spec spec = {
+        .name = "loopmod.Task",
+        .basicsize = (int)(lm_future_offset + (Py_ssize_t)sizeof(LmTask)),
+        .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+        .slots = task_slots,
+    };
+    st->TaskType = PyType_FromModuleAndSpec(module, &spec, st->asyncio_Task);
+    if (st->TaskType == NULL) {
+        return -1;
+    }
+    return PyModule_AddObjectRef(module, "Task", st->TaskType);
+}

@@ -1,0 +1,50 @@
+/* Task: a subclass of _asyncio.Task that steps a coroutine. Its fields begin with those of a future.
+
+   States of a task, each drawn with what performs the step (F = LmFuture.state):
+
+       F PENDING:   QUEUED  --lm_task_step_item--> RUNNING
+                    RUNNING --coroutine yields None--> QUEUED                     (step.c take_yielded)
+                    RUNNING --yields a future--> WAITING: `awaits` is that future (step.c wait_for_future)
+                    WAITING --the future is done--> QUEUED                        (waiters.c, task_wakeup)
+                    any     --cancel--> the awaited future is cancelled, or must_cancel is set
+       F FINISHED:  the coroutine returned or raised                              (step.c finish)
+       F CANCELLED: it raised CancelledError
+
+   QUEUED holds a reference in the ready queue, WAITING one in the awaited future; RUNNING is borrowed from the item
+   being run. */
+#ifndef LM_TASK_TASK_H
+#define LM_TASK_TASK_H
+
+#include "task/future.h"
+
+typedef struct LmTask {
+    LmFuture future;
+    PyObject *coro;
+    PyObject *context;
+    PyObject *name;    /* NULL: the default name, made from `number` when it is asked for */
+    PyObject *awaits;  /* the future waited for (asyncio's _fut_waiter), or NULL */
+    PyObject *raising; /* exception to throw at the next step, or NULL */
+    PyObject *listed;  /* what stands for the task in asyncio's register of tasks (registry.c), or NULL */
+    uint64_t number;
+    int cancels_requested;
+    uint8_t must_cancel;
+    uint8_t log_destroy_pending;
+} LmTask;
+
+static inline LmTask *
+lm_task(PyObject *self)
+{
+    return (LmTask *)lm_future(self);
+}
+
+int lm_task_init(PyObject *module, LmState *st);
+
+/* A task of the loop, scheduled for the next turn or, where `eager`, started now. `name` and `context` may be
+   NULL or None. New reference, or NULL with an exception set. */
+PyObject *lm_task_new(LmLoop *loop, PyObject *coro, PyObject *name, PyObject *context,
+                      int eager);
+
+/* 1 where a cancellation was requested, 0 where the task is done; -1 with an exception set. May run Python. */
+int lm_task_cancel(PyObject *self, PyObject *message);
+
+#endif

@@ -1,0 +1,247 @@
+/* Done callbacks and waiting tasks: see waiters.h. Relies on the ready queue and on step.h for a task's wake-up. */
+#include "task/waiters.h"
+
+#include "core/debug.h"
+#include "core/handle.h"
+#include "core/ready.h"
+#include "task/step.h"
+#include "task/task.h"
+
+static int
+call_soon_native(LmLoop *loop, PyObject *future, PyObject *callback, PyObject *context)
+{
+    if (LM_UNLIKELY(loop->is_debug) &&
+        lm_debug_check_call(loop, callback, "call_soon", 1) < 0) {
+        return -1;
+    }
+    return lm_handle_call_soon(loop, callback, &future, 1, context);
+}
+
+static int
+call_soon(PyObject *future, PyObject *callback, PyObject *context)
+{
+    LmFuture *f = lm_future(future);
+    if (f->is_native) {
+        return call_soon_native((LmLoop *)f->loop, future, callback, context);
+    }
+    PyObject *stack[] = {f->loop, callback, future, context};
+    PyObject *handle =
+        PyObject_VectorcallMethod(f->st->str.call_soon, stack,
+                                  3 | PY_VECTORCALL_ARGUMENTS_OFFSET, f->st->kw_context);
+    Py_XDECREF(handle);
+    return handle != NULL ? 0 : -1;
+}
+
+static int
+wake_task(LmFuture *f, PyObject *task)
+{
+    LmLoop *loop = (LmLoop *)f->loop;
+    if (lm_loop_check_closed(loop) < 0 ||
+        (LM_UNLIKELY(loop->is_debug) && lm_loop_check_thread(loop) < 0)) {
+        return -1;
+    }
+    return lm_ready_push(loop, lm_task_step_item, Py_NewRef(task));
+}
+
+static PyObject *
+current_context(PyObject *context)
+{
+    return context != NULL ? Py_NewRef(context) : PyContext_CopyCurrent();
+}
+
+/* Steals the context. */
+static int
+append_waiter(LmFuture *f, PyObject *callback, PyObject *context)
+{
+    if (f->waiter == NULL && f->more_waiters == NULL) {
+        f->waiter = Py_NewRef(callback);
+        f->waiter_context = context;
+        return 0;
+    }
+    PyObject *pair = PyTuple_Pack(2, callback, context);
+    Py_DECREF(context);
+    if (pair == NULL) {
+        return -1;
+    }
+    if (f->more_waiters == NULL) {
+        f->more_waiters = PyList_New(0);
+    }
+    int failed = f->more_waiters == NULL ? -1 : PyList_Append(f->more_waiters, pair);
+    Py_DECREF(pair);
+    return failed;
+}
+
+int
+lm_waiters_add(PyObject *future, PyObject *callback, PyObject *context)
+{
+    LmFuture *f = lm_future(future);
+    context = current_context(context);
+    if (context == NULL) {
+        return -1;
+    }
+    if (f->state == LM_PENDING) {
+        return append_waiter(f, callback, context);
+    }
+    int failed = call_soon(future, callback, context);
+    Py_DECREF(context);
+    return failed;
+}
+
+int
+lm_waiters_add_task(PyObject *future, PyObject *task)
+{
+    LmFuture *f = lm_future(future);
+    if (LM_LIKELY(f->waiter == NULL && f->more_waiters == NULL)) {
+        f->waiter = Py_NewRef(task);
+        return 0;
+    }
+    PyObject *wakeup = lm_task_wakeup_callable(task);
+    if (wakeup == NULL) {
+        return -1;
+    }
+    int failed = append_waiter(f, wakeup, Py_NewRef(lm_task(task)->context));
+    Py_DECREF(wakeup);
+    return failed;
+}
+
+int
+lm_waiters_schedule(PyObject *future)
+{
+    LmFuture *f = lm_future(future);
+    PyObject *waiter = f->waiter, *context = f->waiter_context, *more = f->more_waiters;
+    int failed = 0;
+    f->waiter = f->waiter_context = f->more_waiters = NULL;
+    if (waiter != NULL) {
+        failed = context != NULL ? call_soon(future, waiter, context) : wake_task(f, waiter);
+        Py_DECREF(waiter);
+        Py_XDECREF(context);
+    }
+    for (Py_ssize_t i = 0; more != NULL && failed == 0 && i < PyList_GET_SIZE(more); i++) {
+        PyObject *pair = Py_NewRef(PyList_GET_ITEM(more, i));
+        failed = call_soon(future, PyTuple_GET_ITEM(pair, 0), PyTuple_GET_ITEM(pair, 1));
+        Py_DECREF(pair);
+    }
+    Py_XDECREF(more);
+    return failed;
+}
+
+/* The callable and context of the first waiter, as asyncio shows them. */
+static PyObject *
+first_pair(LmFuture *f)
+{
+    if (f->waiter_context != NULL) {
+        return PyTuple_Pack(2, f->waiter, f->waiter_context);
+    }
+    PyObject *wakeup = lm_task_wakeup_callable(f->waiter);
+    if (wakeup == NULL) {
+        return NULL;
+    }
+    PyObject *pair = PyTuple_Pack(2, wakeup, lm_task(f->waiter)->context);
+    Py_DECREF(wakeup);
+    return pair;
+}
+
+PyObject *
+lm_waiters_list(PyObject *future)
+{
+    LmFuture *f = lm_future(future);
+    if (f->waiter == NULL && f->more_waiters == NULL) {
+        Py_RETURN_NONE;
+    }
+    PyObject *list = PyList_New(0);
+    if (list == NULL) {
+        return NULL;
+    }
+    if (f->waiter != NULL) {
+        PyObject *pair = first_pair(f);
+        if (pair == NULL || PyList_Append(list, pair) < 0) {
+            Py_XDECREF(pair);
+            goto fail;
+        }
+        Py_DECREF(pair);
+    }
+    if (f->more_waiters != NULL) {
+        Py_ssize_t end = PyList_GET_SIZE(list);
+        if (PyList_SetSlice(list, end, end, f->more_waiters) < 0) {
+            goto fail;
+        }
+    }
+    return list;
+fail:
+    Py_DECREF(list);
+    return NULL;
+}
+
+/* 1 where the pair's callable equals the callback; an __eq__ may do anything, so what is compared is held. */
+static int
+is_same_callback(PyObject *pair, PyObject *callback)
+{
+    Py_INCREF(pair);
+    int same = PyObject_RichCompareBool(PyTuple_GET_ITEM(pair, 0), callback, Py_EQ);
+    Py_DECREF(pair);
+    return same;
+}
+
+static Py_ssize_t
+remove_first(LmFuture *f, PyObject *callback)
+{
+    if (f->waiter == NULL) {
+        return 0;
+    }
+    PyObject *pair = first_pair(f);
+    if (pair == NULL) {
+        return -1;
+    }
+    PyObject *waiter = f->waiter; /* only compared below: it may be gone by then */
+    int same = is_same_callback(pair, callback);
+    Py_DECREF(pair);
+    if (same > 0 && f->waiter == waiter) {
+        PyObject *context = f->waiter_context;
+        f->waiter = f->waiter_context = NULL;
+        Py_DECREF(waiter);
+        Py_XDECREF(context);
+    }
+    return same;
+}
+
+/* Replaces the list by one without what equals `callback`: the comparison may change the list under way. */
+static Py_ssize_t
+remove_further(LmFuture *f, PyObject *callback)
+{
+    Py_ssize_t removed = 0;
+    if (f->more_waiters == NULL) {
+        return 0;
+    }
+    PyObject *kept = PyList_New(0);
+    if (kept == NULL) {
+        return -1;
+    }
+    for (Py_ssize_t i = 0; f->more_waiters != NULL && i < PyList_GET_SIZE(f->more_waiters); i++) {
+        PyObject *pair = Py_NewRef(PyList_GET_ITEM(f->more_waiters, i));
+        int same = is_same_callback(pair, callback);
+        int failed = same < 0 || (same == 0 && PyList_Append(kept, pair) < 0);
+        Py_DECREF(pair);
+        if (failed) {
+            Py_DECREF(kept);
+            return -1;
+        }
+        removed += same;
+    }
+    if (f->more_waiters == NULL || PyList_GET_SIZE(kept) == 0) {
+        Py_CLEAR(f->more_waiters);
+        Py_DECREF(kept);
+    }
+    else {
+        Py_XSETREF(f->more_waiters, kept);
+    }
+    return removed;
+}
+
+Py_ssize_t
+lm_waiters_remove(PyObject *future, PyObject *callback)
+{
+    LmFuture *f = lm_future(future);
+    Py_ssize_t first = remove_first(f, callback);
+    Py_ssize_t further = first < 0 ? -1 : remove_further(f, callback);
+    return further < 0 ? -1 : first + further;
+}

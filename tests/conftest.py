@@ -1,0 +1,85 @@
+"""Fixtures that run one test on every loop under test: stock asyncio (the oracle) and loopmod.
+
+A test that takes `new_loop` (directly or through `loop` / `run`) runs four times: on each of the two loops, in
+normal and in debug mode. What it asserts is asyncio's behaviour, so a failure on `asyncio` means that the test is
+wrong and a failure on `loopmod` alone that the loop is. `LOOPMOD_TEST_ONLY=asyncio|loopmod` narrows the choice.
+"""
+
+import asyncio
+import gc
+import os
+import warnings
+
+import pytest
+
+ONLY = os.environ.get("LOOPMOD_TEST_ONLY")
+KINDS = [ONLY] if ONLY else ["asyncio", "loopmod"]
+
+
+def make_factory(kind):
+    """Return a callable that makes a new loop of the named kind."""
+    if kind == "asyncio":
+        return asyncio.SelectorEventLoop
+    import loopmod
+
+    return loopmod.new_event_loop
+
+
+@pytest.fixture(params=KINDS)
+def kind(request):
+    """Name of the loop under test: "asyncio" or "loopmod"."""
+    return request.param
+
+
+@pytest.fixture(params=[False, True], ids=["normal", "debug"])
+def debug(request):
+    """Whether the loops of this test run in debug mode."""
+    return request.param
+
+
+@pytest.fixture
+def new_loop(kind, debug):
+    """Factory of loops of the kind under test; every loop it made is closed at the end."""
+    made = []
+    factory = make_factory(kind)
+
+    def new():
+        loop = factory()
+        loop.set_debug(debug)
+        loop.slow_callback_duration = 60.0
+        made.append(loop)
+        return loop
+
+    yield new
+    for loop in made:
+        if not loop.is_closed() and not loop.is_running():
+            loop.close()
+    made.clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect(0)
+
+
+@pytest.fixture
+def loop(new_loop):
+    """One open loop, not running."""
+    return new_loop()
+
+
+@pytest.fixture
+def run(loop):
+    """Run a coroutine on `loop` as asyncio.run does (cancel what is left, shut down), once per test."""
+
+    def run_main(main):
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            return runner.run(main)
+
+    return run_main
+
+
+@pytest.fixture
+def errors(loop):
+    """Contexts that reached the exception handler of `loop`."""
+    seen = []
+    loop.set_exception_handler(lambda loop, context: seen.append(context))
+    return seen

@@ -1,0 +1,289 @@
+"""Holds the source to its layout: who includes whom, sizes, exported symbols, true stubs and maps.
+
+Each rule (tests/layout.py) is first shown to fail on a few made-up lines, then applied to the tree.
+"""
+
+import ast
+import shutil
+import subprocess
+import types
+from pathlib import Path
+
+import layout
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCES = {
+    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+    for path in sorted((ROOT / "src").rglob("*.[ch]"))
+}
+
+# C files that declare nothing for others, or whose declarations stand in a header of their room.
+HEADERLESS = {
+    "src/poll/evsrc.c": "compiles libev in, whose header is ev.h",
+}
+# `path` or `path:function`: what is longer than the limits, and why.
+LONGER: dict[str, str] = {}
+# The places that know more than the public C API promises.
+PRIVATE_API_FILES = ("src/base/compat.h", "src/task/mirror.")
+# Writable static data, and why it may not live in the module's state.
+WRITABLE: dict[str, str] = {}
+# libev's own, where it is compiled in: all but `alloc` and the clock probes stay untouched.
+LIBEV_WRITABLE = {
+    "alloc",
+    "default_loop_struct",
+    "ev_default_loop_ptr",
+    "have_monotonic",
+    "have_realtime",
+    "signals",
+    "syserr_cb",
+}
+
+
+def nm(*arguments: str) -> str:
+    tool = shutil.which("nm")
+    if tool is None:
+        pytest.skip("needs nm (binutils)")
+    from loopmod import _loopmod
+
+    command = [tool, *arguments, _loopmod.__file__]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+def skip_if_instrumented() -> None:
+    if layout.is_instrumented(nm("-D")):
+        pytest.skip("sanitizers and counters add symbols of their own")
+
+
+# --- the rules themselves --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "line", "complaint"),
+    [
+        ("src/base/a.c", '#include "core/loop.h"', "not below base"),
+        ("src/core/a.c", '# include "../task/task.h"', None),  # resolves to nothing that exists
+        ("src/tls/a.c", '#include "os/child.h"', "not below tls"),
+        ("src/face/a.c", '#include "module.h"', "not below face"),
+        ("src/core/a.c", "#include <ev.h>", "only the poll room"),
+        ("src/core/a.c", '#include "poll/evh.h"', "only the poll room"),
+        ("src/cellar/a.c", "", "has no level"),
+        ("src/core/a.c", '#include "core/loop.h"\n#include "base/lm.h"', None),
+        ("src/core/a.c", '#include "loop.h"', None),
+        ("src/core/a.c", '/* #include "task/task.h" */', None),
+        ("src/module.c", '#include "face/face.h"', None),
+        ("src/poll/a.c", "#include <ev.h>", None),
+    ],
+)
+def test_include_rule(path, line, complaint):
+    names = ["base/lm.h", "poll/evh.h", "core/loop.h", "os/child.h", "face/face.h", "module.h"]
+    files = {f"src/{name}": "" for name in names}
+    files[path] = line
+    errors = layout.include_errors(files)
+    if complaint is None:
+        assert errors == []
+    else:
+        assert len(errors) == 1 and complaint in errors[0] and path in errors[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("int x = _PyObject_Vectorcall(f);", 1),
+        ("_Py_CRITICAL_SECTION_ASSERT (x);", 1),
+        ('#include "internal/pycore_frame.h"', 1),
+        ("#define Py_BUILD_CORE 1", 1),
+        ('/* _PyObject_Call(x) */ char *s = "_PyObject_Call(";', 0),
+        ("PyObject_Call(f, a, k); Py_NewRef(x); my_PyThing(x);", 0),
+    ],
+)
+def test_private_api_rule(text, count):
+    assert len(layout.private_api_errors({"src/core/a.c": text}, ["src/task/mirror."])) == count
+    assert layout.private_api_errors({"src/task/mirror.c": text}, ["src/task/mirror."]) == []
+
+
+def test_own_header_rule():
+    files = {"src/core/a.c": "", "src/core/a.h": "", "src/core/b.c": ""}
+    assert layout.own_header_errors(files, {"src/core/b.c": "reason"}) == []
+    assert "src/core/b.c" in layout.own_header_errors(files, {})[0]
+    assert "without need" in layout.own_header_errors(files, {"src/core/b.c": "r", "src/core/a.c": "r"})[0]
+    assert "without need" in layout.own_header_errors(files, {"src/core/b.c": "r", "src/core/gone.c": "r"})[0]
+
+
+def test_head_rule():
+    good = {"a.c": "/* The ring of ready items. */\n", "b.h": "/*\n * What a watch is.\n */\n"}
+    bad = {"c.c": "#include <x.h>\n/* The ring of ready items. */", "d.c": "", "e.c": "/* */\nint x;"}
+    assert layout.head_errors(good) == []
+    assert len(layout.head_errors(bad)) == 3
+
+
+FUNCTIONS = """\
+/* int commented(void) { } */
+struct point { int x; };
+static const int table[] = { 1, 2 };
+#define CALL(x) do { f(x); \\
+    } while (0)
+
+static inline int
+short_one(int a)
+{
+    if (a) { return '}'; }
+    return "{"[0];
+}
+
+#ifdef WIDE
+int picked(int a, int b) {
+#else
+int picked(int a) {
+#endif
+    return a;
+}
+
+__attribute__((noinline)) void *
+pointer_one(void (*hook)(int), int n)
+{
+
+}
+"""
+
+
+def test_function_scanner():
+    found = [tuple(function) for function in layout.functions(FUNCTIONS)]
+    assert found == [("short_one", 7, 6), ("picked", 15, 6), ("pointer_one", 22, 5)]
+
+
+def test_length_rule():
+    body = "".join(f"    x({n});\n" for n in range(90))
+    files = {"src/core/a.c": f"int\nlong_one(void)\n{{\n{body}}}\n", "src/core/a.h": "\n" * 251}
+    files["src/core/b.c"] = "\n" * 601
+    assert len(layout.length_errors(files, {})) == 3
+    named = {"src/core/a.c:long_one": "r", "src/core/a.h": "r", "src/core/b.c": "r"}
+    assert layout.length_errors(files, named) == []
+    assert len(layout.length_errors({}, named)) == 3
+
+
+def test_map_rule():
+    paths = ["src/core/run.c", "src/core/loop.h", "src/task/task.c", "src/module.c"]
+    assert layout.map_errors("module.c, core/ with run.c, task/ with task.c/.h", paths) == []
+    assert layout.map_errors("module.c, core/ with rerun.c, task/", paths) == [
+        "src/core/run.c is not on the map",
+        "src/task/task.c is not on the map",
+    ]
+    assert "the room core/ is not on the map" in layout.map_errors("run.c task.c task/ module.c", paths)
+
+
+def test_symbol_rules():
+    sysv = "\n".join(
+        [
+            "Symbols from x.so:",
+            "methods             |00000000000041a0|   d  |            OBJECT|0000000000000040|     |.data",
+            "counter.0           |0000000000004228|   b  |            OBJECT|0000000000000001|     |.bss",
+            "per_thread          |0000000000000000|   b  |            TLS   |0000000000000008|     |.tbss",
+            "constant            |0000000000003de0|   d  |            OBJECT|000000000008|     |.data.rel.ro",
+            "completed.0         |0000000000004220|   b  |            OBJECT|0000000000000001|     |.bss",
+            "code                |0000000000001130|   t  |              FUNC|000000000000000c|     |.text",
+        ]
+    )
+    assert layout.writable_symbols(sysv) == {"methods", "counter", "per_thread"}
+    tables = "static PyMethodDef methods[] = {\n};\nstatic int counter = 1;\nPyType_Spec lm_spec = {0};"
+    assert layout.api_tables({"a.c": tables}) == {"methods", "lm_spec"}
+    assert layout.exported_symbols("0000 T PyInit__x\n0001 T lm_leak\n") == {"PyInit__x", "lm_leak"}
+    assert layout.is_instrumented("                 U __asan_init\n")
+    assert not layout.is_instrumented("                 U PyObject_Call\n")
+
+
+def test_stub_rule():
+    module = types.ModuleType("made_up")
+    module.Thing = type("Thing", (), {"run": None, "extra": None})
+    module.helper = len
+    stub = """
+import sys
+from typing import Any
+_Private = Any
+class Thing:
+    def run(self) -> None: ...
+    def gone(self) -> None: ...
+    def __missing__(self) -> None: ...
+if sys.version_info >= (3, 99):
+    def later() -> None: ...
+def lost() -> None: ...
+"""
+    assert layout.stub_errors(stub, module) == [
+        "lost: in the stub only",
+        "helper: in the module only",
+        "Thing.__missing__: in the stub only",
+        "Thing.gone: in the stub only",
+        "Thing.extra: in the module only",
+    ]
+    assert layout.stub_errors("class Thing:\n    run: int\n    extra: int\nhelper: int\n", module) == []
+
+
+# --- the tree --------------------------------------------------------------------------------------------
+
+
+def test_there_is_a_source():
+    assert "src/module.c" in SOURCES and len(SOURCES) > 20
+
+
+def test_includes_go_downwards():
+    assert layout.include_errors(SOURCES) == []
+
+
+def test_private_api_stays_in_its_place():
+    assert layout.private_api_errors(SOURCES, PRIVATE_API_FILES) == []
+
+
+def test_every_c_file_has_its_header():
+    assert layout.own_header_errors(SOURCES, HEADERLESS) == []
+
+
+def test_every_source_file_says_what_it_holds():
+    assert layout.head_errors(SOURCES) == []
+
+
+def test_sizes():
+    assert layout.length_errors(SOURCES, LONGER) == []
+    assert len(LONGER) <= 6, "an exception is for what cannot be divided"
+
+
+def test_source_map_is_complete():
+    text = (ROOT / "src" / "README.md").read_text(encoding="utf-8")
+    assert layout.map_errors(text, SOURCES) == []
+
+
+def test_readme_names_the_two_commands():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "make demo" in text and "make test" in text
+
+
+def test_every_python_file_says_what_it_holds():
+    files = [ROOT / "setup.py"]
+    for folder in ("loopmod", "tests", "examples", "benchmarks"):
+        files += sorted((ROOT / folder).rglob("*.py"))
+    silent = [
+        str(path.relative_to(ROOT))
+        for path in files
+        if not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    ]
+    assert silent == []
+
+
+def test_module_exports_its_init_function_alone():
+    skip_if_instrumented()
+    assert layout.exported_symbols(nm("-D", "--defined-only")) == {"PyInit__loopmod"}
+
+
+def test_no_writable_static_data():
+    skip_if_instrumented()
+    writable = layout.writable_symbols(nm("-f", "sysv", "--defined-only"))
+    assert writable, "the tables of the API at least must show up"
+    allowed = layout.api_tables(SOURCES) | set(WRITABLE) | LIBEV_WRITABLE
+    assert writable - allowed == set()
+    assert set(WRITABLE) - writable == set(), "listed without need"
+
+
+def test_stub_and_module_agree():
+    from loopmod import _loopmod
+
+    stub = (ROOT / "loopmod" / "_loopmod.pyi").read_text(encoding="utf-8")
+    assert layout.stub_errors(stub, _loopmod) == []

@@ -1,0 +1,135 @@
+"""What `pip install` meets: a complete source distribution, a wheel that imports, one line where libev lacks.
+
+Needs a compiler and libev's headers, as every build does, and no network: the build tools of the running
+environment are used, and what is built is installed into an environment with nothing in it.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+def clean_environment(**changes: str) -> dict[str, str]:
+    """The environment without what a sanitizer run or a build with switches put there."""
+    instrumented = ("LD_PRELOAD", "ASAN_OPTIONS", "UBSAN_OPTIONS", "PYTHONPATH", "PYTHONMALLOC")
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in instrumented and not name.startswith("LOOPMOD_")
+    }
+    return {**kept, **changes}
+
+
+def run(*command: object, cwd: Path, check: bool = True, **changes: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        env=clean_environment(**changes),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=500,
+        check=False,
+    )
+    assert not check or done.returncode == 0, done.stdout
+    return done
+
+
+def pip(*arguments: object, cwd: Path) -> None:
+    run(sys.executable, "-m", "pip", "--no-input", *arguments, cwd=cwd)
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory):
+    """A source distribution of the tree, unpacked."""
+    folder = tmp_path_factory.mktemp("sdist")
+    make = "import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])"
+    # Setuptools leaves its egg-info beside setup.py, so it is given a copy of the tree.
+    copy = folder / "tree"
+    leave_out = shutil.ignore_patterns(
+        "build", "dist", ".venv*", ".git", "*.so", "*.egg-info", "__pycache__", ".*_cache"
+    )
+    shutil.copytree(ROOT, copy, ignore=leave_out)
+    run(sys.executable, "-c", make, folder, cwd=copy)
+    (archive,) = folder.glob("loopmod-*.tar.gz")
+    run("tar", "-xzf", archive, cwd=folder)
+    return folder / archive.name.removesuffix(".tar.gz")
+
+
+def test_sdist_is_complete(sdist):
+    """Everything needed to build, to test and to read is in the sdist, and nothing that a build left."""
+    unpacked = {path.relative_to(sdist).as_posix() for path in sdist.rglob("*") if path.is_file()}
+    wanted = {"LICENSE", "Makefile", "README.md", "pyproject.toml", "setup.py"}
+    for folder in ("src", "loopmod", "tests", "examples", "requirements", "tools"):
+        for path in (ROOT / folder).rglob("*"):
+            name = path.relative_to(ROOT)
+            hidden = any(part.startswith(".") or part == "__pycache__" for part in name.parts)
+            if path.is_file() and not hidden and path.suffix != ".so":
+                wanted.add(name.as_posix())
+    assert wanted - unpacked == set()
+    assert [name for name in unpacked if name.endswith((".so", ".o", ".pyc"))] == []
+
+
+def test_wheel_from_sdist_installs_and_imports(sdist, tmp_path):
+    """A wheel built from the sdist runs a coroutine in an environment that holds nothing else."""
+    pip("wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", tmp_path, sdist, cwd=tmp_path)
+    (wheel,) = tmp_path.glob("loopmod-*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {"loopmod/py.typed", "loopmod/_loopmod.pyi"} <= set(names)
+    assert [name for name in names if name.endswith((".c", ".h"))] == []
+
+    run(sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv", cwd=tmp_path)
+    python = tmp_path / "venv" / "bin" / "python"
+    pip("--python", python, "install", "--no-index", "--no-deps", wheel, cwd=tmp_path)
+    program = (
+        "import asyncio, importlib.metadata, loopmod\n"
+        "async def main():\n"
+        "    await asyncio.sleep(0)\n"
+        "    return type(asyncio.get_running_loop()) is loopmod.Loop\n"
+        "assert loopmod.run(main())\n"
+        "assert loopmod.__version__ == importlib.metadata.version('loopmod')\n"
+        "print(loopmod.__file__)\n"
+    )
+    done = run(python, "-c", program, cwd=tmp_path)
+    assert Path(done.stdout.strip()).is_relative_to(tmp_path / "venv")
+
+
+def build_without(sdist: Path, tmp_path: Path, header: str) -> list[str]:
+    """Build where `header` cannot be used; return what the build said, without its progress."""
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    (hidden / header).write_text("#error not here\n", encoding="utf-8")
+    build = ["setup.py", "-q", "build_ext", "--build-temp", tmp_path / "objects", "--build-lib", tmp_path]
+    done = run(sys.executable, *build, cwd=sdist, check=False, CFLAGS=f"-I{hidden}")
+    assert done.returncode != 0
+    return done.stdout.splitlines()
+
+
+def test_missing_libev_is_one_clear_line(sdist, tmp_path):
+    """Without libev's headers the build stops before it compiles, and names the package for each system."""
+    said = build_without(sdist, tmp_path, "ev.h")
+    assert len(said) == 1, said
+    for package in ("libev-dev (apt)", "libev-devel (dnf)", "libev-dev (apk)", "libev (brew)"):
+        assert package in said[0]
+
+
+def test_missing_python_headers_are_one_clear_line(sdist, tmp_path):
+    """The same for Python's own headers."""
+    said = build_without(sdist, tmp_path, "Python.h")
+    assert len(said) == 1 and "python3-dev (apt)" in said[0], said
+
+
+def test_wrong_libev_source_is_one_clear_line(sdist, tmp_path):
+    """LOOPMOD_LIBEV_SRC without an ev.c is said at once."""
+    build = ["setup.py", "-q", "build_ext"]
+    done = run(sys.executable, *build, cwd=sdist, check=False, LOOPMOD_LIBEV_SRC=str(tmp_path))
+    assert done.returncode != 0
+    assert done.stdout.splitlines() == [f"error: LOOPMOD_LIBEV_SRC={tmp_path} holds no ev.c"]

@@ -1,0 +1,435 @@
+"""What call_soon, call_later and call_at return: handles, their cancellation, contexts and lifetime.
+
+Relies on the fixtures of tests/conftest.py. Texts and comparisons are in test_handle_repr.py, the order of
+calls in test_turn_order.py.
+"""
+
+import asyncio
+import contextlib
+import contextvars
+import gc
+import math
+import sys
+import time
+import weakref
+from fractions import Fraction
+
+import pytest
+
+pytestmark = pytest.mark.timeout(30)
+
+VARIABLE = contextvars.ContextVar("VARIABLE", default="default")
+
+SCHEDULERS = {
+    "call_soon": lambda loop, *args, **kw: loop.call_soon(*args, **kw),
+    "call_later": lambda loop, *args, **kw: loop.call_later(0, *args, **kw),
+    "call_at": lambda loop, *args, **kw: loop.call_at(loop.time(), *args, **kw),
+    "call_soon_threadsafe": lambda loop, *args, **kw: loop.call_soon_threadsafe(*args, **kw),
+}
+
+
+@pytest.fixture(params=sorted(SCHEDULERS))
+def schedule(request):
+    """One of the four ways to have a callback called now."""
+    return SCHEDULERS[request.param]
+
+
+def spin(loop, turns=1):
+    """Run exactly `turns` turns, each in a run of its own."""
+    for _ in range(turns):
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+
+
+class Thing:
+    """Something that takes weak references."""
+
+    def method(self, *args):
+        pass
+
+
+@pytest.mark.parametrize("args", [(), (1,), (1, 2), (1, 2, 3), tuple(range(40)), (None,), ((),)])
+def test_arguments_arrive(loop, schedule, args):
+    seen = []
+    schedule(loop, lambda *got: seen.append(got), *args)
+    spin(loop)
+    assert seen == [args]
+
+
+def test_keywords_are_refused(loop, schedule):
+    with pytest.raises(TypeError):
+        schedule(loop, print, keyword=1)
+    with pytest.raises(TypeError):
+        schedule(loop, print, context=None, other=1)
+
+
+def test_missing_arguments_are_refused(loop):
+    for method, args in ((loop.call_soon, ()), (loop.call_soon_threadsafe, ()), (loop.call_later, ()),
+                         (loop.call_later, (1,)), (loop.call_at, ()), (loop.call_at, (1,))):
+        with pytest.raises(TypeError):
+            method(*args)
+
+
+def test_types(loop):
+    soon, safe = loop.call_soon(print), loop.call_soon_threadsafe(print)
+    timers = [loop.call_later(delay, print) for delay in (-1, 0, 0.0, 1, 1.5, True)]
+    timers.append(loop.call_at(0, print))
+    for handle in (soon, safe, *timers):
+        assert isinstance(handle, asyncio.Handle)
+        handle.cancel()
+    assert not isinstance(soon, asyncio.TimerHandle) and not isinstance(safe, asyncio.TimerHandle)
+    assert all(isinstance(handle, asyncio.TimerHandle) for handle in timers)
+
+
+def test_runs_in_a_copy_of_the_context_at_scheduling(loop, schedule):
+    seen = []
+
+    def callback():
+        seen.append(VARIABLE.get())
+        VARIABLE.set("changed inside")
+
+    token = VARIABLE.set("at scheduling")
+    schedule(loop, callback)
+    VARIABLE.set("later")
+    schedule(loop, lambda: seen.append(VARIABLE.get()))
+    spin(loop)
+    assert seen == ["at scheduling", "later"]
+    assert VARIABLE.get() == "later"
+    VARIABLE.reset(token)
+
+
+def test_runs_in_the_given_context(loop, schedule):
+    seen = []
+    context = contextvars.copy_context()
+    context.run(VARIABLE.set, "given")
+
+    def callback():
+        seen.append(VARIABLE.get())
+        VARIABLE.set("set by callback")
+
+    handle = schedule(loop, callback, context=context)
+    assert handle._context is context
+    schedule(loop, lambda: seen.append(VARIABLE.get()), context=None)
+    spin(loop)
+    assert seen == ["given", "default"]
+    assert context[VARIABLE] == "set by callback"
+    assert VARIABLE.get() == "default"
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="Handle.get_context does not exist")
+def test_get_context(loop, schedule):
+    context = contextvars.copy_context()
+    assert schedule(loop, print, context=context).get_context() is context
+    own = schedule(loop, int).get_context()
+    assert isinstance(own, contextvars.Context)
+    loop.close()
+
+
+def test_context_that_is_entered_already(loop, caplog):
+    # A callback that would run in the context in which the loop itself runs cannot enter it again.
+    context = contextvars.copy_context()
+    seen = []
+    loop.call_soon(seen.append, "ran", context=context)
+    context.run(spin, loop)
+    assert seen == []
+    assert [record.name for record in caplog.records if record.levelname == "ERROR"] == ["asyncio"]
+    assert "is already entered" in caplog.text
+
+
+def test_cancel_before_the_run(loop, schedule):
+    seen = []
+    handle = schedule(loop, seen.append, 1)
+    assert handle.cancelled() is False
+    assert handle.cancel() is None
+    assert handle.cancelled() is True
+    handle.cancel()
+    spin(loop, 2)
+    assert seen == [] and handle.cancelled() is True
+
+
+def test_cancel_after_the_run(loop, schedule):
+    seen = []
+    handle = schedule(loop, seen.append, 1)
+    spin(loop)
+    assert seen == [1] and handle.cancelled() is False
+    handle.cancel()
+    handle.cancel()
+    spin(loop)
+    assert seen == [1] and handle.cancelled() is True
+
+
+def test_cancel_from_within(loop, schedule, errors):
+    seen = []
+
+    def callback(argument):
+        handle.cancel()
+        seen.append(argument)
+
+    handle = schedule(loop, callback, "argument")
+    spin(loop, 2)
+    assert seen == ["argument"] and handle.cancelled() and errors == []
+
+
+def test_cancel_from_within_of_a_callback_that_fails(loop, schedule, errors):
+    def callback(argument):
+        handle.cancel()
+        raise ValueError(argument)
+
+    handle = schedule(loop, callback, "argument")
+    spin(loop, 2)
+    assert [context["handle"] for context in errors] == [handle]
+    assert errors[0]["message"].startswith("Exception in callback ")
+    assert errors[0]["exception"].args == ("argument",)
+
+
+def test_cancel_of_a_neighbour_in_the_same_turn(loop, schedule):
+    seen, handles = [], []
+
+    def callback(name):
+        seen.append(name)
+        for handle in handles:
+            handle.cancel()
+
+    for name in "abc":
+        handles.append(schedule(loop, callback, name))
+    spin(loop)
+    assert len(seen) == 1
+
+
+def test_many_cancelled_timers(loop):
+    seen = []
+    handles = [loop.call_later(1000 + number, seen.append, number) for number in range(2000)]
+    for handle in handles:
+        handle.cancel()
+    loop.call_later(-1, seen.append, "due")
+    spin(loop)
+    assert seen == ["due"]
+    assert not any(handle._scheduled for handle in handles)
+
+
+def test_when(loop):
+    before = loop.time()
+    handle = loop.call_later(50, print)
+    assert before + 50 <= handle.when() <= loop.time() + 50
+    assert loop.call_at(12345.5, print).when() == 12345.5
+    assert loop.call_at(7, print).when() == 7
+    assert loop.call_at(-7.5, print).when() == -7.5
+    assert not hasattr(loop.call_soon(print), "when")
+    handle.cancel()
+    assert handle.when() > before
+    loop.close()
+
+
+@pytest.mark.parametrize("delay", [-10**6, -1, -1.5, 0, 0.0, -0.0, 1e-12, 5e-324, False, Fraction(-1, 3)])
+def test_small_delays_are_due_in_the_next_turn(loop, delay):
+    seen = []
+    loop.call_later(delay, seen.append, "due")
+    spin(loop)
+    assert seen == ["due"]
+
+
+@pytest.mark.parametrize("delay", [0.01, Fraction(1, 100)])
+def test_no_timer_is_early(loop, delay):
+    start = time.monotonic()
+    loop.call_later(delay, loop.stop)
+    loop.run_forever()
+    assert time.monotonic() - start >= delay - 1e-6
+
+
+@pytest.mark.parametrize("delay", [math.inf, 1e300, 1e18, 10**15, 10**9])
+def test_far_delays_wait_and_harm_nobody(loop, delay):
+    seen = []
+    far = loop.call_later(delay, seen.append, "far")
+    loop.call_later(0.01, seen.append, "near")
+    loop.call_later(0.02, loop.stop)
+    loop.run_forever()
+    assert seen == ["near"]
+    assert far.when() > 10**8
+    far.cancel()
+    spin(loop)
+    assert seen == ["near"]
+
+
+def test_minus_infinity_is_due(loop):
+    seen = []
+    loop.call_later(1, seen.append, "later").cancel()
+    loop.call_at(-math.inf, seen.append, "due")
+    spin(loop)
+    assert seen == ["due"]
+
+
+def test_not_a_number_does_not_spoil_the_loop(loop):
+    # asyncio takes NaN and leaves open when it is due; refusing it is as good.
+    try:
+        loop.call_later(math.nan, int)
+        loop.call_at(math.nan, int)
+    except ValueError:
+        pass
+    spin(loop, 2)
+    seen = []
+    for number in (3, 1, 2):
+        loop.call_at(number, seen.append, number)
+    spin(loop)
+    assert sorted(seen) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("delay", [None, "1", b"1", [], object(), 1j, print])
+def test_delays_that_are_no_numbers(loop, delay):
+    if delay != 1j:
+        with pytest.raises(TypeError):
+            loop.call_later(delay, print)
+    if delay is None:
+        with pytest.raises(TypeError):
+            loop.call_at(delay, print)
+    spin(loop)
+
+
+def test_delay_beyond_all_floats(loop):
+    with pytest.raises(OverflowError):
+        loop.call_later(10**400, print)
+    spin(loop)
+
+
+@pytest.mark.parametrize("callback", [3, None, "text", object()])
+def test_what_cannot_be_called(loop, schedule, errors, debug, callback):
+    if debug:
+        with pytest.raises(TypeError, match="a callable object was expected by call_"):
+            schedule(loop, callback)
+        spin(loop)
+        assert errors == []
+    else:
+        schedule(loop, callback)
+        spin(loop)
+        assert [type(context["exception"]) for context in errors] == [TypeError]
+
+
+def test_coroutine_functions_in_debug_mode(loop, schedule, debug):
+    async def coroutine():
+        pass
+
+    if not debug:
+        pytest.skip("checked in debug mode only")
+    with pytest.raises(TypeError, match="coroutines cannot be used with call_"):
+        schedule(loop, coroutine)
+    running = coroutine()
+    with pytest.raises(TypeError, match="coroutines cannot be used with call_"):
+        schedule(loop, running)
+    running.close()
+
+
+def test_the_name_in_the_refusal(loop, debug):
+    if not debug:
+        pytest.skip("checked in debug mode only")
+    for method, args, name in ((loop.call_soon, (), "call_soon"), (loop.call_later, (1,), "call_at"),
+                               (loop.call_at, (1,), "call_at"),
+                               (loop.call_soon_threadsafe, (), "call_soon_threadsafe")):
+        with pytest.raises(TypeError) as info:
+            method(*args, 5)
+        assert str(info.value) == f"a callable object was expected by {name}(), got 5"
+
+
+def test_attributes(loop, debug):
+    soon, timer = loop.call_soon(max, 1, 2), loop.call_at(99.5, min, 3, 4)
+    assert (soon._callback, soon._args, soon._cancelled, soon._loop) == (max, (1, 2), False, loop)
+    assert (timer._callback, timer._args, timer._cancelled, timer._loop) == (min, (3, 4), False, loop)
+    assert timer._when == 99.5 and timer._scheduled is True
+    assert isinstance(soon._context, contextvars.Context)
+    for handle in (soon, timer):
+        assert bool(handle._source_traceback) is debug
+        if debug:
+            assert handle._source_traceback[-1].filename == __file__
+            assert handle._source_traceback[-1].name == "test_attributes"
+        handle.cancel()
+        assert handle._callback is None and handle._args is None and handle._cancelled is True
+
+
+def test_scheduled_ends_with_the_run(loop):
+    timer = loop.call_at(0, int)
+    assert timer._scheduled is True
+    spin(loop)
+    assert timer._scheduled is False
+
+
+def test_run_by_hand(loop, errors):
+    seen = []
+    context = contextvars.copy_context()
+    context.run(VARIABLE.set, "by hand")
+    handle = loop.call_soon(lambda arg: seen.append((arg, VARIABLE.get())), 5, context=context)
+    handle._run()
+    assert seen == [(5, "by hand")]
+    bad = loop.call_soon(lambda: 1 / 0)
+    bad._run()
+    assert [type(context["exception"]) for context in errors] == [ZeroDivisionError]
+    assert errors[0]["handle"] is bad
+    loop.close()
+
+
+def test_handles_take_weak_references_and_die(loop, schedule):
+    handle = schedule(loop, int)
+    alive = weakref.ref(handle)
+    assert alive() is handle
+    spin(loop)
+    del handle
+    gc.collect()
+    assert alive() is None
+
+
+def test_arguments_die_with_the_run(loop, schedule):
+    thing = Thing()
+    alive = weakref.ref(thing)
+    schedule(loop, thing.method, thing)
+    del thing
+    assert alive() is not None
+    spin(loop)
+    assert alive() is None
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_arguments_die_with_the_cancellation(loop, schedule, debug, held):
+    thing = Thing()
+    alive = weakref.ref(thing)
+    handle = schedule(loop, thing.method, thing)
+    handle.cancel()
+    if not held:
+        del handle
+    del thing
+    assert alive() is None
+    loop.close()
+
+
+def test_arguments_die_with_a_failed_run(loop, schedule):
+    def fail(thing):
+        raise ValueError("failed")
+
+    loop.set_exception_handler(lambda loop, context: None)
+    thing = Thing()
+    alive = weakref.ref(thing)
+    schedule(loop, fail, thing)
+    del thing
+    spin(loop)
+    gc.collect()
+    assert alive() is None
+
+
+def test_init_again_does_no_harm(loop, errors):
+    seen = []
+    handles = [loop.call_soon(seen.append, 1), loop.call_later(0, seen.append, 2),
+               loop.call_later(1000, seen.append, 3)]
+    attempts = [(), (1,), (None,) * 5, (-5.0, print, (), loop), (int, (), loop)]
+    while handles:
+        handle = handles.pop()
+        for args in attempts:
+            # asyncio's own handles take some of these and are then of no use; only the loop must not suffer.
+            with contextlib.suppress(TypeError, RuntimeError, AttributeError, ValueError):
+                handle.__init__(*args)
+            with contextlib.suppress(TypeError, AttributeError):
+                repr(handle)
+        with contextlib.suppress(AttributeError):
+            handle.cancel()
+    del handle
+    gc.collect()
+    spin(loop, 2)
+    seen.clear()
+    loop.call_soon(seen.append, "still well")
+    spin(loop, 2)
+    assert seen == ["still well"]
