@@ -49,7 +49,6 @@ class Loop(_loopmod.Loop, asyncio.SelectorEventLoop):  # type: ignore[misc]
     slow_callback_duration = 0.1
     _default_executor: concurrent.futures.ThreadPoolExecutor | None = None
     _exception_handler: Callable[..., object] | None = None
-    _current_handle = None
     _clock_resolution = 1e-9
     _internal_fds = 0
     _coroutine_origin_tracking_enabled = False
@@ -129,9 +128,13 @@ class Loop(_loopmod.Loop, asyncio.SelectorEventLoop):  # type: ignore[misc]
 
     def _ensure_fd_no_transport(self, fd: Any) -> None:
         """Raise RuntimeError if a transport that is not closing owns the descriptor."""
-        owner = self._watched(fd)[2]
+        try:
+            fileno = fd if isinstance(fd, int) else int(fd.fileno())
+        except (AttributeError, TypeError, ValueError):
+            raise ValueError(f"Invalid file object: {fd!r}") from None
+        owner = self._watched(fileno)[2] if fileno >= 0 else None
         if owner is None and "_transports" in self.__dict__:
-            owner = self._transports.get(fd if isinstance(fd, int) else fd.fileno())
+            owner = self._transports.get(fileno)
         if owner is not None and not owner.is_closing():
             raise RuntimeError(f"File descriptor {fd!r} is used by transport {owner!r}")
 

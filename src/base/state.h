@@ -64,6 +64,7 @@
     X(add_done_callback)                                                                  \
     X(buffer_updated)                                                                     \
     X(call_exception_handler)                                                             \
+    X(call_at)                                                                            \
     X(call_soon)                                                                          \
     X(cancel)                                                                             \
     X(close)                                                                              \

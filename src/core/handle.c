@@ -1,6 +1,7 @@
 /* Handle and TimerHandle: see handle.h. Relies on the loop's queue and heap; running one runs Python. */
 #include "core/handle.h"
 
+#include "base/oserr.h"
 #include "core/debug.h"
 #include "core/fault.h"
 #include "core/ready.h"
@@ -179,6 +180,26 @@ lm_handle_run_item(LmLoop *loop, PyObject *self)
 {
     int failed = lm_handle_run(loop, self);
     Py_DECREF(self);
+    return failed;
+}
+
+int
+lm_handle_report_fault(LmLoop *loop, PyMethodDef *def, PyObject *self)
+{
+    if (lm_exc_leaves_loop()) {
+        return -1;
+    }
+    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *callback = PyCFunction_New(def, self);
+    PyObject *handle = callback != NULL ? lm_handle_new(loop, callback, NULL, 0, NULL) : NULL;
+    Py_XDECREF(callback);
+    if (handle == NULL) {
+        Py_DECREF(exc);
+        return -1;
+    }
+    PyErr_SetRaisedException(exc);
+    int failed = lm_fault_in_callback(loop, handle);
+    Py_DECREF(handle);
     return failed;
 }
 

@@ -60,6 +60,10 @@ int lm_handle_run_item(LmLoop *loop, PyObject *handle);
 /* The same without consuming the reference. */
 int lm_handle_run(LmLoop *loop, PyObject *handle);
 
+/* A ready item that is no handle failed: reports the exception that is set as that of a callback, the method `def`
+   of `self`, which is made only for that. 0, or -1 with an exception that has to leave the loop. */
+int lm_handle_report_fault(LmLoop *loop, PyMethodDef *def, PyObject *self);
+
 /* -1 only where debug mode's text of the handle could not be made. */
 int lm_handle_cancel(PyObject *handle);
 

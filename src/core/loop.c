@@ -14,7 +14,6 @@ lm_loop_init(LmLoop *loop, LmState *st)
     lm_list_init(&loop->kept);
     lm_heap_init(&loop->timers);
     lm_poll_init(&loop->poll);
-    pthread_mutex_init(&loop->inbox.lock, NULL);
 }
 
 void
@@ -29,9 +28,6 @@ void
 lm_loop_close(LmLoop *loop)
 {
     loop->is_closed = 1;
-    pthread_mutex_lock(&loop->inbox.lock);
-    loop->inbox.is_closed = 1;
-    pthread_mutex_unlock(&loop->inbox.lock);
     lm_ready_clear(loop);
     lm_timers_clear(loop);
     lm_poll_close(&loop->poll);
@@ -128,10 +124,11 @@ lm_loop_note_overrides(LmLoop *loop)
 {
     int own_time = is_overridden(loop, loop->st->str.time);
     int own_call_soon = own_time < 0 ? -1 : is_overridden(loop, loop->st->str.call_soon);
-    if (own_call_soon < 0) {
+    int own_call_at = own_call_soon < 0 ? -1 : is_overridden(loop, loop->st->str.call_at);
+    if (own_call_at < 0) {
         return -1;
     }
-    loop->has_own_time = own_time;
-    loop->is_plain = !own_call_soon;
+    loop->has_own_time = (uint8_t)own_time;
+    loop->is_plain = !own_call_soon && !own_call_at;
     return 0;
 }

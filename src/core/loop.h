@@ -10,8 +10,8 @@
    RUNNING: thread_id is the running thread's; turns of core/run.c follow each other.
    CLOSED:  the ring, the heap and the poll are empty for good; scheduling raises RuntimeError.
 
-   A nested run is RUNNING within RUNNING: plain recursion. All fields belong to the thread that runs the loop, but
-   the inbox, which has a lock. Upper rooms keep their own structs behind pointers here; each gives its own
+   A nested run is RUNNING within RUNNING: plain recursion. Fields are touched with the GIL held, by the loop's
+   thread; others only add to the ready queue (core/ready.h). Upper rooms keep their own structs behind pointers here; each gives its own
    traverse and release to face/loop_type.c. */
 #ifndef LM_CORE_LOOP_H
 #define LM_CORE_LOOP_H
@@ -21,18 +21,6 @@
 #include "base/state.h"
 #include "poll/poll.h"
 
-#include <pthread.h>
-#include <stdatomic.h>
-
-/* What other threads scheduled; taken over at the start of each turn. */
-typedef struct {
-    pthread_mutex_t lock;
-    LmRing items;
-    atomic_int has_items; /* a glance without the lock, for the loop's thread */
-    int is_asleep; /* the loop's thread waits in its poll, or is about to */
-    int is_closed;
-} LmInbox;
-
 typedef struct LmLoop {
     PyObject_HEAD
     LmState *st;
@@ -40,17 +28,19 @@ typedef struct LmLoop {
     LmHeap timers;
     uint64_t timer_seq;
     LmPoll poll;
-    LmInbox inbox;
     int64_t polled_at_ns;   /* end of the last poll */
     unsigned turns_unpolled; /* turns since then */
     unsigned long thread_id; /* 0 while not running */
     uint8_t is_closed;
+    uint8_t is_asleep;   /* waits in its poll without the GIL: whoever adds work has to wake it */
     uint8_t is_stopping;
     uint8_t is_debug;
     uint8_t is_first_turn; /* of this run: it polls whatever is ready */
     uint8_t is_plain;      /* scheduling methods are the C ones: tasks may go past them */
     uint8_t has_own_time;  /* time() is overridden, on the class or on the instance */
     PyObject *task_factory; /* NULL for the default */
+
+    PyObject *current_item; /* debug mode: what is being run (borrowed), else NULL */
 
     /* The native task that CPython's current-task slot names (borrowed), and what empties the slot. */
     PyObject *current_task;
@@ -65,7 +55,7 @@ typedef struct LmLoop {
 /* Fields of a zeroed object. Cannot fail: what can is done where it is first needed. */
 void lm_loop_init(LmLoop *loop, LmState *st);
 
-/* Empties ring, heap and inbox and closes the poll. The loop does not run. */
+/* Empties ring and heap and closes the poll. The loop does not run. */
 void lm_loop_close(LmLoop *loop);
 void lm_loop_clear(LmLoop *loop);
 int lm_loop_traverse(LmLoop *loop, visitproc visit, void *arg);

@@ -1,7 +1,9 @@
-/* The ready queue: what runs next, and the inbox through which other threads add to it.
+/* The ready queue: what runs next.
 
    Strictly FIFO. An item is a function and an object, so the engine runs handles, task steps and transports
-   without naming them. */
+   without naming them. Other threads add to the same queue, under the GIL, which the loop's thread holds whenever
+   it touches it: so a thread-safe call keeps its place among the loop's own, as in asyncio. (A build that declares
+   that it needs no GIL has to put an inbox with a lock here.) */
 #ifndef LM_CORE_READY_H
 #define LM_CORE_READY_H
 
@@ -20,16 +22,18 @@ lm_ready_push(LmLoop *loop, LmReadyFn fn, PyObject *obj)
     return 0;
 }
 
-/* Appends an item from any thread and wakes the loop. Steals `obj`. -1 with RuntimeError (closed) or
-   MemoryError set. */
-int lm_ready_push_threadsafe(LmLoop *loop, LmReadyFn fn, PyObject *obj);
-
-/* Moves what other threads sent to the queue. -1 with MemoryError set, nothing lost. */
-int lm_ready_take_inbox(LmLoop *loop);
-
-/* Announces that the loop's thread is about to wait. 0 where the inbox has something instead. */
-int lm_ready_fall_asleep(LmLoop *loop);
-void lm_ready_wake_up(LmLoop *loop);
+/* Appends an item from any thread and wakes the loop where it waits. Steals `obj`. -1 with MemoryError set. */
+static inline int
+lm_ready_push_threadsafe(LmLoop *loop, LmReadyFn fn, PyObject *obj)
+{
+    int failed = lm_ready_push(loop, fn, obj);
+    if (loop->is_asleep) {
+        /* One wake-up is enough for all that comes until the loop sleeps again. */
+        loop->is_asleep = 0;
+        lm_poll_wake(&loop->poll);
+    }
+    return failed;
+}
 
 /* Drops everything queued. May run Python (finalizers), which may not queue anew on a closed loop. */
 void lm_ready_clear(LmLoop *loop);

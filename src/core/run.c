@@ -29,13 +29,9 @@ poll_until(LmLoop *loop, int64_t deadline_ns)
     if (poll == NULL) {
         return -1;
     }
-    if (deadline_ns != 0 && !lm_ready_fall_asleep(loop)) {
-        deadline_ns = 0;
-    }
+    loop->is_asleep = deadline_ns != 0;
     int failed = lm_poll_run(poll, deadline_ns);
-    if (deadline_ns != 0) {
-        lm_ready_wake_up(loop);
-    }
+    loop->is_asleep = 0;
     loop->polled_at_ns = lm_clock_ns();
     loop->turns_unpolled = 0;
     return failed < 0 ? -1 : PyErr_CheckSignals();
@@ -77,8 +73,11 @@ static int
 run_item_timed(LmLoop *loop, LmReadyItem item)
 {
     PyObject *obj = Py_NewRef(item.obj);
+    PyObject *outer = loop->current_item;
     int64_t began_ns = lm_clock_ns();
+    loop->current_item = obj;
     int failed = item.fn(loop, item.obj);
+    loop->current_item = outer;
     if (failed == 0) {
         failed = lm_debug_note_duration(loop, obj, (double)(lm_clock_ns() - began_ns) / 1e9);
     }
@@ -107,8 +106,7 @@ run_ready(LmLoop *loop)
 static int
 run_turn(LmLoop *loop)
 {
-    if (lm_ready_take_inbox(loop) < 0 || poll_for_work(loop) < 0 ||
-        lm_ready_take_inbox(loop) < 0) {
+    if (poll_for_work(loop) < 0) {
         return -1;
     }
     lm_poll_dispatch(&loop->poll);

@@ -24,7 +24,7 @@ add_watch(PyObject *self, int direction, const char *method, PyObject *const *ar
     }
     int fd = lm_readers_fd(args[0]);
     PyObject *handle = fd < 0 ? NULL : lm_handle_new(loop, args[1], args + 2, nargs - 2, context);
-    if (handle == NULL || lm_readers_add(loop, fd, direction, handle) < 0) {
+    if (handle == NULL || lm_readers_add(loop, args[0], fd, direction, handle) < 0) {
         Py_XDECREF(handle);
         return NULL;
     }
@@ -43,7 +43,6 @@ lm_loop_method_add_writer(LM_VECTOR)
     return add_watch(self, LM_WATCH_WRITE, "_add_writer", args, nargs, kwnames);
 }
 
-/* A closed object has no descriptor any more: its last one is looked for among those watched. */
 static PyObject *
 remove_watch(PyObject *self, PyObject *obj, int direction)
 {
@@ -51,7 +50,7 @@ remove_watch(PyObject *self, PyObject *obj, int direction)
     if (loop->is_closed) {
         Py_RETURN_FALSE;
     }
-    int fd = lm_readers_fd(obj);
+    int fd = lm_readers_find(loop, obj);
     int removed = fd < 0 ? -1 : lm_readers_remove(loop, fd, direction);
     return removed < 0 ? NULL : PyBool_FromLong(removed);
 }
@@ -78,7 +77,7 @@ PyObject *
 lm_loop_method_watched(PyObject *self, PyObject *obj)
 {
     LmLoop *loop = (LmLoop *)self;
-    int fd = lm_readers_fd(obj);
+    int fd = lm_readers_find(loop, obj);
     if (fd < 0) {
         return NULL;
     }

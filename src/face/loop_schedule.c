@@ -100,6 +100,31 @@ due_after(LmLoop *loop, PyObject *delay, double *due)
     return *due == -1.0 && PyErr_Occurred() ? -1 : 0;
 }
 
+/* call_at is overridden: call_later goes through it, as asyncio's does. */
+static PyObject *
+call_own_call_at(PyObject *self, double due, PyObject *const *args, Py_ssize_t nargs,
+                 PyObject *kwnames)
+{
+    Py_ssize_t count = nargs + (kwnames != NULL ? PyTuple_GET_SIZE(kwnames) : 0);
+    PyObject *when = PyFloat_FromDouble(due);
+    PyObject **stack = PyMem_Malloc((size_t)(count + 1) * sizeof(PyObject *));
+    PyObject *handle = NULL;
+    if (when != NULL && stack != NULL) {
+        memcpy(stack + 1, args, (size_t)count * sizeof(PyObject *));
+        stack[0] = self;
+        stack[1] = when;
+        handle = PyObject_VectorcallMethod(((LmLoop *)self)->st->str.call_at, stack,
+                                           (size_t)(nargs + 1) | PY_VECTORCALL_ARGUMENTS_OFFSET,
+                                           kwnames);
+    }
+    else if (stack == NULL) {
+        PyErr_NoMemory();
+    }
+    PyMem_Free(stack);
+    Py_XDECREF(when);
+    return handle;
+}
+
 PyObject *
 lm_loop_method_call_later(LM_VECTOR)
 {
@@ -111,6 +136,9 @@ lm_loop_method_call_later(LM_VECTOR)
         (LM_UNLIKELY(loop->is_debug) &&
          lm_debug_check_call(loop, args[1], "call_at", 1) < 0)) {
         return NULL;
+    }
+    if (LM_UNLIKELY(!loop->is_plain)) {
+        return call_own_call_at(self, due, args, nargs, kwnames);
     }
     return schedule_timer(loop, due, NULL, args + 1, nargs - 1, context);
 }
@@ -169,15 +197,20 @@ create_by_factory(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObj
                                      kwnames);
 }
 
+/* By the interpreter that runs, not the one that compiled: a release of 3.13 changed the signature. */
+static const char *const *
+task_keywords(void)
+{
+    static const char *const all[] = {"coro", "name", "context", "eager_start", NULL};
+    static const char *const first[] = {"coro", "name", "context", NULL};
+    return Py_Version >= 0x030D0300 ? all : first;
+}
+
 PyObject *
 lm_loop_method_create_task(LM_VECTOR)
 {
     LmLoop *loop = (LmLoop *)self;
-#if PY_VERSION_HEX >= 0x030C0000
-    static const char *const names[] = {"coro", "name", "context", "eager_start", NULL};
-#else
-    static const char *const names[] = {"coro", "name", "context", NULL};
-#endif
+    const char *const *names = task_keywords();
     PyObject *values[] = {NULL, NULL, NULL, NULL};
     if (lm_loop_check_closed(loop) < 0) {
         return NULL;

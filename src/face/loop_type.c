@@ -54,11 +54,10 @@ loop_dealloc(PyObject *self)
     loop_clear(self);
     lm_loop_close(loop);
     PyMem_RawFree(loop->scratch);
-    pthread_mutex_destroy(&loop->inbox.lock);
     lm_free_instance(self);
 }
 
-/* time() and call_soon() may be replaced on the instance: the fast paths ask no attribute, so it is noted here. */
+/* Some methods may be replaced on the instance: the fast paths ask no attribute, so it is noted here. */
 static int
 loop_setattro(PyObject *self, PyObject *name, PyObject *value)
 {
@@ -66,7 +65,8 @@ loop_setattro(PyObject *self, PyObject *name, PyObject *value)
     if (PyObject_GenericSetAttr(self, name, value) < 0) {
         return -1;
     }
-    if (name == loop->st->str.time || name == loop->st->str.call_soon) {
+    LmState *st = loop->st;
+    if (name == st->str.time || name == st->str.call_soon || name == st->str.call_at) {
         return lm_loop_note_overrides(loop);
     }
     return 0;
@@ -111,6 +111,13 @@ set_debug(PyObject *self, PyObject *value, void *closure LM_UNUSED)
 }
 
 static PyObject *
+get_current_handle(PyObject *self, void *closure LM_UNUSED)
+{
+    PyObject *item = ((LmLoop *)self)->current_item;
+    return Py_NewRef(item != NULL ? item : Py_None);
+}
+
+static PyObject *
 get_task_factory(PyObject *self, void *closure LM_UNUSED)
 {
     PyObject *factory = ((LmLoop *)self)->task_factory;
@@ -129,6 +136,7 @@ static PyGetSetDef loop_getset[] = {{"_closed", get_closed, NULL, NULL, NULL},
                                     {"_stopping", get_stopping, NULL, NULL, NULL},
                                     {"_thread_id", get_thread_id, NULL, NULL, NULL},
                                     {"_debug", get_debug, set_debug, NULL, NULL},
+                                    {"_current_handle", get_current_handle, NULL, NULL, NULL},
                                     {"_task_factory", get_task_factory, set_task_factory, NULL, NULL},
                                     {NULL, NULL, NULL, NULL, NULL}};
 

@@ -5,6 +5,7 @@
 #include "base/oserr.h"
 #include "base/sys.h"
 #include "core/fault.h"
+#include "core/handle.h"
 #include "core/ready.h"
 #include "net/kept.h"
 #include "net/transport.h"
@@ -125,6 +126,8 @@ back_off(Listener *l, int err)
     return timer != NULL ? 0 : -1;
 }
 
+static PyMethodDef accept_def;
+
 static int
 on_accept_error(Listener *l, int err)
 {
@@ -140,8 +143,7 @@ on_accept_error(Listener *l, int err)
         return back_off(l, err);
     default:
         lm_oserr_set(err);
-        return lm_fault_report((PyObject *)l->loop, l->loop->st,
-                               "Exception in callback Listener._accept()", NULL);
+        return lm_handle_report_fault(l->loop, &accept_def, (PyObject *)l);
     }
 }
 
@@ -166,6 +168,15 @@ accept_ready(LmLoop *loop, PyObject *self)
     Py_DECREF(self);
     return failed;
 }
+
+static PyObject *
+listener_accept(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    Listener *l = (Listener *)self;
+    return accept_ready(l->loop, Py_NewRef(self)) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+static PyMethodDef accept_def = {"_accept", listener_accept, METH_NOARGS, NULL};
 
 static void
 on_ready(LmWatch *watch)

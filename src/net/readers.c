@@ -14,6 +14,7 @@ typedef struct {
 
 typedef struct {
     LmLoop *loop; /* borrowed: the loop owns the table */
+    PyObject *fileobj; /* what it was named by, owned while watched: found again once it is closed */
     Side reader;
     Side writer;
 } Entry;
@@ -45,14 +46,31 @@ lm_readers_fd(PyObject *obj)
         }
     }
     long fd = PyLong_AsLong(number);
-    Py_DECREF(number);
     if (fd < 0 || fd > INT_MAX) {
         if (!PyErr_Occurred() || PyErr_ExceptionMatches(PyExc_OverflowError)) {
-            PyErr_Format(PyExc_ValueError, "Invalid file descriptor: %S", obj);
+            PyErr_Format(PyExc_ValueError, "Invalid file descriptor: %S", number);
         }
-        return -1;
+        fd = -1;
     }
+    Py_DECREF(number);
     return (int)fd;
+}
+
+int
+lm_readers_find(LmLoop *loop, PyObject *obj)
+{
+    int fd = lm_readers_fd(obj);
+    if (fd >= 0 || PyLong_Check(obj) || loop->readers == NULL) {
+        return fd;
+    }
+    for (int i = 0; i < loop->readers->size; i++) {
+        Entry *entry = loop->readers->entries[i];
+        if (entry != NULL && entry->fileobj == obj) {
+            PyErr_Clear();
+            return i;
+        }
+    }
+    return -1;
 }
 
 static Side *
@@ -175,7 +193,7 @@ retire(PyObject *handle)
 }
 
 int
-lm_readers_add(LmLoop *loop, int fd, int direction, PyObject *handle)
+lm_readers_add(LmLoop *loop, PyObject *fileobj, int fd, int direction, PyObject *handle)
 {
     LmPoll *poll = lm_loop_poll(loop);
     if (poll == NULL || lm_watch_check_fd(fd) < 0) {
@@ -188,6 +206,7 @@ lm_readers_add(LmLoop *loop, int fd, int direction, PyObject *handle)
     Side *side = side_of(entry, direction);
     PyObject *old = side->handle;
     side->handle = Py_NewRef(handle);
+    Py_XSETREF(entry->fileobj, Py_NewRef(fileobj));
     lm_watch_start(poll, &side->watch);
     return retire(old);
 }
@@ -203,7 +222,12 @@ lm_readers_remove(LmLoop *loop, int fd, int direction)
     PyObject *old = side->handle;
     side->handle = NULL;
     lm_watch_stop(&loop->poll, &side->watch);
-    return retire(old) < 0 ? -1 : 1;
+    int failed = retire(old);
+    /* The handle's end may have run Python: the entry is looked at anew. */
+    if (entry->reader.handle == NULL && entry->writer.handle == NULL) {
+        Py_CLEAR(entry->fileobj);
+    }
+    return failed < 0 ? -1 : 1;
 }
 
 PyObject *
@@ -240,6 +264,7 @@ lm_readers_traverse(LmLoop *loop, visitproc visit, void *arg)
     for (int fd = 0; loop->readers != NULL && fd < loop->readers->size; fd++) {
         Entry *entry = loop->readers->entries[fd];
         if (entry != NULL) {
+            Py_VISIT(entry->fileobj);
             Py_VISIT(entry->reader.handle);
             Py_VISIT(entry->writer.handle);
         }
@@ -260,6 +285,7 @@ lm_readers_close(LmLoop *loop)
         if (entry != NULL) {
             lm_watch_stop(&loop->poll, &entry->reader.watch);
             lm_watch_stop(&loop->poll, &entry->writer.watch);
+            Py_CLEAR(entry->fileobj);
             Py_CLEAR(entry->reader.handle);
             Py_CLEAR(entry->writer.handle);
             free(entry);

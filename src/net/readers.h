@@ -7,9 +7,12 @@
 /* The descriptor of an int or of an object with fileno(). -1 with asyncio's ValueError set. */
 int lm_readers_fd(PyObject *obj);
 
-/* Watches the descriptor in one direction (LM_WATCH_READ, LM_WATCH_WRITE) with a handle, whose predecessor is
-   cancelled. -1 with an exception set. */
-int lm_readers_add(LmLoop *loop, int fd, int direction, PyObject *handle);
+/* The same of something watched, which may have been closed since. -1 with ValueError set. */
+int lm_readers_find(LmLoop *loop, PyObject *obj);
+
+/* Watches the descriptor, named by `fileobj`, in one direction (LM_WATCH_READ, LM_WATCH_WRITE) with a handle, whose
+   predecessor is cancelled. -1 with an exception set. */
+int lm_readers_add(LmLoop *loop, PyObject *fileobj, int fd, int direction, PyObject *handle);
 
 /* 1 where there was one, 0 where not; -1 with an exception set. */
 int lm_readers_remove(LmLoop *loop, int fd, int direction);

@@ -96,25 +96,23 @@ read_into_bytes(PyObject *self)
     return 0;
 }
 
-/* The protocol's buffer, writable and not empty. -1 with an exception set. */
-static int
-get_buffer(LmTransport *t, Py_buffer *view)
+/* The protocol's buffer, not empty. New reference, NULL with an exception set. */
+static PyObject *
+get_buffer(LmTransport *t)
 {
     PyObject *size_hint = PyLong_FromLong(-1);
     PyObject *buffer = size_hint == NULL ? NULL
                                          : PyObject_CallMethodOneArg(
                                                t->protocol, t->st->str.get_buffer, size_hint);
     Py_XDECREF(size_hint);
-    if (buffer == NULL) {
-        return -1;
-    }
-    Py_ssize_t length = PyObject_Size(buffer);
+    Py_ssize_t length = buffer != NULL ? PyObject_Size(buffer) : -1;
     if (length == 0) {
         PyErr_SetString(PyExc_RuntimeError, "get_buffer() returned an empty buffer");
     }
-    int failed = length <= 0 || PyObject_GetBuffer(buffer, view, PyBUF_WRITABLE) < 0;
-    Py_DECREF(buffer);
-    return failed ? -1 : 0;
+    if (length <= 0) {
+        Py_CLEAR(buffer);
+    }
+    return buffer;
 }
 
 static int
@@ -122,8 +120,14 @@ read_into_protocol(PyObject *self)
 {
     LmTransport *t = lm_transport(self);
     Py_buffer view;
-    if (get_buffer(t, &view) < 0) {
+    PyObject *buffer = get_buffer(t);
+    if (buffer == NULL) {
         return call_fatal(self, "Fatal error: protocol.get_buffer() call failed.");
+    }
+    int failed = PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE);
+    Py_DECREF(buffer);
+    if (failed < 0) {
+        return call_fatal(self, "Fatal read error on socket transport");
     }
     if (t->fd < 0) {
         PyBuffer_Release(&view); /* get_buffer closed us */

@@ -4,7 +4,7 @@
 #include "net/stream_write.h"
 
 #include "base/oserr.h"
-#include "core/fault.h"
+#include "core/handle.h"
 #include "core/ready.h"
 #include "net/flow.h"
 
@@ -280,6 +280,14 @@ lm_stream_write_eof(PyObject *self)
     return 0;
 }
 
+static PyObject *
+method_write_ready(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    return flush(self) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+static PyMethodDef write_ready_def = {"_write_ready", method_write_ready, METH_NOARGS, NULL};
+
 /* Ready-queue function: the socket takes bytes again. */
 static int
 write_ready(LmLoop *loop, PyObject *self)
@@ -292,10 +300,8 @@ write_ready(LmLoop *loop, PyObject *self)
         failed = PyContext_Enter(context);
         if (failed == 0) {
             failed = flush(self);
-            if (failed < 0 && !lm_exc_leaves_loop()) {
-                failed = lm_fault_report((PyObject *)loop, loop->st,
-                                         "Exception in callback SocketTransport._write_ready()",
-                                         "transport", self, NULL);
+            if (failed < 0) {
+                failed = lm_handle_report_fault(loop, &write_ready_def, self);
             }
             if (PyContext_Exit(context) < 0) {
                 failed = -1;

@@ -229,6 +229,19 @@ socket_of(LmTransport *t)
     return t->sock;
 }
 
+/* What is shown for the socket of a transport that was closed before anybody asked: a closed socket. */
+static PyObject *
+closed_socket(LmTransport *t)
+{
+    PyObject *sock = PyObject_CallNoArgs(t->st->socket_class);
+    PyObject *done = sock != NULL ? PyObject_CallMethodNoArgs(sock, t->st->str.close) : NULL;
+    if (done == NULL) {
+        Py_CLEAR(sock);
+    }
+    Py_XDECREF(done);
+    return sock;
+}
+
 static PyObject *
 address_of(LmTransport *t, const LmAddr *addr, const char *method)
 {
@@ -261,12 +274,13 @@ set_missing(PyObject *dict, const char *key, PyObject *value)
 static int
 fill_extra(LmTransport *t, PyObject *extra)
 {
-    PyObject *sock = socket_of(t);
-    if (sock == NULL && PyErr_Occurred()) {
+    PyObject *sock = t->fd >= 0 ? Py_XNewRef(socket_of(t)) : closed_socket(t);
+    if (sock == NULL) {
         return -1;
     }
-    if (sock != NULL &&
-        set_missing(extra, "socket", PyObject_CallOneArg(t->st->TransportSocket, sock)) < 0) {
+    PyObject *shown = PyObject_CallOneArg(t->st->TransportSocket, sock);
+    Py_DECREF(sock);
+    if (set_missing(extra, "socket", shown) < 0) {
         return -1;
     }
     return set_missing(extra, "sockname", address_of(t, &t->local, "getsockname")) < 0 ||

@@ -200,6 +200,16 @@ lm_signals_end_run(LmLoop *loop)
 {
     if (loop->signals != NULL) {
         loop->signals->is_running = 0;
+        if (loop->signals->previous_fd >= 0) {
+            /* What came last, and may have ended the run, is the other's too. */
+            PyObject *exc = PyErr_GetRaisedException();
+            if (read_signals(loop, Py_NewRef(loop)) < 0) {
+                PyErr_WriteUnraisable((PyObject *)loop);
+            }
+            if (exc != NULL) {
+                PyErr_SetRaisedException(exc);
+            }
+        }
         if (!loop->signals->is_kept) {
             give_back(loop->signals);
         }

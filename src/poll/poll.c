@@ -117,6 +117,8 @@ lm_poll_open(LmPoll *poll)
         lm_oserr_set(errno ? errno : ENOMEM);
         return -1;
     }
+    /* Here and not at the first deadline, so that a running loop opens no descriptor behind its user's back. */
+    poll->alarm.fd = lm_sys_alarm_open();
     poll->fork_count = fork_count;
     ev_set_userdata(poll->ev, poll);
     ev_set_loop_release_cb(poll->ev, release_gil, acquire_gil);
@@ -168,10 +170,9 @@ static int
 set_alarm(LmPoll *poll, int64_t deadline_ns)
 {
     if (poll->alarm.fd < 0) {
-        poll->alarm.fd = lm_sys_alarm_open();
-        if (poll->alarm.fd < 0) {
-            return -1;
-        }
+        return -1;
+    }
+    if (!poll->alarm.is_active) {
         lm_watch_start(poll, &poll->alarm);
     }
     if (poll->alarm_at_ns != deadline_ns) {

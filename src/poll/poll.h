@@ -26,7 +26,7 @@ typedef struct LmPoll {
         void *align;
         char bytes[LM_EV_ASYNC_SIZE];
     } async;
-    LmWatch alarm;        /* fd -1 until a near deadline was met */
+    LmWatch alarm;        /* watched from the first near deadline on; fd -1 where the system has none */
     int64_t alarm_at_ns;  /* the moment it is set to, or 0 */
     PyThreadState *saved; /* while the GIL is let go */
     int may_block;        /* this run lets the GIL go */

@@ -11,19 +11,31 @@
             return NULL;                 \
     } while (0)
 
+/* Asking for an outcome has its own exception where __init__ has not run. */
+static int
+check_outcome(LmFuture *f)
+{
+    if (f->loop == NULL) {
+        PyErr_SetString(f->st->InvalidStateError, "Future object is not initialized.");
+        return -1;
+    }
+    return 0;
+}
+
 PyObject *
 lm_future_method_result(PyObject *self, PyObject *unused LM_UNUSED)
 {
     LmFuture *f = lm_future(self);
-    CHECK_READY(f);
-    return lm_future_result(f);
+    return check_outcome(f) < 0 ? NULL : lm_future_result(f);
 }
 
 PyObject *
 lm_future_method_exception(PyObject *self, PyObject *unused LM_UNUSED)
 {
     LmFuture *f = lm_future(self);
-    CHECK_READY(f);
+    if (check_outcome(f) < 0) {
+        return NULL;
+    }
     if (f->state == LM_CANCELLED) {
         return lm_future_result(f);
     }

@@ -2,7 +2,6 @@
 #include "task/step.h"
 
 #include "base/oserr.h"
-#include "core/fault.h"
 #include "core/handle.h"
 #include "core/ready.h"
 #include "task/registry.h"
@@ -235,12 +234,6 @@ take_yielded(PyObject *self, PyObject *yielded)
         failed = take_other(self, yielded);
     }
     Py_DECREF(yielded);
-    if (failed < 0 && !lm_exc_leaves_loop()) {
-        /* As if the await itself had raised. */
-        PyObject *exc = PyErr_GetRaisedException();
-        Py_XSETREF(lm_task(self)->raising, exc);
-        return lm_task_schedule(self);
-    }
     return failed;
 }
 
@@ -330,34 +323,6 @@ take_wait_outcome(LmTask *t)
     return f->state == LM_PENDING ? NULL : lm_future_take_exception(f);
 }
 
-static int
-step_in_context(PyObject *self)
-{
-    LmTask *t = lm_task(self);
-    PyObject *context = Py_NewRef(t->context);
-    int failed = -1;
-    if (LM_LIKELY(PyContext_Enter(context) == 0)) {
-        failed = step_as_current(self, take_wait_outcome(t));
-        if (PyContext_Exit(context) < 0) {
-            failed = -1;
-        }
-    }
-    Py_DECREF(context);
-    return failed;
-}
-
-int
-lm_task_step_item(LmLoop *loop, PyObject *self)
-{
-    int failed = step_in_context(self);
-    if (LM_UNLIKELY(failed < 0) && !lm_exc_leaves_loop()) {
-        failed = lm_fault_report((PyObject *)loop, loop->st, "Exception in callback Task.__step()",
-                                 "task", self, NULL);
-    }
-    Py_DECREF(self);
-    return failed;
-}
-
 static PyObject *
 task_step(PyObject *self, PyObject *unused LM_UNUSED)
 {
@@ -390,6 +355,33 @@ task_wakeup(PyObject *self, PyObject *future)
 
 static PyMethodDef step_def = {"__step", task_step, METH_NOARGS, NULL};
 static PyMethodDef wakeup_def = {"task_wakeup", task_wakeup, METH_O, NULL};
+
+static int
+step_in_context(PyObject *self)
+{
+    LmTask *t = lm_task(self);
+    PyObject *context = Py_NewRef(t->context);
+    int failed = -1;
+    if (LM_LIKELY(PyContext_Enter(context) == 0)) {
+        failed = step_as_current(self, take_wait_outcome(t));
+        if (PyContext_Exit(context) < 0) {
+            failed = -1;
+        }
+    }
+    Py_DECREF(context);
+    return failed;
+}
+
+int
+lm_task_step_item(LmLoop *loop, PyObject *self)
+{
+    int failed = step_in_context(self);
+    if (LM_UNLIKELY(failed < 0)) {
+        failed = lm_handle_report_fault(loop, &step_def, self);
+    }
+    Py_DECREF(self);
+    return failed;
+}
 
 PyObject *
 lm_task_wakeup_callable(PyObject *task)

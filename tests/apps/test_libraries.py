@@ -1,6 +1,6 @@
-"""Small real programs on anyio, tornado, twisted and trio, which bring their own way to choose or to drive a loop.
+"""Small real programs on anyio, tornado, twisted and trio, which choose or drive a loop in their own way.
 
-Each runs on both loops. Relies on the libraries being installed; without one its tests are skipped. Twisted allows
+Each runs on both loops, and is skipped where its library is not installed. Twisted allows
 one reactor in a process, so its program runs in a process of its own.
 """
 

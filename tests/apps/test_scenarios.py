@@ -1,6 +1,6 @@
-"""The shared scenarios: small asyncio programs whose output is known, each run on loopmod by the runner beside them.
+"""The shared scenarios: small asyncio programs of known output, run on loopmod by the runner beside them.
 
-Relies on a directory `shared/scenarios` next to the repository; without it the tests are skipped. The scenarios of
+Relies on a directory `shared/scenarios` next to the repository, else the tests are skipped. The scenarios of
 nested runs (16) need a call of their own before they start and are not run here.
 """
 

@@ -117,8 +117,8 @@ def test_subclass_gets_its_own_state(loop, derive):
 
 @pytest.mark.parametrize("method", [
     "call_soon", "call_soon_threadsafe", "call_later", "call_at", "create_task", "create_future",
-    "run_forever", "run_until_complete", "stop", "is_running", "get_debug", "call_exception_handler", "add_reader",
-    "run_in_executor",
+    "run_forever", "run_until_complete", "stop", "is_running", "get_debug", "call_exception_handler",
+    "add_reader", "run_in_executor",
 ])
 def test_a_counting_override_changes_nothing(loop, derive, method):
     log = []

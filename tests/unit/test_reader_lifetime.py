@@ -127,6 +127,8 @@ def test_closed_and_reused_number(loop, kind, direction):
     if kind == "asyncio":
         pytest.skip("asyncio never hears of a descriptor that took over a watched number")
     seen = []
+    # First have the loop open all descriptors of its own, lest one of them takes the number.
+    loop.run_until_complete(asyncio.sleep(0.001))
     left, right = socket.socketpair()
     add, remove = getattr(loop, "add_" + direction), getattr(loop, "remove_" + direction)
     fd = left.fileno()
@@ -135,6 +137,8 @@ def test_closed_and_reused_number(loop, kind, direction):
     spin(loop)
     new, peer = socket.socketpair()
     if new.fileno() != fd:
+        with pytest.raises(OSError):
+            os.fstat(fd)
         os.dup2(new.fileno(), fd)
     del seen[:]
     add(fd, lambda: (seen.append("new"), remove(fd), loop.stop()))

@@ -10,7 +10,6 @@ import contextvars
 import os
 import select
 import socket
-import tempfile
 
 import pytest
 
@@ -334,64 +333,6 @@ def test_keyboard_interrupt_loses_no_other_event(loop):
         loop.remove_reader(left)
         left.close()
         right.close()
-
-
-@pytest.mark.parametrize("bad", [None, "1", b"1", 1.5, object(), [], WithFileno(None), WithFileno("text")])
-@pytest.mark.parametrize("method", ["add_reader", "add_writer", "remove_reader", "remove_writer"])
-def test_bad_objects(loop, method, bad):
-    args = (print,) if method.startswith("add") else ()
-    with pytest.raises(ValueError, match="Invalid file object"):
-        getattr(loop, method)(bad, *args)
-
-
-@pytest.mark.parametrize("bad", [-1, -100, WithFileno(-1)])
-@pytest.mark.parametrize("method", ["add_reader", "add_writer", "remove_reader", "remove_writer"])
-def test_negative_descriptors(loop, method, bad):
-    args = (print,) if method.startswith("add") else ()
-    with pytest.raises(ValueError, match="Invalid file descriptor: -"):
-        getattr(loop, method)(bad, *args)
-
-
-@pytest.mark.parametrize("method", ["add_reader", "add_writer"])
-def test_descriptors_beyond_an_int(loop, method):
-    for bad in (2**31, 2**40, 2**64):
-        with pytest.raises((OverflowError, OSError, ValueError)):
-            getattr(loop, method)(bad, print)
-    spin(loop)
-
-
-@pytest.mark.parametrize("method", ["add_reader", "add_writer"])
-def test_descriptor_that_was_never_open(loop, method):
-    with pytest.raises(OSError) as info:
-        getattr(loop, method)(10**6, print)
-    assert info.value.errno == 9
-    spin(loop)
-    assert loop.remove_reader(10**6) is False and loop.remove_writer(10**6) is False
-
-
-@pytest.mark.parametrize("method", ["add_reader", "add_writer"])
-def test_regular_files_and_directories(loop, method):
-    fd = os.open(tempfile.gettempdir(), os.O_RDONLY)
-    with tempfile.TemporaryFile() as file:
-        for each in (file, file.fileno(), fd):
-            with pytest.raises(PermissionError):
-                getattr(loop, method)(each, print)
-            assert getattr(loop, method.replace("add", "remove"))(each) is False
-    os.close(fd)
-    spin(loop)
-
-
-def test_missing_arguments(loop, pair):
-    for method in (loop.add_reader, loop.add_writer):
-        with pytest.raises(TypeError):
-            method()
-        with pytest.raises(TypeError):
-            method(pair[0])
-    for method in (loop.remove_reader, loop.remove_writer):
-        with pytest.raises(TypeError):
-            method()
-        with pytest.raises(TypeError):
-            method(pair[0], print)
 
 
 def test_kinds_of_descriptor(loop, pair):

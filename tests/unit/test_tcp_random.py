@@ -1,7 +1,7 @@
 """Byte-exact traffic at random, with fixed seeds: sizes, pauses, paused reading, half-closes by connection.
 
 Covers the whole way of a byte through net/. Each end of a connection sends a stream of its own, closes its
-write side when it is through, and closes when it has sent and received everything. The seed tells both streams.
+write side when it is through, and closes once all is sent and received. The seed tells both streams.
 """
 
 import asyncio
@@ -63,7 +63,9 @@ class End(asyncio.Protocol):
             at += size
             form = chance.randrange(4)
             if form == 0:
-                self.transport.writelines([part[:5], part[5:500], part[500:]])
+                # asyncio 3.12+ spins for ever on an empty buffer at the end of the list
+                pieces = [part[:5], part[5:500], part[500:]]
+                self.transport.writelines([piece for piece in pieces if piece])
             else:
                 self.transport.write([bytes, bytearray, memoryview][form - 1](part))
             if chance.random() < 0.9:
@@ -154,8 +156,10 @@ def test_the_other_end_on_another_loop(run, errors, kind, debug, place):
     address, stopping = [], []
     up = threading.Event()
 
+    make_other = loop_factory(other_kind(kind))
+
     def other_thread():
-        loop = loop_factory(other_kind(kind))()
+        loop = make_other()
         loop.set_debug(debug)
         loop.set_exception_handler(lambda loop, context: problems.append(context))
 
@@ -176,7 +180,7 @@ def test_the_other_end_on_another_loop(run, errors, kind, debug, place):
 
     async def client():
         thread.start()
-        assert await asyncio.get_running_loop().run_in_executor(None, up.wait, 60)
+        assert await asyncio.get_running_loop().run_in_executor(None, up.wait, 30)
         await connect(address[0], connected)
         stopping[0]()
 

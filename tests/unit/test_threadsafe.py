@@ -1,10 +1,11 @@
 """What other threads and signal handlers may do to a loop: call_soon_threadsafe and run_coroutine_threadsafe.
 
-Relies on the fixtures of tests/conftest.py. The other direction, work given to threads, is in test_executor.py.
+Relies on the fixtures of tests/conftest.py. Work given to threads is in test_executor.py.
 """
 
 import asyncio
 import contextvars
+import gc
 import os
 import signal
 import threading
@@ -246,8 +247,6 @@ def test_from_a_finalizer(loop):
     spin(loop)
     assert len(seen) == 100
     seen.clear()
-    import gc
-
     gc.collect()
     spin(loop)
     assert seen == ["died"] * 100

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.timeout(60)
 
 @pytest.mark.parametrize("size", [1, 7, 4096, 300_000])
 def test_buffered_protocol(run, errors, size):
-    total = 3_000 if size == 1 else 500_000
+    total = {1: 3_000, 7: 30_000}.get(size, 500_000)
 
     class Sized(BufferedRecorder):
         keep_open = True

@@ -1,8 +1,7 @@
 """The order inside one turn: what was ready, then I/O, then timers; what these schedule waits a turn.
 
-Relies on the fixtures of tests/conftest.py. The generated cases take the sequence from a stock asyncio loop of
-the same test and compare it with that of the loop under test; a turn is counted by a callback that queues itself
-again.
+Relies on the fixtures of tests/conftest.py. The generated cases compare the sequence with that of a stock
+asyncio loop in the same test; a turn is counted by a callback that queues itself again.
 """
 
 import asyncio
@@ -26,17 +25,24 @@ def spin(loop, turns=1):
 
 
 class Scene:
-    """Two socket pairs on one loop, and the seven kinds of event that can be made due on it."""
+    """Two socket pairs on one loop, and the seven kinds of event that can be made due on it.
+
+    Each case has a loop and sockets of its own: the kernel reports descriptors in the order of their registration,
+    and libev tells it late of those that are watched no more.
+    """
 
     def __init__(self, loop):
         self.loop = loop
+        self.turn = 0
+        self.log = []
+
+    def open(self):
         self.readable, self.writing_peer = socket.socketpair()
         self.writable, self.reading_peer = socket.socketpair()
         for sock in (self.readable, self.writable):
             sock.setblocking(False)
         self.writing_peer.send(b"x")
-        self.turn = 0
-        self.log = []
+        self.turn, self.log = 0, []
 
     def close(self):
         for sock in (self.readable, self.writing_peer, self.writable, self.reading_peer):
@@ -89,16 +95,18 @@ class Scene:
 
     def from_outside(self, names):
         """Make the events due while the loop is not running; log three turns of one run."""
-        self.turn, self.log = 0, []
+        self.open()
         self.loop.call_soon(self.count_turns, 3)
         for name in names:
             self.make_due(name)
         self.loop.run_forever()
+        self.close()
+        self.loop.close()
         return self.log
 
     def from_inside(self, names):
         """Make the events due from a callback of the first turn; log four turns, each a run of its own."""
-        self.turn, self.log = 0, []
+        self.open()
 
         def start():
             for name in names:
@@ -108,20 +116,22 @@ class Scene:
         for _ in range(4):
             self.turn += 1
             spin(self.loop)
+        self.close()
+        self.loop.close()
         return self.log
 
 
 @pytest.fixture
-def scenes(loop, debug):
-    """The scene on the loop under test and the same on stock asyncio."""
-    oracle = asyncio.SelectorEventLoop()
-    oracle.set_debug(debug)
-    oracle.slow_callback_duration = 60.0
-    pair = Scene(loop), Scene(oracle)
-    yield pair
-    for scene in pair:
-        scene.close()
-    oracle.close()
+def scenes(new_loop, debug):
+    """Makes a scene on a loop under test and the same on stock asyncio."""
+
+    def make():
+        oracle = asyncio.SelectorEventLoop()
+        oracle.set_debug(debug)
+        oracle.slow_callback_duration = 60.0
+        return Scene(new_loop()), Scene(oracle)
+
+    return make
 
 
 def orders(size):
@@ -130,9 +140,9 @@ def orders(size):
 
 @pytest.mark.parametrize("size", range(1, len(SOURCES) + 1))
 def test_every_order_made_due_before_the_run(scenes, size):
-    tested, oracle = scenes
     # Of the orders of all seven every seventh is enough, and takes a seventh of the time.
     for names in itertools.islice(orders(size), None, None, 7 if size > 5 else 1):
+        tested, oracle = scenes()
         expected = oracle.from_outside(names)
         assert tested.from_outside(names) == expected, names
         assert len(expected) == 2 * size + ("task" in names)
@@ -140,17 +150,13 @@ def test_every_order_made_due_before_the_run(scenes, size):
 
 @pytest.mark.parametrize("size", range(1, 5))
 def test_every_order_made_due_by_a_callback(scenes, size):
-    tested, oracle = scenes
     for names in orders(size):
+        tested, oracle = scenes()
         assert tested.from_inside(names) == oracle.from_inside(names), names
 
 
 def test_ready_then_io_then_timers(loop):
-    scene = Scene(loop)
-    try:
-        log = scene.from_outside(("timer", "reader", "soon"))
-    finally:
-        scene.close()
+    log = Scene(loop).from_outside(("timer", "reader", "soon"))
     assert log == [(1, "soon"), (1, "reader"), (1, "timer"),
                    (2, "after soon"), (2, "after reader"), (2, "after timer")]
 
@@ -206,13 +212,13 @@ def test_growing_queue_keeps_its_order(loop):
     def spawn(name, children):
         seen.append(name)
         for number in range(children):
-            loop.call_soon(spawn, name + (number,), children - 1)
+            loop.call_soon(spawn, (*name, number), children - 1)
 
     loop.call_soon(spawn, (), 5)
     level = [()]
     for children in range(5, -1, -1):
         expected += level
-        level = [name + (number,) for name in level for number in range(children)]
+        level = [(*name, number) for name in level for number in range(children)]
     spin(loop, 6)
     assert seen == expected
 

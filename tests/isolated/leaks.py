@@ -1,0 +1,306 @@
+"""Do one thing very often on one loop and see that nothing grows: objects, memory blocks, descriptors, pages.
+
+    python leaks.py asyncio|loopmod CASE [COUNT]
+
+Relies on nothing of the test suite, so that it can run alone. Each case is a function that does the thing
+`count` times in batches, so that the peak is the same in the warm-up and in the measured part. Prints what
+grew; the exit status says whether that is within the bounds.
+"""
+
+import asyncio
+import concurrent.futures
+import gc
+import os
+import socket
+import sys
+
+sys.path[:0] = [os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))]
+
+BATCH = 500
+# The constant noise of the interpreter (caches, free lists, interned numbers), far below one leak per round.
+MOST_OBJECTS = 100
+MOST_BLOCKS = 1000
+MOST_PAGES_KIB = 8 * 1024
+
+CASES = {}
+
+
+def case(count):
+    """Register a case with the number of rounds that is measured."""
+    def register(function):
+        CASES[function.__name__] = (function, count)
+        return function
+
+    return register
+
+
+def batches(count):
+    for start in range(0, count, BATCH):
+        yield min(BATCH, count - start)
+
+
+def turn(loop):
+    loop.call_soon(loop.stop)
+    loop.run_forever()
+
+
+async def nothing():
+    pass
+
+
+async def some_steps():
+    await asyncio.sleep(0)
+    return object()
+
+
+@case(100_000)
+def tasks(loop, count):
+    async def main():
+        for size in batches(count):
+            await asyncio.gather(*[loop.create_task(some_steps()) for _ in range(size)])
+
+    loop.run_until_complete(main())
+
+
+@case(100_000)
+def awaited_tasks(loop, count):
+    async def main():
+        for _ in range(count):
+            await loop.create_task(nothing())
+
+    loop.run_until_complete(main())
+
+
+@case(100_000)
+def futures(loop, count):
+    async def main():
+        for _ in range(count):
+            future = loop.create_future()
+            loop.call_soon(future.set_result, object())
+            await future
+
+    loop.run_until_complete(main())
+
+
+@case(100_000)
+def future_callbacks(loop, count):
+    for size in batches(count):
+        for _ in range(size):
+            future = loop.create_future()
+            for _ in range(3):
+                future.add_done_callback(lambda future: None)
+            future.remove_done_callback(print)
+            future.set_result(object())
+        turn(loop)
+
+
+@case(100_000)
+def abandoned_futures(loop, count):
+    for _ in range(count):
+        future = loop.create_future()
+        future.add_done_callback(lambda future: None)
+
+
+@case(100_000)
+def timers_fired(loop, count):
+    for size in batches(count):
+        for number in range(size):
+            loop.call_at(number, id, [number])
+        turn(loop)
+
+
+@case(100_000)
+def timers_cancelled(loop, count):
+    for size in batches(count):
+        handles = [loop.call_later(1000 + number, print, object()) for number in range(size)]
+        for handle in handles:
+            handle.cancel()
+        del handles, handle
+        turn(loop)
+
+
+@case(100_000)
+def handles(loop, count):
+    for size in batches(count):
+        for number in range(size):
+            loop.call_soon(id, [number])
+            loop.call_soon(print, [number]).cancel()
+        turn(loop)
+
+
+@case(100_000)
+def threadsafe(loop, count):
+    for size in batches(count):
+        for number in range(size):
+            loop.call_soon_threadsafe(id, [number])
+        turn(loop)
+
+
+@case(100_000)
+def failing_callbacks(loop, count):
+    def fail():
+        raise ValueError(object())
+
+    loop.set_exception_handler(lambda loop, context: None)
+    for size in batches(count):
+        for _ in range(size):
+            loop.call_soon(fail)
+        turn(loop)
+
+
+@case(100_000)
+def failing_tasks(loop, count):
+    async def fail():
+        await asyncio.sleep(0)
+        raise ValueError(object())
+
+    async def main():
+        for size in batches(count):
+            await asyncio.gather(*[loop.create_task(fail()) for _ in range(size)], return_exceptions=True)
+
+    loop.run_until_complete(main())
+
+
+@case(100_000)
+def cancelled_tasks(loop, count):
+    async def wait():
+        await loop.create_future()
+
+    async def main():
+        for size in batches(count):
+            waiting = [loop.create_task(wait()) for _ in range(size)]
+            await asyncio.sleep(0)
+            for task in waiting:
+                task.cancel("enough")
+            await asyncio.gather(*waiting, return_exceptions=True)
+
+    loop.run_until_complete(main())
+
+
+@case(100_000)
+def readers(loop, count):
+    left, right = socket.socketpair()
+    right.send(b"x")
+    for number in range(count):
+        loop.add_reader(left, id, [number])
+        loop.add_writer(left, id, [number])
+        if number % 10 == 0:
+            turn(loop)
+        loop.remove_reader(left)
+        loop.remove_writer(left)
+    left.close()
+    right.close()
+
+
+@case(100_000)
+def executor_jobs(loop, count):
+    async def main():
+        for size in batches(count):
+            await asyncio.gather(*[loop.run_in_executor(executor, object) for _ in range(size)])
+
+    with concurrent.futures.ThreadPoolExecutor(2) as executor:
+        loop.run_until_complete(main())
+
+
+@case(100_000)
+def runs(loop, count):
+    future = loop.create_future()
+    future.set_result(None)
+    for _ in range(count):
+        loop.run_until_complete(future)
+
+
+class Echo(asyncio.Protocol):
+    """Sends back what comes."""
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def data_received(self, data):
+        self.transport.write(data)
+
+
+class Client(asyncio.Protocol):
+    """Says one thing and closes when it has come back; `closed` is then done."""
+
+    def __init__(self, loop):
+        self.closed = loop.create_future()
+
+    def connection_made(self, transport):
+        self.transport = transport
+        transport.write(b"x" * 5000)
+        self.missing = 5000
+
+    def data_received(self, data):
+        self.missing -= len(data)
+        if not self.missing:
+            self.transport.close()
+
+    def connection_lost(self, exc):
+        self.closed.set_result(None)
+
+
+@case(2000)
+def connections(loop, count):
+    async def main():
+        server = await loop.create_server(Echo, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        for start in range(0, count, 20):
+            opened = [loop.create_connection(lambda: Client(loop), "127.0.0.1", port)
+                      for _ in range(min(20, count - start))]
+            for _, client in await asyncio.gather(*opened):
+                await client.closed
+        server.close()
+        await asyncio.sleep(0.05)
+
+    loop.run_until_complete(main())
+
+
+@case(300)
+def loops(loop, count):
+    for _ in range(count):
+        other = type(loop)()
+        other.call_later(1000, print, object())
+        other.call_soon_threadsafe(print).cancel()
+        other.run_until_complete(some_steps())
+        other.close()
+
+
+def measure():
+    """Tracked objects, memory blocks, descriptors and resident KiB."""
+    for _ in range(3):
+        gc.collect()
+    with open("/proc/self/statm") as file:
+        pages = int(file.read().split()[1])
+    return {
+        "objects": len(gc.get_objects()),
+        "blocks": sys.getallocatedblocks(),
+        "descriptors": len(os.listdir("/proc/self/fd")),
+        "KiB": pages * os.sysconf("SC_PAGE_SIZE") // 1024,
+    }
+
+
+def main(kind, name, count=None):
+    function, usual = CASES[name]
+    count = int(count or usual)
+    if kind == "asyncio":
+        loop = asyncio.SelectorEventLoop()
+    else:
+        import loopmod
+
+        loop = loopmod.new_event_loop()
+    # Twice: what is built up lazily is there after the first, what measuring needs after the second.
+    for _ in range(2):
+        function(loop, max(count // 10, min(count, BATCH)))
+        before = measure()
+    function(loop, count)
+    after = measure()
+    grown = {key: after[key] - before[key] for key in after}
+    print(name, count, grown)
+    bounds = {"objects": MOST_OBJECTS, "blocks": MOST_BLOCKS, "descriptors": 0, "KiB": MOST_PAGES_KIB}
+    loop.close()
+    return 0 if all(grown[key] <= bounds[key] for key in bounds) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

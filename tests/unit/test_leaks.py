@@ -1,0 +1,45 @@
+"""Nothing grows with the number of tasks, futures, handles, connections and loops that came and went.
+
+Relies on tests/isolated/leaks.py, whose cases run one process each; the bounds are explained there.
+"""
+
+import importlib.util
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = [pytest.mark.timeout(200), pytest.mark.slow]
+
+SCRIPT = pathlib.Path(__file__).parent.parent / "isolated" / "leaks.py"
+
+
+def load_script():
+    """The script as a module, to read its list of cases."""
+    spec = importlib.util.spec_from_file_location("leaks_script", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    path = list(sys.path)
+    spec.loader.exec_module(module)
+    sys.path[:] = path
+    return module
+
+
+@pytest.mark.parametrize("case", sorted(load_script().CASES))
+def test_nothing_grows(kind, case):
+    command = [sys.executable, str(SCRIPT), kind, case]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
+
+
+def test_a_leak_would_be_seen():
+    # The bounds mean something: keeping one small list per round is found.
+    script = load_script()
+    kept = []
+
+    def leaky(loop, count):
+        for number in range(count):
+            kept.append([number])
+
+    script.CASES["leaky"] = (leaky, 20_000)
+    assert script.main("asyncio", "leaky") == 1
