@@ -72,8 +72,7 @@ async def main(clients: int = CLIENTS, rounds: int = ROUNDS) -> Report:
     all_here = asyncio.Barrier(clients + 1)
     async with asyncio.TaskGroup() as group:
         talks = [
-            group.create_task(chat(port, f"client {number}", clients, rounds, all_here))
-            for number in range(clients)
+            group.create_task(chat(port, f"client {number}", clients, rounds, all_here)) for number in range(clients)
         ]
         while len(room.members) < clients:
             await asyncio.sleep(0.001)

@@ -67,6 +67,7 @@ def remove_all(loop: "Loop") -> None:
         warnings.warn(
             f"Closing the loop {loop!r} on interpreter shutdown stage, skipping signal handlers removal",
             ResourceWarning,
+            stacklevel=2,
             source=loop,
         )
         loop._signal_handlers.clear()

@@ -1,8 +1,9 @@
 /* The module: per-interpreter state and the initialisation of every room in order.
 
-   Multi-phase and free of process-wide state, so that each interpreter may import it. The state is never released
-   before its interpreter: at shutdown the collector clears types, module and instances in any order, and every
-   instance that is still there needs the state. So it is deliberately hidden from the collector. */
+   Multi-phase and free of process-wide state, so that each interpreter may import it.
+   The state is never released before its interpreter: at shutdown the collector clears
+   types, module and instances in any order, and every instance that is still there
+   needs the state. So it is deliberately hidden from the collector. */
 #include "module.h"
 
 #include "base/state.h"
@@ -54,7 +55,8 @@ lm_state_support(LmState *st, const char *name, const char *format, ...)
     va_start(values, format);
     PyObject *args = Py_VaBuildValue(tuple_format, values);
     va_end(values);
-    PyObject *function = args != NULL ? PyObject_GetAttrString(st->support, name) : NULL;
+    PyObject *function =
+        args != NULL ? PyObject_GetAttrString(st->support, name) : NULL;
     PyObject *result = function != NULL ? PyObject_Call(function, args, NULL) : NULL;
     Py_XDECREF(function);
     Py_XDECREF(args);
@@ -64,7 +66,7 @@ lm_state_support(LmState *st, const char *name, const char *format, ...)
 static int
 intern_strings(LmState *st)
 {
-#define LM_INTERN(name)                                         \
+#define LM_INTERN(name)                                             \
     if ((st->str.name = PyUnicode_InternFromString(#name)) == NULL) \
         return -1;
     LM_STATE_STRINGS(LM_INTERN)
@@ -78,11 +80,12 @@ static int
 module_exec(PyObject *module)
 {
     static int (*const rooms[])(PyObject *, LmState *) = {
-        lm_handle_init,   lm_future_init,    lm_future_iter_init, lm_task_init,
-        lm_transport_init, lm_server_init, lm_listener_init,   lm_loop_type_init,
+        lm_handle_init,    lm_future_init, lm_future_iter_init, lm_task_init,
+        lm_transport_init, lm_server_init, lm_listener_init,    lm_loop_type_init,
     };
     LmState *st = state_of(module);
-    /* asyncio before _asyncio: the other order leaves Python twins of its functions in place on 3.12 and 3.13. */
+    /* asyncio before _asyncio: the other order leaves Python twins of its functions in
+       place on 3.12 and 3.13. */
     PyObject *asyncio = PyImport_ImportModule("asyncio");
     if (asyncio == NULL) {
         return -1;

@@ -189,8 +189,7 @@ def length_errors(files: Mapping[str, str], exceptions: Mapping[str, str]) -> li
         for function in functions(text):
             if function.lines > MAX_FUNCTION_LINES:
                 over[f"{path}:{function.name}"] = (
-                    f"{path}:{function.line}: {function.name} takes {function.lines} lines, "
-                    f"over {MAX_FUNCTION_LINES}"
+                    f"{path}:{function.line}: {function.name} takes {function.lines} lines, over {MAX_FUNCTION_LINES}"
                 )
     errors = [message for key, message in over.items() if key not in exceptions]
     return errors + [f"{key}: is listed without need" for key in exceptions if key not in over]

@@ -12,7 +12,8 @@ lm_args_count(const char *function, Py_ssize_t nargs, Py_ssize_t least, Py_ssize
                      function, least - nargs, least - nargs == 1 ? "" : "s");
     }
     else {
-        PyErr_Format(PyExc_TypeError, "%s() takes at most %zd positional argument%s (%zd given)",
+        PyErr_Format(PyExc_TypeError,
+                     "%s() takes at most %zd positional argument%s (%zd given)",
                      function, most, most == 1 ? "" : "s", nargs);
     }
     return -1;
@@ -21,13 +22,14 @@ lm_args_count(const char *function, Py_ssize_t nargs, Py_ssize_t least, Py_ssize
 static int
 unexpected_keyword(const char *function, PyObject *name)
 {
-    PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument '%U'", function, name);
+    PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument '%U'",
+                 function, name);
     return -1;
 }
 
 int
-lm_args_context(LmState *st, const char *function, PyObject *const *args, Py_ssize_t nargs,
-                PyObject *kwnames, PyObject **context)
+lm_args_context(LmState *st, const char *function, PyObject *const *args,
+                Py_ssize_t nargs, PyObject *kwnames, PyObject **context)
 {
     *context = NULL;
     if (LM_LIKELY(kwnames == NULL)) {
@@ -55,9 +57,9 @@ find_name(const char *const *names, PyObject *name)
 }
 
 int
-lm_args_parse(const char *function, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
-              Py_ssize_t most_positional, Py_ssize_t required, const char *const *names,
-              PyObject **values)
+lm_args_parse(const char *function, PyObject *const *args, Py_ssize_t nargs,
+              PyObject *kwnames, Py_ssize_t most_positional, Py_ssize_t required,
+              const char *const *names, PyObject **values)
 {
     if (lm_args_count(function, nargs, 0, most_positional) < 0) {
         return -1;
@@ -73,8 +75,8 @@ lm_args_parse(const char *function, PyObject *const *args, Py_ssize_t nargs, PyO
             return unexpected_keyword(function, name);
         }
         if (given & ((uint64_t)1 << place)) {
-            PyErr_Format(PyExc_TypeError, "%s() got multiple values for argument '%U'", function,
-                         name);
+            PyErr_Format(PyExc_TypeError, "%s() got multiple values for argument '%U'",
+                         function, name);
             return -1;
         }
         given |= (uint64_t)1 << place;
@@ -82,8 +84,8 @@ lm_args_parse(const char *function, PyObject *const *args, Py_ssize_t nargs, PyO
     }
     for (Py_ssize_t i = 0; i < required; i++) {
         if (!(given & ((uint64_t)1 << i))) {
-            PyErr_Format(PyExc_TypeError, "%s() missing required argument '%s'", function,
-                         names[i]);
+            PyErr_Format(PyExc_TypeError, "%s() missing required argument '%s'",
+                         function, names[i]);
             return -1;
         }
     }

@@ -1,4 +1,5 @@
-/* Parsing of vectorcall arguments for the methods that are too hot or too odd for PyArg_*.
+/* Parsing of vectorcall arguments for the methods that are too hot or too odd for
+   PyArg_*.
 
    Relies on Python.h only; may set TypeError, runs no Python. */
 #ifndef LM_BASE_ARGS_H
@@ -6,16 +7,19 @@
 
 #include "base/state.h"
 
-/* 0, or -1 with TypeError set where the number of positional arguments is out of [least, most]. */
-int lm_args_count(const char *function, Py_ssize_t nargs, Py_ssize_t least, Py_ssize_t most);
+/* 0, or -1 with TypeError set where the number of positional arguments is out of
+   [least, most]. */
+int lm_args_count(const char *function, Py_ssize_t nargs, Py_ssize_t least,
+                  Py_ssize_t most);
 
-/* The one keyword `context`: borrowed into *context (NULL where it is absent or None). -1 with TypeError. */
+/* The one keyword `context`: borrowed into *context (NULL where it is absent or None).
+   -1 with TypeError. */
 int lm_args_context(LmState *st, const char *function, PyObject *const *args,
                     Py_ssize_t nargs, PyObject *kwnames, PyObject **context);
 
-/* Positional and keyword arguments into `values` by the order of `names` (ended by NULL): the first
-   `most_positional` may be positional, the first `required` must be given. Absent ones keep their value. All
-   borrowed. -1 with TypeError set. */
+/* Positional and keyword arguments into `values` by the order of `names` (ended by
+   NULL): the first `most_positional` may be positional, the first `required` must be
+   given. Absent ones keep their value. All borrowed. -1 with TypeError set. */
 int lm_args_parse(const char *function, PyObject *const *args, Py_ssize_t nargs,
                   PyObject *kwnames, Py_ssize_t most_positional, Py_ssize_t required,
                   const char *const *names, PyObject **values);

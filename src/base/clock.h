@@ -1,4 +1,5 @@
-/* The loop's clock: CLOCK_MONOTONIC as the float that time.monotonic() gives. Runs no Python. */
+/* The loop's clock: CLOCK_MONOTONIC as the float that time.monotonic() gives. Runs no
+   Python. */
 #ifndef LM_BASE_CLOCK_H
 #define LM_BASE_CLOCK_H
 

@@ -1,6 +1,8 @@
-/* The one file that knows CPython versions: shims that give 3.11 and 3.12 the names of later public API.
+/* The one file that knows CPython versions: shims that give 3.11 and 3.12 the names of
+   later public API.
 
-   Relies on Python.h only. Everything here is a few lines over public calls; no behaviour of ours. */
+   Relies on Python.h only. Everything here is a few lines over public calls; no
+   behaviour of ours. */
 #ifndef LM_BASE_COMPAT_H
 #define LM_BASE_COMPAT_H
 
@@ -84,6 +86,7 @@ lm_is_finalizing(void)
 #endif
 }
 
+/* clang-format off */
 /* Makes an instance dict visible to the cycle collector where the struct itself holds it. */
 #define LM_DICT_MEMBERS(Struct, dict_field, weak_field, base_size)                       \
     {"__dictoffset__", T_PYSSIZET, (base_size) + offsetof(Struct, dict_field), READONLY, \
@@ -92,5 +95,6 @@ lm_is_finalizing(void)
         "__weaklistoffset__", T_PYSSIZET, (base_size) + offsetof(Struct, weak_field),    \
             READONLY, NULL                                                               \
     }
+/* clang-format on */
 
 #endif

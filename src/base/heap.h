@@ -1,7 +1,9 @@
-/* 4-ary min-heap of timers keyed by (due, seq): equal deadlines leave in the order of their scheduling.
+/* 4-ary min-heap of timers keyed by (due, seq): equal deadlines leave in the order of
+   their scheduling.
 
-   A slot caches the key beside the node pointer, so sifting touches no node but to store its index; the node
-   knows its index, so removal is O(log n). Holds borrowed nodes: the owner keeps them alive. Runs no Python. */
+   A slot caches the key beside the node pointer, so sifting touches no node but to
+   store its index; the node knows its index, so removal is O(log n). Holds borrowed
+   nodes: the owner keeps them alive. Runs no Python. */
 #ifndef LM_BASE_HEAP_H
 #define LM_BASE_HEAP_H
 

@@ -1,7 +1,8 @@
-/* Intrusive doubly linked list: a node is a field of what it links, so linking never allocates.
+/* Intrusive doubly linked list: a node is a field of what it links, so linking never
+   allocates.
 
-   A list head is a node that links to itself. A node that is in no list links to itself too, so removal is
-   always safe. Runs no Python. */
+   A list head is a node that links to itself. A node that is in no list links to itself
+   too, so removal is always safe. Runs no Python. */
 #ifndef LM_BASE_LIST_H
 #define LM_BASE_LIST_H
 

@@ -1,4 +1,5 @@
-/* The base include of every file: Python.h through compat.h, and the few macros that all rooms share. */
+/* The base include of every file: Python.h through compat.h, and the few macros that
+   all rooms share. */
 #ifndef LM_BASE_LM_H
 #define LM_BASE_LM_H
 
@@ -7,7 +8,8 @@
 #include <assert.h>
 #include <stdint.h>
 
-#define LM_CONTAINER_OF(ptr, Type, member) ((Type *)((char *)(ptr)-offsetof(Type, member)))
+#define LM_CONTAINER_OF(ptr, Type, member) \
+    ((Type *)((char *)(ptr)-offsetof(Type, member)))
 #define LM_LIKELY(x) __builtin_expect(!!(x), 1)
 #define LM_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define LM_UNUSED __attribute__((unused))

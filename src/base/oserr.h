@@ -1,4 +1,5 @@
-/* errno to OSError, and keeping an exception aside while Python code runs. Relies on lm.h. */
+/* errno to OSError, and keeping an exception aside while Python code runs. Relies on
+   lm.h. */
 #ifndef LM_BASE_OSERR_H
 #define LM_BASE_OSERR_H
 

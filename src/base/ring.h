@@ -1,6 +1,7 @@
 /* Growable FIFO ring of ready items: a function and the object it works on.
 
-   The ring owns a reference to each object; whoever pops an item owns it then. Runs no Python. */
+   The ring owns a reference to each object; whoever pops an item owns it then. Runs no
+   Python. */
 #ifndef LM_BASE_RING_H
 #define LM_BASE_RING_H
 
@@ -8,8 +9,9 @@
 
 struct LmLoop;
 
-/* Runs one ready item. Steals `obj`. -1 with an exception set only where the exception has to leave
-   run_forever (KeyboardInterrupt, SystemExit); every other failure it reports itself. */
+/* Runs one ready item. Steals `obj`. -1 with an exception set only where the exception
+   has to leave run_forever (KeyboardInterrupt, SystemExit); every other failure it
+   reports itself. */
 typedef int (*LmReadyFn)(struct LmLoop *loop, PyObject *obj);
 
 typedef struct {

@@ -1,12 +1,15 @@
-/* Everything the module holds per interpreter: types, the stdlib objects that C code needs, interned names.
+/* Everything the module holds per interpreter: types, the stdlib objects that C code
+   needs, interned names.
 
-   There is no other global state. Objects of ours keep a pointer to it, so hot paths never look it up. It lives as
-   long as its interpreter (module.c says why). Each list below is written once and gives the struct's fields. */
+   There is no other global state. Objects of ours keep a pointer to it, so hot paths
+   never look it up. It lives as long as its interpreter (module.c says why). Each list
+   below is written once and gives the struct's fields. */
 #ifndef LM_BASE_STATE_H
 #define LM_BASE_STATE_H
 
 #include "base/lm.h"
 
+/* clang-format off */
 /* Owned references; NULL until the room that owns the entry has been initialised. */
 #define LM_STATE_OBJECTS(X)                                                               \
     /* types of ours */                                                                   \
@@ -86,6 +89,7 @@
     X(throw)                                                                              \
     X(time)
 
+/* clang-format on */
 #define LM_FREELIST_SIZE 256
 
 /* Instances waiting for reuse: untracked, with no references of their own. */
@@ -114,13 +118,15 @@ lm_type(PyObject *type)
     return (PyTypeObject *)type;
 }
 
-/* The state of the module that made `type` or one of its bases; NULL with TypeError set where there is none. */
+/* The state of the module that made `type` or one of its bases; NULL with TypeError set
+   where there is none. */
 LmState *lm_state_of_type(PyTypeObject *type);
 
 /* An attribute of a module, by name, as a new reference. */
 PyObject *lm_state_import(const char *module, const char *name);
 
-/* Calls loopmod._support.<name>(*args): the door to the cold paths that are written in Python. New reference. */
+/* Calls loopmod._support.<name>(*args): the door to the cold paths that are written in
+   Python. New reference. */
 PyObject *lm_state_support(LmState *st, const char *name, const char *format, ...);
 
 #endif

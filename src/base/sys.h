@@ -1,6 +1,8 @@
-/* The Linux-only system calls, behind names of ours: another POSIX system is added by giving them another body.
+/* The Linux-only system calls, behind names of ours: another POSIX system is added by
+   giving them another body.
 
-   All descriptors made here are close-on-exec. Each call returns -1 with errno set on failure. Runs no Python. */
+   All descriptors made here are close-on-exec. Each call returns -1 with errno set on
+   failure. Runs no Python. */
 #ifndef LM_BASE_SYS_H
 #define LM_BASE_SYS_H
 
@@ -26,7 +28,8 @@ lm_sys_pipe(int fds[2])
     return pipe2(fds, O_NONBLOCK | O_CLOEXEC);
 }
 
-/* A descriptor that becomes readable at a set moment, finer than the poll's millisecond. */
+/* A descriptor that becomes readable at a set moment, finer than the poll's
+   millisecond. */
 static inline int
 lm_sys_alarm_open(void)
 {
@@ -42,7 +45,8 @@ lm_sys_alarm_set(int fd, int64_t at_ns)
     return timerfd_settime(fd, TFD_TIMER_ABSTIME, &spec, NULL);
 }
 
-/* 0 where the kernel can tell when the descriptor is ready, else errno: some devices cannot. */
+/* 0 where the kernel can tell when the descriptor is ready, else errno: some devices
+   cannot. */
 static inline int
 lm_sys_probe(int fd)
 {

@@ -10,7 +10,8 @@ lm_debug_source_traceback(LmState *st)
 int
 lm_debug_note_duration(LmLoop *loop, PyObject *obj, double seconds)
 {
-    PyObject *limit = PyObject_GetAttr((PyObject *)loop, loop->st->str.slow_callback_duration);
+    PyObject *limit =
+        PyObject_GetAttr((PyObject *)loop, loop->st->str.slow_callback_duration);
     double limit_s = limit ? PyFloat_AsDouble(limit) : -1.0;
     Py_XDECREF(limit);
     if (limit_s == -1.0 && PyErr_Occurred()) {
@@ -25,12 +26,14 @@ lm_debug_note_duration(LmLoop *loop, PyObject *obj, double seconds)
 }
 
 int
-lm_debug_check_call(LmLoop *loop, PyObject *callback, const char *method, int check_thread)
+lm_debug_check_call(LmLoop *loop, PyObject *callback, const char *method,
+                    int check_thread)
 {
     if (check_thread && lm_loop_check_thread(loop) < 0) {
         return -1;
     }
-    PyObject *done = lm_state_support(loop->st, "check_callback", "Os", callback, method);
+    PyObject *done =
+        lm_state_support(loop->st, "check_callback", "Os", callback, method);
     Py_XDECREF(done);
     return done != NULL ? 0 : -1;
 }

@@ -1,4 +1,5 @@
-/* Reports to the loop's exception handler: see fault.h. Relies on loopmod._support for asyncio's texts. */
+/* Reports to the loop's exception handler: see fault.h. Relies on loopmod._support for
+   asyncio's texts. */
 #include "core/fault.h"
 
 #include "base/oserr.h"
@@ -12,7 +13,8 @@ lm_fault_in_callback(LmLoop *loop, PyObject *handle)
         return -1;
     }
     PyObject *exc = PyErr_GetRaisedException();
-    PyObject *done = lm_state_support(loop->st, "report_callback_fault", "OOO", loop, handle, exc);
+    PyObject *done =
+        lm_state_support(loop->st, "report_callback_fault", "OOO", loop, handle, exc);
     Py_DECREF(exc);
     if (done == NULL) {
         return -1;
@@ -45,7 +47,8 @@ lm_fault_report(PyObject *loop, LmState *st, const char *message, ...)
     PyObject *done = NULL;
     va_list pairs;
     va_start(pairs, message);
-    if (context != NULL && (exc == NULL || PyDict_SetItemString(context, "exception", exc) == 0) &&
+    if (context != NULL &&
+        (exc == NULL || PyDict_SetItemString(context, "exception", exc) == 0) &&
         add_pairs(context, pairs) == 0) {
         done = PyObject_CallMethodOneArg(loop, st->str.call_exception_handler, context);
     }

@@ -1,8 +1,8 @@
 /* Exceptions that no caller is there to take: they go to the loop's exception handler.
 
-   Each call takes the exception that is set. It returns 0 where the handler has had it, and -1 with an exception
-   set where one has to leave run_forever: SystemExit, KeyboardInterrupt, or what escaped the handler itself. All
-   of them run Python. */
+   Each call takes the exception that is set. It returns 0 where the handler has had it,
+   and -1 with an exception set where one has to leave run_forever: SystemExit,
+   KeyboardInterrupt, or what escaped the handler itself. All of them run Python. */
 #ifndef LM_CORE_FAULT_H
 #define LM_CORE_FAULT_H
 
@@ -11,8 +11,9 @@
 /* The callback of a handle raised: asyncio's message and context keys. */
 int lm_fault_in_callback(LmLoop *loop, PyObject *handle);
 
-/* call_exception_handler of any loop object with {"message": message, "exception": the one that is set} and the
-   key-value pairs that follow, ended by NULL; pairs with a NULL value are left out. */
+/* call_exception_handler of any loop object with {"message": message, "exception": the
+   one that is set} and the key-value pairs that follow, ended by NULL; pairs with a
+   NULL value are left out. */
 int lm_fault_report(PyObject *loop, LmState *st, const char *message, ...);
 
 /* An exception that must not leave, in a place that cannot report: finalizers. */

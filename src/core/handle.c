@@ -1,4 +1,5 @@
-/* Handle and TimerHandle: see handle.h. Relies on the loop's queue and heap; running one runs Python. */
+/* Handle and TimerHandle: see handle.h. Relies on the loop's queue and heap; running
+   one runs Python. */
 #include "core/handle.h"
 
 #include "base/oserr.h"
@@ -92,7 +93,8 @@ lm_handle_new(LmLoop *loop, PyObject *callback, PyObject *const *args, Py_ssize_
               PyObject *context)
 {
     LmState *st = loop->st;
-    return make_handle(loop, st->HandleType, &st->handles, callback, args, nargs, context);
+    return make_handle(loop, st->HandleType, &st->handles, callback, args, nargs,
+                       context);
 }
 
 PyObject *
@@ -100,8 +102,8 @@ lm_handle_new_timer(LmLoop *loop, double due, PyObject *when, PyObject *callback
                     PyObject *const *args, Py_ssize_t nargs, PyObject *context)
 {
     LmState *st = loop->st;
-    PyObject *self = make_handle(loop, st->TimerHandleType, &st->timer_handles, callback,
-                                 args, nargs, context);
+    PyObject *self = make_handle(loop, st->TimerHandleType, &st->timer_handles,
+                                 callback, args, nargs, context);
     if (self != NULL) {
         LmHandle *h = lm_handle(self);
         h->due = due;
@@ -124,7 +126,8 @@ lm_handle_call_soon(LmLoop *loop, PyObject *callback, PyObject *const *args,
 static PyObject *
 call_callback(LmHandle *h)
 {
-    /* Room before the arguments lets a bound method put its object there instead of copying them. */
+    /* Room before the arguments lets a bound method put its object there instead of
+       copying them. */
     PyObject *stack[1 + LM_HANDLE_INLINE_ARGS];
     if (h->nargs > LM_HANDLE_INLINE_ARGS) {
         return PyObject_Call(h->callback, h->args[0], NULL);
@@ -143,7 +146,8 @@ run_callback(PyObject *self)
     PyObject *context = Py_NewRef(h->context);
     PyObject *result = NULL;
     if (PyContext_Enter(context) == 0) {
-        /* The callback may cancel its own handle, which lets go of what is being called. */
+        /* The callback may cancel its own handle, which lets go of what is being
+           called. */
         PyObject *callback = Py_NewRef(h->callback);
         PyObject *arg0 = Py_XNewRef(h->args[0]);
         PyObject *arg1 = Py_XNewRef(h->args[1]);
@@ -191,7 +195,8 @@ lm_handle_report_fault(LmLoop *loop, PyMethodDef *def, PyObject *self)
     }
     PyObject *exc = PyErr_GetRaisedException();
     PyObject *callback = PyCFunction_New(def, self);
-    PyObject *handle = callback != NULL ? lm_handle_new(loop, callback, NULL, 0, NULL) : NULL;
+    PyObject *handle =
+        callback != NULL ? lm_handle_new(loop, callback, NULL, 0, NULL) : NULL;
     Py_XDECREF(callback);
     if (handle == NULL) {
         Py_DECREF(exc);
@@ -249,7 +254,8 @@ handle_traverse(PyObject *self, visitproc visit, void *arg)
     return 0;
 }
 
-/* The loop and the context stay until the end: a handle can be asked for them, and be run, at any time. */
+/* The loop and the context stay until the end: a handle can be asked for them, and be
+   run, at any time. */
 static int
 handle_clear(PyObject *self)
 {
@@ -282,7 +288,8 @@ handle_dealloc(PyObject *self)
     Py_CLEAR(h->source_traceback);
     Py_CLEAR(h->repr);
     Py_CLEAR(h->when);
-    LmLoop *loop = h->loop; /* may be what keeps the module, and so the spare list, alive */
+    LmLoop *loop =
+        h->loop; /* may be what keeps the module, and so the spare list, alive */
     h->loop = NULL;
     LmFreelist *spare = loop != NULL ? spare_list(loop->st, type) : NULL;
     if (spare != NULL && spare->size < LM_FREELIST_SIZE) {
@@ -454,15 +461,18 @@ timer_richcompare(PyObject *self, PyObject *other, int op)
     return answer < 0 ? NULL : PyBool_FromLong(answer);
 }
 
-PyDoc_STRVAR(cancel_doc,
-             "cancel()\n--\n\nCancel the callback: it will not run. Has no effect once it has "
-             "run or was cancelled.\n\nLoop's thread only. Implements asyncio.Handle.cancel.");
-PyDoc_STRVAR(cancelled_doc, "cancelled()\n--\n\nReturn True if the callback was cancelled.");
+PyDoc_STRVAR(
+    cancel_doc,
+    "cancel()\n--\n\nCancel the callback: it will not run. Has no effect once it has "
+    "run or was cancelled.\n\nLoop's thread only. Implements asyncio.Handle.cancel.");
+PyDoc_STRVAR(cancelled_doc,
+             "cancelled()\n--\n\nReturn True if the callback was cancelled.");
 PyDoc_STRVAR(when_doc,
              "when()\n--\n\nReturn the moment the callback is due, in seconds of "
              "loop.time().\n\nImplements asyncio.TimerHandle.when.");
 PyDoc_STRVAR(run_doc, "_run()\n--\n\nRun the callback in its context now.");
 
+/* clang-format off */
 #define COMMON_METHODS                                          \
     {"cancel", handle_cancel, METH_NOARGS, cancel_doc},         \
     {"cancelled", handle_cancelled, METH_NOARGS, cancelled_doc}, \
@@ -490,6 +500,7 @@ static PyGetSetDef timer_getset[] = {COMMON_GETTERS,
     {Py_tp_dealloc, handle_dealloc},                    \
     {Py_tp_traverse, handle_traverse},                  \
     {Py_tp_clear, handle_clear}
+/* clang-format on */
 
 static PyType_Slot handle_slots[] = {
     COMMON_SLOTS,
@@ -513,8 +524,8 @@ make_type(PyObject *module, const char *name, PyType_Slot *slots, PyObject *base
     PyType_Spec spec = {
         .name = name,
         .basicsize = (int)(lm_handle_offset + (Py_ssize_t)sizeof(LmHandle)),
-        .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC |
-                 Py_TPFLAGS_DISALLOW_INSTANTIATION,
+        .flags =
+            Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
         .slots = slots,
     };
     return PyType_FromModuleAndSpec(module, &spec, base);

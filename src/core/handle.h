@@ -1,7 +1,8 @@
-/* Handle and TimerHandle: a callback with its arguments and context, subclasses of asyncio's classes.
+/* Handle and TimerHandle: a callback with its arguments and context, subclasses of
+   asyncio's classes.
 
-   The fields of ours stand behind the base class's slots, which stay empty: every name that the base offers is
-   shadowed by a getter here. Life of a handle:
+   The fields of ours stand behind the base class's slots, which stay empty: every name
+   that the base offers is shadowed by a getter here. Life of a handle:
 
        new --> QUEUED (owned by the ready queue or the heap) --lm_handle_run_item--> RAN
                   |                                                                   |
@@ -20,9 +21,9 @@ typedef struct LmHandle {
     PyObject *callback; /* NULL once cancelled */
     PyObject *context;
     PyObject *args[LM_HANDLE_INLINE_ARGS]; /* a tuple in args[0] where there are more */
-    PyObject *source_traceback;            /* debug mode: where it was scheduled, else NULL */
-    PyObject *repr;                        /* debug mode: text kept at cancellation, else NULL */
-    PyObject *when;                        /* the caller's own object where it was no exact float */
+    PyObject *source_traceback; /* debug mode: where it was scheduled, else NULL */
+    PyObject *repr;             /* debug mode: text kept at cancellation, else NULL */
+    PyObject *when; /* the caller's own object where it was no exact float */
     double due;
     LmHeapNode node;
     int32_t nargs;
@@ -46,22 +47,27 @@ lm_handle_object(LmHandle *handle)
 
 int lm_handle_init(PyObject *module, LmState *st);
 
-/* A handle of the callback; `context` NULL copies the current one. New reference, or NULL with an exception. */
+/* A handle of the callback; `context` NULL copies the current one. New reference, or
+   NULL with an exception. */
 PyObject *lm_handle_new(LmLoop *loop, PyObject *callback, PyObject *const *args,
                         Py_ssize_t nargs, PyObject *context);
 
-/* A timer handle, not yet scheduled. `when` is kept where it is no exact float, else may be NULL. */
-PyObject *lm_handle_new_timer(LmLoop *loop, double due, PyObject *when, PyObject *callback,
-                              PyObject *const *args, Py_ssize_t nargs, PyObject *context);
+/* A timer handle, not yet scheduled. `when` is kept where it is no exact float, else
+   may be NULL. */
+PyObject *lm_handle_new_timer(LmLoop *loop, double due, PyObject *when,
+                              PyObject *callback, PyObject *const *args,
+                              Py_ssize_t nargs, PyObject *context);
 
-/* Runs the callback in its context, reports its exception to the loop's handler. A ready-queue function. */
+/* Runs the callback in its context, reports its exception to the loop's handler. A
+   ready-queue function. */
 int lm_handle_run_item(LmLoop *loop, PyObject *handle);
 
 /* The same without consuming the reference. */
 int lm_handle_run(LmLoop *loop, PyObject *handle);
 
-/* A ready item that is no handle failed: reports the exception that is set as that of a callback, the method `def`
-   of `self`, which is made only for that. 0, or -1 with an exception that has to leave the loop. */
+/* A ready item that is no handle failed: reports the exception that is set as that of a
+   callback, the method `def` of `self`, which is made only for that. 0, or -1 with an
+   exception that has to leave the loop. */
 int lm_handle_report_fault(LmLoop *loop, PyMethodDef *def, PyObject *self);
 
 /* -1 only where debug mode's text of the handle could not be made. */

@@ -1,5 +1,5 @@
-/* Life, clock and checks of a loop: see loop.h. Relies on ready, timers and the poll. May run Python where an
-   overridden time() is asked or references are dropped. */
+/* Life, clock and checks of a loop: see loop.h. Relies on ready, timers and the poll.
+   May run Python where an overridden time() is asked or references are dropped. */
 #include "core/loop.h"
 
 #include "base/clock.h"
@@ -93,7 +93,8 @@ lm_loop_poll(LmLoop *loop)
 LmLoop *
 lm_loop_native(LmState *st, PyObject *loop)
 {
-    if (!PyObject_TypeCheck(loop, lm_type(st->LoopType)) || !((LmLoop *)loop)->is_plain) {
+    if (!PyObject_TypeCheck(loop, lm_type(st->LoopType)) ||
+        !((LmLoop *)loop)->is_plain) {
         return NULL;
     }
     return (LmLoop *)loop;
@@ -113,7 +114,8 @@ is_overridden(LmLoop *loop, PyObject *name)
         if (bound == NULL) {
             return -1;
         }
-        differs = !PyCFunction_Check(bound) || PyCFunction_GET_SELF(bound) != (PyObject *)loop;
+        differs = !PyCFunction_Check(bound) ||
+                  PyCFunction_GET_SELF(bound) != (PyObject *)loop;
         Py_DECREF(bound);
     }
     return differs;
@@ -123,8 +125,10 @@ int
 lm_loop_note_overrides(LmLoop *loop)
 {
     int own_time = is_overridden(loop, loop->st->str.time);
-    int own_call_soon = own_time < 0 ? -1 : is_overridden(loop, loop->st->str.call_soon);
-    int own_call_at = own_call_soon < 0 ? -1 : is_overridden(loop, loop->st->str.call_at);
+    int own_call_soon =
+        own_time < 0 ? -1 : is_overridden(loop, loop->st->str.call_soon);
+    int own_call_at =
+        own_call_soon < 0 ? -1 : is_overridden(loop, loop->st->str.call_at);
     if (own_call_at < 0) {
         return -1;
     }

@@ -2,17 +2,18 @@
 
    Life of a loop, with the function that performs each step:
 
-       new --lm_loop_init--> IDLE --lm_run_forever--> RUNNING --(stop, exception)--> IDLE
+       new --lm_loop_init--> IDLE --lm_run_forever--> RUNNING --stop, exception--> IDLE
                               |
                               +--lm_loop_close--> CLOSED   (never from RUNNING)
 
-   IDLE:    thread_id 0; anything may be scheduled; the poll is opened by whoever needs it first.
+   IDLE:    thread_id is 0; anything may be scheduled; whoever needs the poll opens it.
    RUNNING: thread_id is the running thread's; turns of core/run.c follow each other.
-   CLOSED:  the ring, the heap and the poll are empty for good; scheduling raises RuntimeError.
+   CLOSED:  ring, heap and poll are empty for good; scheduling raises RuntimeError.
 
-   A nested run is RUNNING within RUNNING: plain recursion. Fields are touched with the GIL held, by the loop's
-   thread; others only add to the ready queue (core/ready.h). Upper rooms keep their own structs behind pointers here; each gives its own
-   traverse and release to face/loop_type.c. */
+   A nested run is RUNNING within RUNNING: plain recursion. Fields are touched with the
+   GIL held, by the loop's thread; others only add to the ready queue (core/ready.h).
+   Upper rooms keep their own structs behind pointers here; each gives its own traverse
+   and release to face/loop_type.c. */
 #ifndef LM_CORE_LOOP_H
 #define LM_CORE_LOOP_H
 
@@ -28,21 +29,23 @@ typedef struct LmLoop {
     LmHeap timers;
     uint64_t timer_seq;
     LmPoll poll;
-    int64_t polled_at_ns;   /* end of the last poll */
+    int64_t polled_at_ns;    /* end of the last poll */
     unsigned turns_unpolled; /* turns since then */
     unsigned long thread_id; /* 0 while not running */
     uint8_t is_closed;
-    uint8_t is_asleep;   /* waits in its poll without the GIL: whoever adds work has to wake it */
+    uint8_t is_asleep; /* waits in its poll without the GIL: whoever adds work has to
+                          wake it */
     uint8_t is_stopping;
     uint8_t is_debug;
     uint8_t is_first_turn; /* of this run: it polls whatever is ready */
-    uint8_t is_plain;      /* scheduling methods are the C ones: tasks may go past them */
-    uint8_t has_own_time;  /* time() is overridden, on the class or on the instance */
+    uint8_t is_plain; /* scheduling methods are the C ones: tasks may go past them */
+    uint8_t has_own_time;   /* time() is overridden, on the class or on the instance */
     PyObject *task_factory; /* NULL for the default */
 
     PyObject *current_item; /* debug mode: what is being run (borrowed), else NULL */
 
-    /* The native task that CPython's current-task slot names (borrowed), and what empties the slot. */
+    /* The native task that CPython's current-task slot names (borrowed), and what
+       empties the slot. */
     PyObject *current_task;
     void (*leave_task)(struct LmLoop *loop);
 
@@ -69,16 +72,19 @@ int lm_loop_check_closed(LmLoop *loop);
 /* For debug mode: -1 with RuntimeError set where another thread runs the loop. */
 int lm_loop_check_thread(LmLoop *loop);
 
-/* The loop's clock in seconds, through an overridden time() where there is one. -1 with an exception set. */
+/* The loop's clock in seconds, through an overridden time() where there is one. -1 with
+   an exception set. */
 int lm_loop_now(LmLoop *loop, double *now);
 
 /* The poll, opened. NULL with an exception set. */
 LmPoll *lm_loop_poll(LmLoop *loop);
 
-/* The native loop behind `loop` where tasks and futures may schedule past its methods, else NULL. */
+/* The native loop behind `loop` where tasks and futures may schedule past its methods,
+   else NULL. */
 LmLoop *lm_loop_native(LmState *st, PyObject *loop);
 
-/* Before any code that is not a native task's step: CPython's current-task slot is emptied. */
+/* Before any code that is not a native task's step: CPython's current-task slot is
+   emptied. */
 static inline void
 lm_loop_leave_task(LmLoop *loop)
 {

@@ -5,7 +5,8 @@ void
 lm_ready_clear(LmLoop *loop)
 {
     while (loop->ready.items != NULL) {
-        /* Taken whole first: a finalizer may push to the ring that it is being cleared from. */
+        /* Taken whole first: a finalizer may push to the ring that it is being cleared
+           from. */
         LmRing taken = loop->ready;
         loop->ready = (LmRing){NULL, 0, 0, 0};
         while (lm_ring_length(&taken) > 0) {

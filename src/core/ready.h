@@ -1,16 +1,17 @@
 /* The ready queue: what runs next.
 
-   Strictly FIFO. An item is a function and an object, so the engine runs handles, task steps and transports
-   without naming them. Other threads add to the same queue, under the GIL, which the loop's thread holds whenever
-   it touches it: so a thread-safe call keeps its place among the loop's own, as in asyncio. (A build that declares
-   that it needs no GIL has to put an inbox with a lock here.) */
+   Strictly FIFO. An item is a function and an object, so the engine runs handles, task
+   steps and transports without naming them. Other threads add to the same queue, under
+   the GIL, which the loop's thread holds whenever it touches it: so a thread-safe call
+   keeps its place among the loop's own, as in asyncio. (A build that declares that it
+   needs no GIL has to put an inbox with a lock here.) */
 #ifndef LM_CORE_READY_H
 #define LM_CORE_READY_H
 
 #include "core/loop.h"
 
-/* Appends an item; loop's thread only (or while it does not run). Steals `obj` even on failure.
-   -1 with MemoryError set. */
+/* Appends an item; loop's thread only (or while it does not run). Steals `obj` even on
+   failure. -1 with MemoryError set. */
 static inline int
 lm_ready_push(LmLoop *loop, LmReadyFn fn, PyObject *obj)
 {
@@ -22,7 +23,8 @@ lm_ready_push(LmLoop *loop, LmReadyFn fn, PyObject *obj)
     return 0;
 }
 
-/* Appends an item from any thread and wakes the loop where it waits. Steals `obj`. -1 with MemoryError set. */
+/* Appends an item from any thread and wakes the loop where it waits. Steals `obj`. -1
+   with MemoryError set. */
 static inline int
 lm_ready_push_threadsafe(LmLoop *loop, LmReadyFn fn, PyObject *obj)
 {
@@ -35,7 +37,8 @@ lm_ready_push_threadsafe(LmLoop *loop, LmReadyFn fn, PyObject *obj)
     return failed;
 }
 
-/* Drops everything queued. May run Python (finalizers), which may not queue anew on a closed loop. */
+/* Drops everything queued. May run Python (finalizers), which may not queue anew on a
+   closed loop. */
 void lm_ready_clear(LmLoop *loop);
 int lm_ready_traverse(LmLoop *loop, visitproc visit, void *arg);
 

@@ -1,7 +1,8 @@
 /* The turn: the sentence that the whole source hangs on.
 
-   Relies on ready, timers and the poll. Whatever runs here may stop, close watches, schedule, or raise; libev's
-   stack is empty whenever Python runs, so an exception may leave from anywhere. */
+   Relies on ready, timers and the poll. Whatever runs here may stop, close watches,
+   schedule, or raise; libev's stack is empty whenever Python runs, so an exception may
+   leave from anywhere. */
 #include "core/run.h"
 
 #include "base/clock.h"
@@ -9,8 +10,8 @@
 #include "core/ready.h"
 #include "core/timers.h"
 
-/* While there is work, the kernel is asked at least once in so many turns and once in so much time: the promise
-   on the latency of I/O beside busy callbacks. */
+/* While there is work, the kernel is asked at least once in so many turns and once in
+   so much time: the promise on the latency of I/O beside busy callbacks. */
 #define MOST_TURNS_UNPOLLED 64
 #define LONGEST_UNPOLLED_NS 100000
 
@@ -47,7 +48,8 @@ poll_for_work(LmLoop *loop)
             return -1;
         }
         if (deadline_ns != 0) {
-            /* Signal handlers, and other threads' Python code, run while the loop waits. */
+            /* Signal handlers, and other threads' Python code, run while the loop
+               waits. */
             lm_loop_leave_task(loop);
         }
     }
@@ -79,7 +81,8 @@ run_item_timed(LmLoop *loop, LmReadyItem item)
     int failed = item.fn(loop, item.obj);
     loop->current_item = outer;
     if (failed == 0) {
-        failed = lm_debug_note_duration(loop, obj, (double)(lm_clock_ns() - began_ns) / 1e9);
+        failed =
+            lm_debug_note_duration(loop, obj, (double)(lm_clock_ns() - began_ns) / 1e9);
     }
     Py_DECREF(obj);
     return failed;
@@ -102,7 +105,8 @@ run_ready(LmLoop *loop)
     return 0;
 }
 
-/* What other threads sent while the loop waited was there before what the kernel reports now. */
+/* What other threads sent while the loop waited was there before what the kernel
+   reports now. */
 static int
 run_turn(LmLoop *loop)
 {

@@ -4,8 +4,8 @@
 
 #include "core/loop.h"
 
-/* Runs turns in this thread. 0 after stop(), or -1 with the exception that left a callback. Everything scheduled
-   and not yet run stays scheduled. */
+/* Runs turns in this thread. 0 after stop(), or -1 with the exception that left a
+   callback. Everything scheduled and not yet run stays scheduled. */
 int lm_run_forever(LmLoop *loop);
 
 #endif

@@ -1,5 +1,5 @@
-/* Scheduling and expiry of timer handles: see timers.h. Runs Python only where references are dropped or an
-   overridden time() is asked. */
+/* Scheduling and expiry of timer handles: see timers.h. Runs Python only where
+   references are dropped or an overridden time() is asked. */
 #include "core/timers.h"
 
 #include "base/clock.h"
@@ -7,7 +7,8 @@
 
 #include <math.h>
 
-/* asyncio's own bound on a wait; also keeps the arithmetic in nanoseconds far from overflow. */
+/* asyncio's own bound on a wait; also keeps the arithmetic in nanoseconds far from
+   overflow. */
 #define LONGEST_WAIT_S (24 * 3600.0)
 
 int

@@ -1,4 +1,5 @@
-/* What is due when: the loop's timer handles in one heap. The heap owns a reference to each. */
+/* What is due when: the loop's timer handles in one heap. The heap owns a reference to
+   each. */
 #ifndef LM_CORE_TIMERS_H
 #define LM_CORE_TIMERS_H
 
@@ -8,13 +9,15 @@
 /* Schedules a timer handle; takes a reference of its own. -1 with MemoryError set. */
 int lm_timers_add(LmLoop *loop, LmHandle *handle);
 
-/* Unschedules; nothing where it is not scheduled. Drops the heap's reference: the caller has one too. */
+/* Unschedules; nothing where it is not scheduled. Drops the heap's reference: the
+   caller has one too. */
 void lm_timers_remove(LmLoop *loop, LmHandle *handle);
 
 /* Moves to the ready queue what is due at `now`. -1 with MemoryError set. */
 int lm_timers_expire(LmLoop *loop, double now);
 
-/* The poll's deadline in nanoseconds of the clock; LM_POLL_FOREVER without timers. -1 with an exception set. */
+/* The poll's deadline in nanoseconds of the clock; LM_POLL_FOREVER without timers. -1
+   with an exception set. */
 int lm_timers_deadline(LmLoop *loop, int64_t *deadline_ns);
 
 void lm_timers_clear(LmLoop *loop);

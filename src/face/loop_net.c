@@ -1,4 +1,5 @@
-/* Methods of Loop on descriptors: readers and writers, serving, transports. Relies on the net room. */
+/* Methods of Loop on descriptors: readers and writers, serving, transports. Relies on
+   the net room. */
 #include "face/loop_type.h"
 
 #include "base/args.h"
@@ -23,7 +24,8 @@ add_watch(PyObject *self, int direction, const char *method, PyObject *const *ar
         return NULL;
     }
     int fd = lm_readers_fd(args[0]);
-    PyObject *handle = fd < 0 ? NULL : lm_handle_new(loop, args[1], args + 2, nargs - 2, context);
+    PyObject *handle =
+        fd < 0 ? NULL : lm_handle_new(loop, args[1], args + 2, nargs - 2, context);
     if (handle == NULL || lm_readers_add(loop, args[0], fd, direction, handle) < 0) {
         Py_XDECREF(handle);
         return NULL;
@@ -89,19 +91,21 @@ lm_loop_method_watched(PyObject *self, PyObject *obj)
 PyObject *
 lm_loop_method_start_serving(LM_VECTOR)
 {
-    static const char *const names[] = {"protocol_factory", "sock", "server", "backlog", NULL};
+    static const char *const names[] = {"protocol_factory", "sock", "server", "backlog",
+                                        NULL};
     PyObject *values[] = {NULL, NULL, NULL, NULL};
     LmLoop *loop = (LmLoop *)self;
     if (lm_loop_check_closed(loop) < 0 ||
-        lm_args_parse("_start_serving_native", args, nargs, kwnames, 4, 4, names, values) < 0) {
+        lm_args_parse("_start_serving_native", args, nargs, kwnames, 4, 4, names,
+                      values) < 0) {
         return NULL;
     }
     int backlog = (int)PyLong_AsLong(values[3]);
     if (backlog == -1 && PyErr_Occurred()) {
         return NULL;
     }
-    return lm_listener_new(loop, values[0], values[1], values[2] != Py_None ? values[2] : NULL,
-                           backlog);
+    return lm_listener_new(loop, values[0], values[1],
+                           values[2] != Py_None ? values[2] : NULL, backlog);
 }
 
 static int
@@ -111,7 +115,8 @@ check_unowned(LmLoop *loop, int fd, PyObject *sock)
     if (owner == NULL || lm_transport(owner)->is_closing) {
         return 0;
     }
-    PyErr_Format(PyExc_RuntimeError, "File descriptor %R is used by transport %R", sock, owner);
+    PyErr_Format(PyExc_RuntimeError, "File descriptor %R is used by transport %R", sock,
+                 owner);
     return -1;
 }
 
@@ -129,7 +134,8 @@ lm_loop_method_make_socket_transport(LM_VECTOR)
     PyObject *values[] = {NULL, NULL, Py_None, Py_None, Py_None, Py_None};
     LmLoop *loop = (LmLoop *)self;
     if (lm_loop_check_closed(loop) < 0 ||
-        lm_args_parse("_make_socket_transport", args, nargs, kwnames, 3, 2, names, values) < 0) {
+        lm_args_parse("_make_socket_transport", args, nargs, kwnames, 3, 2, names,
+                      values) < 0) {
         return NULL;
     }
     int fd = PyObject_AsFileDescriptor(values[0]);

@@ -1,4 +1,5 @@
-/* Methods of Loop that begin, end and close a run. Relies on core/run.h and os/signals.h. */
+/* Methods of Loop that begin, end and close a run. Relies on core/run.h and
+   os/signals.h. */
 #include "face/loop_type.h"
 
 #include "core/run.h"
@@ -37,7 +38,8 @@ install_asyncgen_hooks(LmLoop *loop)
 {
     LmState *st = loop->st;
     PyObject *self = (PyObject *)loop;
-    PyObject *hooks[2] = {PyObject_GetAttr(self, st->str._asyncgen_firstiter_hook), NULL};
+    PyObject *hooks[2] = {PyObject_GetAttr(self, st->str._asyncgen_firstiter_hook),
+                          NULL};
     PyObject *done = NULL;
     if (hooks[0] != NULL) {
         hooks[1] = PyObject_GetAttr(self, st->str._asyncgen_finalizer_hook);
@@ -54,8 +56,9 @@ install_asyncgen_hooks(LmLoop *loop)
 static int
 track_origins(LmLoop *loop, int enabled)
 {
-    PyObject *done = PyObject_CallMethod((PyObject *)loop, "_set_coroutine_origin_tracking", "O",
-                                         enabled ? Py_True : Py_False);
+    PyObject *done =
+        PyObject_CallMethod((PyObject *)loop, "_set_coroutine_origin_tracking", "O",
+                            enabled ? Py_True : Py_False);
     Py_XDECREF(done);
     return done != NULL ? 0 : -1;
 }
@@ -99,7 +102,8 @@ end(LmLoop *loop, Surroundings *before)
         PyErr_WriteUnraisable((PyObject *)loop);
     }
     if (before->asyncgen_hooks != NULL) {
-        PyObject *done = PyObject_Call(st->set_asyncgen_hooks, before->asyncgen_hooks, NULL);
+        PyObject *done =
+            PyObject_Call(st->set_asyncgen_hooks, before->asyncgen_hooks, NULL);
         if (done == NULL) {
             PyErr_WriteUnraisable((PyObject *)loop);
         }

@@ -1,4 +1,5 @@
-/* Methods of Loop that schedule: call_soon and its like, create_task, create_future, and the clock. */
+/* Methods of Loop that schedule: call_soon and its like, create_task, create_future,
+   and the clock. */
 #include "face/loop_type.h"
 
 #include "base/args.h"
@@ -35,7 +36,8 @@ lm_loop_method_call_soon(LM_VECTOR)
         return NULL;
     }
     PyObject *handle = lm_handle_new(loop, args[0], args + 1, nargs - 1, context);
-    if (handle == NULL || lm_ready_push(loop, lm_handle_run_item, Py_NewRef(handle)) < 0) {
+    if (handle == NULL ||
+        lm_ready_push(loop, lm_handle_run_item, Py_NewRef(handle)) < 0) {
         Py_XDECREF(handle);
         return NULL;
     }
@@ -47,7 +49,8 @@ lm_loop_method_call_soon_threadsafe(LM_VECTOR)
 {
     LmLoop *loop = (LmLoop *)self;
     PyObject *context;
-    if (check_call(loop, "call_soon_threadsafe", args, nargs, kwnames, 1, &context) < 0 ||
+    if (check_call(loop, "call_soon_threadsafe", args, nargs, kwnames, 1, &context) <
+            0 ||
         (LM_UNLIKELY(loop->is_debug) &&
          lm_debug_check_call(loop, args[0], "call_soon_threadsafe", 0) < 0)) {
         return NULL;
@@ -65,7 +68,8 @@ static PyObject *
 schedule_timer(LmLoop *loop, double due, PyObject *when, PyObject *const *args,
                Py_ssize_t nargs, PyObject *context)
 {
-    PyObject *handle = lm_handle_new_timer(loop, due, when, args[0], args + 1, nargs - 1, context);
+    PyObject *handle =
+        lm_handle_new_timer(loop, due, when, args[0], args + 1, nargs - 1, context);
     if (handle == NULL || lm_timers_add(loop, lm_handle(handle)) < 0) {
         Py_XDECREF(handle);
         return NULL;
@@ -73,7 +77,8 @@ schedule_timer(LmLoop *loop, double due, PyObject *when, PyObject *const *args,
     return handle;
 }
 
-/* The due moment of a delay. The sum is Python's own where the delay is no plain number: it may refuse it. */
+/* The due moment of a delay. The sum is Python's own where the delay is no plain
+   number: it may refuse it. */
 static int
 due_after(LmLoop *loop, PyObject *delay, double *due)
 {
@@ -113,9 +118,9 @@ call_own_call_at(PyObject *self, double due, PyObject *const *args, Py_ssize_t n
         memcpy(stack + 1, args, (size_t)count * sizeof(PyObject *));
         stack[0] = self;
         stack[1] = when;
-        handle = PyObject_VectorcallMethod(((LmLoop *)self)->st->str.call_at, stack,
-                                           (size_t)(nargs + 1) | PY_VECTORCALL_ARGUMENTS_OFFSET,
-                                           kwnames);
+        handle = PyObject_VectorcallMethod(
+            ((LmLoop *)self)->st->str.call_at, stack,
+            (size_t)(nargs + 1) | PY_VECTORCALL_ARGUMENTS_OFFSET, kwnames);
     }
     else if (stack == NULL) {
         PyErr_NoMemory();
@@ -183,7 +188,8 @@ lm_loop_method_create_future(PyObject *self, PyObject *unused LM_UNUSED)
 
 /* The factory's calling convention differs by version: loopmod/loop.py knows it. */
 static PyObject *
-create_by_factory(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+create_by_factory(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                  PyObject *kwnames)
 {
     PyObject *stack[8];
     Py_ssize_t count = nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
@@ -192,12 +198,13 @@ create_by_factory(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObj
     }
     stack[0] = self;
     memcpy(stack + 1, args, (size_t)count * sizeof(PyObject *));
-    return PyObject_VectorcallMethod(((LmLoop *)self)->st->str._create_task_by_factory, stack,
-                                     (size_t)(nargs + 1) | PY_VECTORCALL_ARGUMENTS_OFFSET,
-                                     kwnames);
+    return PyObject_VectorcallMethod(
+        ((LmLoop *)self)->st->str._create_task_by_factory, stack,
+        (size_t)(nargs + 1) | PY_VECTORCALL_ARGUMENTS_OFFSET, kwnames);
 }
 
-/* By the interpreter that runs, not the one that compiled: a release of 3.13 changed the signature. */
+/* By the interpreter that runs, not the one that compiled: a release of 3.13 changed
+   the signature. */
 static const char *const *
 task_keywords(void)
 {

@@ -1,4 +1,5 @@
-/* The Loop type: slots, getters and the method table. One line per method; bodies stand in the other files here. */
+/* The Loop type: slots, getters and the method table. One line per method; bodies stand
+   in the other files here. */
 #include "face/loop_type.h"
 
 #include "net/kept.h"
@@ -57,7 +58,8 @@ loop_dealloc(PyObject *self)
     lm_free_instance(self);
 }
 
-/* Some methods may be replaced on the instance: the fast paths ask no attribute, so it is noted here. */
+/* Some methods may be replaced on the instance: the fast paths ask no attribute, so it
+   is noted here. */
 static int
 loop_setattro(PyObject *self, PyObject *name, PyObject *value)
 {
@@ -132,22 +134,25 @@ set_task_factory(PyObject *self, PyObject *value, void *closure LM_UNUSED)
     return 0;
 }
 
-static PyGetSetDef loop_getset[] = {{"_closed", get_closed, NULL, NULL, NULL},
-                                    {"_stopping", get_stopping, NULL, NULL, NULL},
-                                    {"_thread_id", get_thread_id, NULL, NULL, NULL},
-                                    {"_debug", get_debug, set_debug, NULL, NULL},
-                                    {"_current_handle", get_current_handle, NULL, NULL, NULL},
-                                    {"_task_factory", get_task_factory, set_task_factory, NULL, NULL},
-                                    {NULL, NULL, NULL, NULL, NULL}};
+static PyGetSetDef loop_getset[] = {
+    {"_closed", get_closed, NULL, NULL, NULL},
+    {"_stopping", get_stopping, NULL, NULL, NULL},
+    {"_thread_id", get_thread_id, NULL, NULL, NULL},
+    {"_debug", get_debug, set_debug, NULL, NULL},
+    {"_current_handle", get_current_handle, NULL, NULL, NULL},
+    {"_task_factory", get_task_factory, set_task_factory, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL}};
 
 static PyMethodDef loop_methods[] = {
     {"run_forever", lm_loop_method_run_forever, METH_NOARGS,
-     DOC("run_forever()", "Run until stop() is called, in the calling thread.\n\n"
-                          "Raises RuntimeError if it is closed or running, or if another loop "
-                          "runs in the thread.\nImplements AbstractEventLoop.run_forever.")},
+     DOC("run_forever()",
+         "Run until stop() is called, in the calling thread.\n\n"
+         "Raises RuntimeError if it is closed or running, or if another loop "
+         "runs in the thread.\nImplements AbstractEventLoop.run_forever.")},
     {"stop", lm_loop_method_stop, METH_NOARGS,
-     DOC("stop()", "End run_forever() when the running turn is over.\n\nLoop's thread only. "
-                   "Implements AbstractEventLoop.stop.")},
+     DOC("stop()",
+         "End run_forever() when the running turn is over.\n\nLoop's thread only. "
+         "Implements AbstractEventLoop.stop.")},
     {"is_running", lm_loop_method_is_running, METH_NOARGS,
      DOC("is_running()", "Return True while run_forever() runs. Any thread.")},
     {"is_closed", lm_loop_method_is_closed, METH_NOARGS,
@@ -155,55 +160,69 @@ static PyMethodDef loop_methods[] = {
     {"call_soon", LM_METHOD_FASTCALL(lm_loop_method_call_soon),
      DOC("call_soon(callback, *args, context=None)",
          "Call callback(*args) in the next turn; return its Handle.\n\n"
-         "context: the contextvars.Context to run in; a copy of the current one by default.\n"
+         "context: the contextvars.Context to run in; a copy of the current one by "
+         "default.\n"
          "Loop's thread only. Implements AbstractEventLoop.call_soon.")},
     {"call_soon_threadsafe", LM_METHOD_FASTCALL(lm_loop_method_call_soon_threadsafe),
      DOC("call_soon_threadsafe(callback, *args, context=None)",
-         "Like call_soon, from any thread; wakes the loop.\n\nRaises RuntimeError if the loop "
+         "Like call_soon, from any thread; wakes the loop.\n\nRaises RuntimeError if "
+         "the loop "
          "is closed. Implements AbstractEventLoop.call_soon_threadsafe.")},
     {"call_later", LM_METHOD_FASTCALL(lm_loop_method_call_later),
      DOC("call_later(delay, callback, *args, context=None)",
-         "Call callback(*args) after delay seconds, never earlier; return its TimerHandle.\n\n"
+         "Call callback(*args) after delay seconds, never earlier; return its "
+         "TimerHandle.\n\n"
          "Loop's thread only. Implements AbstractEventLoop.call_later.")},
     {"call_at", LM_METHOD_FASTCALL(lm_loop_method_call_at),
      DOC("call_at(when, callback, *args, context=None)",
          "Call callback(*args) at the moment when, in seconds of time(); return its "
-         "TimerHandle.\n\nEqual moments keep the order of the calls. Loop's thread only. "
+         "TimerHandle.\n\nEqual moments keep the order of the calls. Loop's thread "
+         "only. "
          "Implements AbstractEventLoop.call_at.")},
     {"_make_handle", LM_METHOD_FASTCALL(lm_loop_method_make_handle),
-     DOC("_make_handle(callback, *args, context=None)", "Return a Handle that is not queued.")},
+     DOC("_make_handle(callback, *args, context=None)",
+         "Return a Handle that is not queued.")},
     {"create_task", LM_METHOD_FASTCALL(lm_loop_method_create_task),
      DOC("create_task(coro, *, name=None, context=None, **kwargs)",
-         "Schedule a coroutine as a Task and return it.\n\nLoop's thread only. Implements "
+         "Schedule a coroutine as a Task and return it.\n\nLoop's thread only. "
+         "Implements "
          "AbstractEventLoop.create_task.")},
     {"create_future", lm_loop_method_create_future, METH_NOARGS,
      DOC("create_future()", "Return a pending Future of this loop.\n\nImplements "
                             "AbstractEventLoop.create_future.")},
     {"time", lm_loop_method_time, METH_NOARGS,
-     DOC("time()", "Return the loop's clock in seconds: time.monotonic(). Any thread.")},
+     DOC("time()",
+         "Return the loop's clock in seconds: time.monotonic(). Any thread.")},
     {"get_debug", lm_loop_method_get_debug, METH_NOARGS,
      DOC("get_debug()", "Return True in debug mode.")},
     {"_add_reader", LM_METHOD_FASTCALL(lm_loop_method_add_reader),
-     DOC("_add_reader(fd, callback, *args)", "add_reader without its checks; return the Handle.")},
+     DOC("_add_reader(fd, callback, *args)",
+         "add_reader without its checks; return the Handle.")},
     {"_add_writer", LM_METHOD_FASTCALL(lm_loop_method_add_writer),
-     DOC("_add_writer(fd, callback, *args)", "add_writer without its checks; return the Handle.")},
+     DOC("_add_writer(fd, callback, *args)",
+         "add_writer without its checks; return the Handle.")},
     {"_remove_reader", lm_loop_method_remove_reader, METH_O,
-     DOC("_remove_reader(fd, /)", "Stop watching fd for reading; return whether it was.")},
+     DOC("_remove_reader(fd, /)",
+         "Stop watching fd for reading; return whether it was.")},
     {"_remove_writer", lm_loop_method_remove_writer, METH_O,
-     DOC("_remove_writer(fd, /)", "Stop watching fd for writing; return whether it was.")},
+     DOC("_remove_writer(fd, /)",
+         "Stop watching fd for writing; return whether it was.")},
     {"_watched", lm_loop_method_watched, METH_O,
-     DOC("_watched(fd, /)", "Return (reader handle, writer handle, owning transport) of fd, each or None.")},
+     DOC("_watched(fd, /)", "Return (reader handle, writer handle, owning transport) "
+                            "of fd, each or None.")},
     {"_start_serving_native", LM_METHOD_FASTCALL(lm_loop_method_start_serving),
      DOC("_start_serving_native(protocol_factory, sock, server, backlog)",
          "Accept connections of a listening socket; return the listener.")},
     {"_make_socket_transport", LM_METHOD_FASTCALL(lm_loop_method_make_socket_transport),
-     DOC("_make_socket_transport(sock, protocol, waiter=None, *, extra=None, server=None, "
+     DOC("_make_socket_transport(sock, protocol, waiter=None, *, extra=None, "
+         "server=None, "
          "context=None)",
          "Return a transport over a connected, non-blocking stream socket.")},
     {"_close_core", lm_loop_method_close_core, METH_NOARGS,
      DOC("_close_core()", "Drop everything scheduled and watched and close the poll.")},
     {"_watch_signals", lm_loop_method_watch_signals, METH_NOARGS,
-     DOC("_watch_signals()", "Take the signal wakeup descriptor until _unwatch_signals().")},
+     DOC("_watch_signals()",
+         "Take the signal wakeup descriptor until _unwatch_signals().")},
     {"_unwatch_signals", lm_loop_method_unwatch_signals, METH_NOARGS,
      DOC("_unwatch_signals()", "Give the signal wakeup descriptor back.")},
     {NULL, NULL, 0, NULL}};
@@ -233,8 +252,8 @@ lm_loop_type_init(PyObject *module, LmState *st)
     st->set_running_loop = lm_state_import("_asyncio", "_set_running_loop");
     st->get_asyncgen_hooks = lm_state_import("sys", "get_asyncgen_hooks");
     st->set_asyncgen_hooks = lm_state_import("sys", "set_asyncgen_hooks");
-    if (!st->get_running_loop_or_none || !st->set_running_loop || !st->get_asyncgen_hooks ||
-        !st->set_asyncgen_hooks) {
+    if (!st->get_running_loop_or_none || !st->set_running_loop ||
+        !st->get_asyncgen_hooks || !st->set_asyncgen_hooks) {
         return -1;
     }
     st->LoopType = PyType_FromModuleAndSpec(module, &loop_spec, NULL);

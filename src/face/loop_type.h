@@ -1,4 +1,5 @@
-/* The Loop type: what Python sees of the engine. Method bodies stand in loop_run.c and loop_schedule.c. */
+/* The Loop type: what Python sees of the engine. Method bodies stand in loop_run.c and
+   loop_schedule.c. */
 #ifndef LM_FACE_LOOP_TYPE_H
 #define LM_FACE_LOOP_TYPE_H
 
@@ -7,7 +8,8 @@
 #define LM_METHOD_FASTCALL(function) \
     (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS
 
-#define LM_VECTOR PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames
+#define LM_VECTOR \
+    PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames
 
 int lm_loop_type_init(PyObject *module, LmState *st);
 

@@ -1,4 +1,5 @@
-/* Socket addresses: kept raw per connection, shown to Python as the socket module shows them. */
+/* Socket addresses: kept raw per connection, shown to Python as the socket module shows
+   them. */
 #ifndef LM_NET_ADDR_H
 #define LM_NET_ADDR_H
 

@@ -14,7 +14,8 @@ tell_protocol(PyObject *self, PyObject *method, const char *fault)
     PyObject *done = PyObject_CallMethodNoArgs(protocol, method);
     int failed = 0;
     if (done == NULL) {
-        failed = lm_fault_report(loop, t->st, fault, "transport", self, "protocol", protocol, NULL);
+        failed = lm_fault_report(loop, t->st, fault, "transport", self, "protocol",
+                                 protocol, NULL);
     }
     Py_XDECREF(done);
     Py_DECREF(protocol);
@@ -26,22 +27,26 @@ int
 lm_flow_maybe_pause(PyObject *self)
 {
     LmTransport *t = lm_transport(self);
-    if (LM_LIKELY(t->out.size <= t->high_water) || t->protocol_paused || t->protocol == NULL) {
+    if (LM_LIKELY(t->out.size <= t->high_water) || t->protocol_paused ||
+        t->protocol == NULL) {
         return 0;
     }
     t->protocol_paused = 1;
-    return tell_protocol(self, t->st->str.pause_writing, "protocol.pause_writing() failed");
+    return tell_protocol(self, t->st->str.pause_writing,
+                         "protocol.pause_writing() failed");
 }
 
 int
 lm_flow_maybe_resume(PyObject *self)
 {
     LmTransport *t = lm_transport(self);
-    if (LM_LIKELY(!t->protocol_paused) || t->out.size > t->low_water || t->protocol == NULL) {
+    if (LM_LIKELY(!t->protocol_paused) || t->out.size > t->low_water ||
+        t->protocol == NULL) {
         return 0;
     }
     t->protocol_paused = 0;
-    return tell_protocol(self, t->st->str.resume_writing, "protocol.resume_writing() failed");
+    return tell_protocol(self, t->st->str.resume_writing,
+                         "protocol.resume_writing() failed");
 }
 
 static int

@@ -1,4 +1,5 @@
-/* The list of what a loop keeps alive: see kept.h. Letting go may run Python (finalizers). */
+/* The list of what a loop keeps alive: see kept.h. Letting go may run Python
+   (finalizers). */
 #include "net/kept.h"
 
 void

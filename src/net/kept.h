@@ -1,5 +1,6 @@
-/* What a loop keeps alive: transports that read or write, listeners. Each is linked while it has an active watch;
-   the link owns a reference, so that a transport nobody names goes on, as in asyncio, and the collector sees it. */
+/* What a loop keeps alive: transports that read or write, listeners. Each is linked
+   while it has an active watch; the link owns a reference, so that a transport nobody
+   names goes on, as in asyncio, and the collector sees it. */
 #ifndef LM_NET_KEPT_H
 #define LM_NET_KEPT_H
 
@@ -7,8 +8,8 @@
 
 typedef struct LmKept {
     LmList link;
-    PyObject *obj;                   /* the object this stands in */
-    void (*let_go)(PyObject *obj);   /* stops its watches; the loop is being closed */
+    PyObject *obj;                 /* the object this stands in */
+    void (*let_go)(PyObject *obj); /* stops its watches; the loop is being closed */
 } LmKept;
 
 void lm_kept_init(LmKept *kept, PyObject *obj, void (*let_go)(PyObject *obj));

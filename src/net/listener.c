@@ -1,5 +1,5 @@
-/* Listener: see listener.h. The protocol factory runs in a copy of the context that serving was started in; it, and
-   what it calls, may close the listener. */
+/* Listener: see listener.h. The protocol factory runs in a copy of the context that
+   serving was started in; it, and what it calls, may close the listener. */
 #include "net/listener.h"
 
 #include "base/oserr.h"
@@ -60,8 +60,8 @@ report_failed_setup(Listener *l, PyObject *protocol)
         return 0;
     }
     return lm_fault_report((PyObject *)l->loop, l->loop->st,
-                           "Error on transport creation for incoming connection", "protocol",
-                           protocol, NULL);
+                           "Error on transport creation for incoming connection",
+                           "protocol", protocol, NULL);
 }
 
 static int
@@ -105,20 +105,24 @@ set_up_in_context(Listener *l, int fd, const LmAddr *peer)
     return failed;
 }
 
-/* Out of descriptors or memory: the kernel goes on reporting the socket, so the loop looks away for a while. */
+/* Out of descriptors or memory: the kernel goes on reporting the socket, so the loop
+   looks away for a while. */
 static int
 back_off(Listener *l, int err)
 {
     PyObject *sock = PyObject_CallOneArg(l->loop->st->TransportSocket, l->sock);
     stop(l);
     lm_oserr_set(err);
-    int failed = lm_fault_report((PyObject *)l->loop, l->loop->st,
-                                 "socket.accept() out of system resource", "socket", sock, NULL);
+    int failed =
+        lm_fault_report((PyObject *)l->loop, l->loop->st,
+                        "socket.accept() out of system resource", "socket", sock, NULL);
     Py_XDECREF(sock);
-    PyObject *resume = failed == 0 ? PyObject_GetAttrString((PyObject *)l, "_resume") : NULL;
+    PyObject *resume =
+        failed == 0 ? PyObject_GetAttrString((PyObject *)l, "_resume") : NULL;
     PyObject *delay = lm_state_import("asyncio.constants", "ACCEPT_RETRY_DELAY");
     PyObject *timer = resume != NULL && delay != NULL
-                          ? PyObject_CallMethod((PyObject *)l->loop, "call_later", "OO", delay, resume)
+                          ? PyObject_CallMethod((PyObject *)l->loop, "call_later", "OO",
+                                                delay, resume)
                           : NULL;
     Py_XDECREF(delay);
     Py_XDECREF(resume);
@@ -188,7 +192,8 @@ on_ready(LmWatch *watch)
 }
 
 PyObject *
-lm_listener_new(LmLoop *loop, PyObject *factory, PyObject *sock, PyObject *server, int backlog)
+lm_listener_new(LmLoop *loop, PyObject *factory, PyObject *sock, PyObject *server,
+                int backlog)
 {
     int fd = PyObject_AsFileDescriptor(sock);
     PyTypeObject *type = lm_type(loop->st->ListenerType);
@@ -272,17 +277,19 @@ listener_dealloc(PyObject *self)
 }
 
 static PyMethodDef listener_methods[] = {
-    {"close", listener_close, METH_NOARGS, "close()\n--\n\nAccept no more connections."},
+    {"close", listener_close, METH_NOARGS,
+     "close()\n--\n\nAccept no more connections."},
     {"_resume", listener_resume, METH_NOARGS,
      "_resume()\n--\n\nAccept again after the system was out of resources."},
     {NULL, NULL, 0, NULL}};
 
-static PyType_Slot listener_slots[] = {{Py_tp_doc, "Accepts connections; made by the loop."},
-                                       {Py_tp_dealloc, listener_dealloc},
-                                       {Py_tp_traverse, listener_traverse},
-                                       {Py_tp_clear, listener_clear},
-                                       {Py_tp_methods, listener_methods},
-                                       {0, NULL}};
+static PyType_Slot listener_slots[] = {
+    {Py_tp_doc, "Accepts connections; made by the loop."},
+    {Py_tp_dealloc, listener_dealloc},
+    {Py_tp_traverse, listener_traverse},
+    {Py_tp_clear, listener_clear},
+    {Py_tp_methods, listener_methods},
+    {0, NULL}};
 
 static PyType_Spec listener_spec = {
     .name = "loopmod._loopmod.Listener",

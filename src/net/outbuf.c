@@ -1,4 +1,5 @@
-/* The queue of unsent bytes: see outbuf.h. Dropping a piece frees bytes objects, which runs no Python. */
+/* The queue of unsent bytes: see outbuf.h. Dropping a piece frees bytes objects, which
+   runs no Python. */
 #include "net/outbuf.h"
 
 #include <stdlib.h>

@@ -1,6 +1,8 @@
-/* Bytes that wait to be sent: a queue of pieces, each a reference to immutable bytes and what is left of them.
+/* Bytes that wait to be sent: a queue of pieces, each a reference to immutable bytes
+   and what is left of them.
 
-   Whatever can be changed by its owner is copied when it is queued, so that what was written is what is sent. */
+   Whatever can be changed by its owner is copied when it is queued, so that what was
+   written is what is sent. */
 #ifndef LM_NET_OUTBUF_H
 #define LM_NET_OUTBUF_H
 
@@ -28,8 +30,8 @@ lm_outbuf_is_empty(const LmOutbuf *out)
     return out->count == 0;
 }
 
-/* Queues the last `left` bytes of a buffer: `owner` itself where it is exact bytes, else a copy.
-   -1 with MemoryError set. */
+/* Queues the last `left` bytes of a buffer: `owner` itself where it is exact bytes,
+   else a copy. -1 with MemoryError set. */
 int lm_outbuf_add(LmOutbuf *out, PyObject *owner, const char *data, size_t left);
 
 /* Fills up to `most` vectors with the front of the queue; returns how many. */

@@ -1,5 +1,5 @@
-/* User callbacks on descriptors: see readers.h. One entry per descriptor with a watch for each direction; entries
-   are made when first needed and stay for reuse. */
+/* User callbacks on descriptors: see readers.h. One entry per descriptor with a watch
+   for each direction; entries are made when first needed and stay for reuse. */
 #include "net/readers.h"
 
 #include "core/handle.h"
@@ -13,8 +13,9 @@ typedef struct {
 } Side;
 
 typedef struct {
-    LmLoop *loop; /* borrowed: the loop owns the table */
-    PyObject *fileobj; /* what it was named by, owned while watched: found again once it is closed */
+    LmLoop *loop;      /* borrowed: the loop owns the table */
+    PyObject *fileobj; /* what it was named by, owned while watched: found again once it
+                          is closed */
     Side reader;
     Side writer;
 } Entry;
@@ -153,7 +154,8 @@ table_for(LmLoop *loop, int fd)
     if (loop->readers == NULL) {
         loop->readers = calloc(1, sizeof(struct LmReaders));
     }
-    if (loop->readers == NULL || (fd >= loop->readers->size && grow(loop->readers, fd) < 0)) {
+    if (loop->readers == NULL ||
+        (fd >= loop->readers->size && grow(loop->readers, fd) < 0)) {
         PyErr_NoMemory();
         return NULL;
     }

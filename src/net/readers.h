@@ -1,18 +1,23 @@
-/* add_reader and add_writer: callbacks on descriptors of the user's; and which descriptors are a transport's. */
+/* add_reader and add_writer: callbacks on descriptors of the user's; and which
+   descriptors are a transport's. */
 #ifndef LM_NET_READERS_H
 #define LM_NET_READERS_H
 
 #include "core/loop.h"
 
-/* The descriptor of an int or of an object with fileno(). -1 with asyncio's ValueError set. */
+/* The descriptor of an int or of an object with fileno(). -1 with asyncio's ValueError
+   set. */
 int lm_readers_fd(PyObject *obj);
 
-/* The same of something watched, which may have been closed since. -1 with ValueError set. */
+/* The same of something watched, which may have been closed since. -1 with ValueError
+   set. */
 int lm_readers_find(LmLoop *loop, PyObject *obj);
 
-/* Watches the descriptor, named by `fileobj`, in one direction (LM_WATCH_READ, LM_WATCH_WRITE) with a handle, whose
-   predecessor is cancelled. -1 with an exception set. */
-int lm_readers_add(LmLoop *loop, PyObject *fileobj, int fd, int direction, PyObject *handle);
+/* Watches the descriptor, named by `fileobj`, in one direction (LM_WATCH_READ,
+   LM_WATCH_WRITE) with a handle, whose predecessor is cancelled. -1 with an exception
+   set. */
+int lm_readers_add(LmLoop *loop, PyObject *fileobj, int fd, int direction,
+                   PyObject *handle);
 
 /* 1 where there was one, 0 where not; -1 with an exception set. */
 int lm_readers_remove(LmLoop *loop, int fd, int direction);
@@ -20,7 +25,8 @@ int lm_readers_remove(LmLoop *loop, int fd, int direction);
 /* The handle in that direction, borrowed, or NULL. */
 PyObject *lm_readers_handle(LmLoop *loop, int fd, int direction);
 
-/* Notes (or, with NULL, forgets) that a transport owns the descriptor; borrowed. -1 with MemoryError set. */
+/* Notes (or, with NULL, forgets) that a transport owns the descriptor; borrowed. -1
+   with MemoryError set. */
 int lm_readers_set_owner(LmLoop *loop, int fd, PyObject *transport);
 PyObject *lm_readers_owner(LmLoop *loop, int fd);
 

@@ -1,5 +1,5 @@
-/* ServerCore: see server.h. loopmod.Server combines it with asyncio's own Server class, whose semantics by version
-   it keeps; what runs per connection is here. */
+/* ServerCore: see server.h. loopmod.Server combines it with asyncio's own Server class,
+   whose semantics by version it keeps; what runs per connection is here. */
 #include "net/server.h"
 
 #include "net/transport.h"
@@ -13,7 +13,9 @@ typedef struct {
 static ServerCore *
 core_of(LmState *st, PyObject *server)
 {
-    return PyObject_TypeCheck(server, lm_type(st->ServerCoreType)) ? (ServerCore *)server : NULL;
+    return PyObject_TypeCheck(server, lm_type(st->ServerCoreType))
+               ? (ServerCore *)server
+               : NULL;
 }
 
 /* asyncio's convention by version, for servers of other classes. */
@@ -145,7 +147,8 @@ get_active_count(PyObject *self, void *closure LM_UNUSED)
 
 /* asyncio's __init__ sets its own registers of connections; ours is kept here. */
 static int
-ignore_value(PyObject *self LM_UNUSED, PyObject *value LM_UNUSED, void *closure LM_UNUSED)
+ignore_value(PyObject *self LM_UNUSED, PyObject *value LM_UNUSED,
+             void *closure LM_UNUSED)
 {
     return 0;
 }
@@ -157,9 +160,10 @@ static PyMethodDef core_methods[] = {
      "_detach(transport)\n--\n\nA counted connection is over."},
     {NULL, NULL, 0, NULL}};
 
-static PyGetSetDef core_getset[] = {{"_clients", get_clients, ignore_value, NULL, NULL},
-                                    {"_active_count", get_active_count, ignore_value, NULL, NULL},
-                                    {NULL, NULL, NULL, NULL, NULL}};
+static PyGetSetDef core_getset[] = {
+    {"_clients", get_clients, ignore_value, NULL, NULL},
+    {"_active_count", get_active_count, ignore_value, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL}};
 
 static PyType_Slot core_slots[] = {{Py_tp_doc, "The C part of loopmod.Server."},
                                    {Py_tp_new, core_new},

@@ -1,4 +1,5 @@
-/* ServerCore: the C part of Server, which knows the open connections that the server accepted. */
+/* ServerCore: the C part of Server, which knows the open connections that the server
+   accepted. */
 #ifndef LM_NET_SERVER_H
 #define LM_NET_SERVER_H
 
@@ -7,11 +8,13 @@
 
 int lm_server_init(PyObject *module, LmState *st);
 
-/* A transport of the server's; `link` stands in the transport, which is borrowed. `server` may be any object with
-   asyncio's _attach and _detach. -1 with an exception set. */
+/* A transport of the server's; `link` stands in the transport, which is borrowed.
+   `server` may be any object with asyncio's _attach and _detach. -1 with an exception
+   set. */
 int lm_server_attach(LmState *st, PyObject *server, PyObject *transport, LmList *link);
 
-/* The transport is closed or dying. Wakes wait_closed() after the last one. Runs Python; -1 with an exception. */
+/* The transport is closed or dying. Wakes wait_closed() after the last one. Runs
+   Python; -1 with an exception. */
 int lm_server_detach(LmState *st, PyObject *server, PyObject *transport, LmList *link);
 
 #endif

@@ -1,7 +1,9 @@
-/* Reading: see stream_read.h. One recv per wake-up, as asyncio: what is left makes the next poll report again.
+/* Reading: see stream_read.h. One recv per wake-up, as asyncio: what is left makes the
+   next poll report again.
 
-   Plain protocols get exact bytes out of a buffer that all transports of the loop share, so a read allocates what
-   it delivers and no more. Every protocol method may close, pause or switch the protocol. */
+   Plain protocols get exact bytes out of a buffer that all transports of the loop
+   share, so a read allocates what it delivers and no more. Every protocol method may
+   close, pause or switch the protocol. */
 #include "net/stream_read.h"
 
 #include "base/oserr.h"
@@ -24,7 +26,8 @@ scratch_of(LmLoop *loop)
     return loop->scratch;
 }
 
-/* Bytes received, 0 at the end of the stream, -1 with an exception set, -2 where there is nothing yet. */
+/* Bytes received, 0 at the end of the stream, -1 with an exception set, -2 where there
+   is nothing yet. */
 static ssize_t
 receive(LmTransport *t, char *into, size_t size)
 {
@@ -79,7 +82,8 @@ read_into_bytes(PyObject *self)
         return on_end_of_stream(self);
     }
     if (count < 0) {
-        return count == -2 ? 0 : call_fatal(self, "Fatal read error on socket transport");
+        return count == -2 ? 0
+                           : call_fatal(self, "Fatal read error on socket transport");
     }
     PyObject *data = PyBytes_FromStringAndSize(scratch, count);
     PyObject *done = NULL;
@@ -101,9 +105,10 @@ static PyObject *
 get_buffer(LmTransport *t)
 {
     PyObject *size_hint = PyLong_FromLong(-1);
-    PyObject *buffer = size_hint == NULL ? NULL
-                                         : PyObject_CallMethodOneArg(
-                                               t->protocol, t->st->str.get_buffer, size_hint);
+    PyObject *buffer =
+        size_hint == NULL
+            ? NULL
+            : PyObject_CallMethodOneArg(t->protocol, t->st->str.get_buffer, size_hint);
     Py_XDECREF(size_hint);
     Py_ssize_t length = buffer != NULL ? PyObject_Size(buffer) : -1;
     if (length == 0) {
@@ -139,12 +144,14 @@ read_into_protocol(PyObject *self)
         return on_end_of_stream(self);
     }
     if (count < 0) {
-        return count == -2 ? 0 : call_fatal(self, "Fatal read error on socket transport");
+        return count == -2 ? 0
+                           : call_fatal(self, "Fatal read error on socket transport");
     }
     PyObject *received = PyLong_FromSsize_t(count);
-    PyObject *done = received == NULL ? NULL
-                                      : PyObject_CallMethodOneArg(
-                                            t->protocol, t->st->str.buffer_updated, received);
+    PyObject *done = received == NULL
+                         ? NULL
+                         : PyObject_CallMethodOneArg(
+                               t->protocol, t->st->str.buffer_updated, received);
     Py_XDECREF(received);
     if (done == NULL) {
         return call_fatal(self, "Fatal error: protocol.buffer_updated() call failed.");
@@ -153,7 +160,8 @@ read_into_protocol(PyObject *self)
     return 0;
 }
 
-/* Ready-queue function: one read. What ran before it in the turn may have closed or paused the transport. */
+/* Ready-queue function: one read. What ran before it in the turn may have closed or
+   paused the transport. */
 static int
 read_ready(LmLoop *loop, PyObject *self)
 {

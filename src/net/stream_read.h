@@ -1,4 +1,5 @@
-/* Reading: from a readable socket to data_received, get_buffer/buffer_updated, eof_received. */
+/* Reading: from a readable socket to data_received, get_buffer/buffer_updated,
+   eof_received. */
 #ifndef LM_NET_STREAM_READ_H
 #define LM_NET_STREAM_READ_H
 
@@ -7,7 +8,8 @@
 /* on_ready of a transport's reader watch. */
 void lm_stream_on_readable(LmWatch *watch);
 
-/* Starts and stops the reader watch. The context that reading runs in is a copy of the current one. */
+/* Starts and stops the reader watch. The context that reading runs in is a copy of the
+   current one. */
 int lm_stream_start_reading(PyObject *self);
 void lm_stream_stop_reading(PyObject *self);
 

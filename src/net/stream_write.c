@@ -1,4 +1,5 @@
-/* Writing: see stream_write.h. Relies on outbuf.h for what waits and flow.h for telling the protocol.
+/* Writing: see stream_write.h. Relies on outbuf.h for what waits and flow.h for telling
+   the protocol.
 
    Sends hold the GIL: the socket does not block, and letting go costs more than a send. */
 #include "net/stream_write.h"
@@ -18,8 +19,9 @@ static ssize_t
 send_some(int fd, struct iovec *vectors, int count)
 {
     struct msghdr message = {.msg_iov = vectors, .msg_iovlen = (size_t)count};
-    ssize_t sent = count == 1 ? send(fd, vectors[0].iov_base, vectors[0].iov_len, MSG_NOSIGNAL)
-                              : sendmsg(fd, &message, MSG_NOSIGNAL);
+    ssize_t sent = count == 1
+                       ? send(fd, vectors[0].iov_base, vectors[0].iov_len, MSG_NOSIGNAL)
+                       : sendmsg(fd, &message, MSG_NOSIGNAL);
     if (LM_LIKELY(sent >= 0)) {
         return sent;
     }
@@ -130,11 +132,13 @@ lm_stream_write(PyObject *self, PyObject *data)
         }
         Py_ssize_t length = PyBytes_GET_SIZE(data);
         int is_open = length > 0 ? check_open(t) : 0;
-        return is_open <= 0 ? is_open
-                            : write_buffer(self, data, PyBytes_AS_STRING(data), (size_t)length);
+        return is_open <= 0
+                   ? is_open
+                   : write_buffer(self, data, PyBytes_AS_STRING(data), (size_t)length);
     }
     if (!PyBytes_Check(data) && !PyByteArray_Check(data) && !PyMemoryView_Check(data)) {
-        PyErr_Format(PyExc_TypeError, "data argument must be a bytes-like object, not '%s'",
+        PyErr_Format(PyExc_TypeError,
+                     "data argument must be a bytes-like object, not '%s'",
                      lm_type_name(Py_TYPE(data)));
         return -1;
     }
@@ -162,14 +166,15 @@ queue_piece(LmTransport *t, PyObject *piece)
     return failed;
 }
 
-/* Sends the front of the queue once. 1 where something or nothing went out, 0 where the transport broke and was
-   closed; -1 with an exception that has to leave the loop. */
+/* Sends the front of the queue once. 1 where something or nothing went out, 0 where the
+   transport broke and was closed; -1 with an exception that has to leave the loop. */
 static int
 send_queued(PyObject *self)
 {
     LmTransport *t = lm_transport(self);
     struct iovec vectors[MOST_VECTORS];
-    ssize_t sent = send_some(t->fd, vectors, lm_outbuf_vectors(&t->out, vectors, MOST_VECTORS));
+    ssize_t sent =
+        send_some(t->fd, vectors, lm_outbuf_vectors(&t->out, vectors, MOST_VECTORS));
     if (sent >= 0) {
         lm_outbuf_sent(&t->out, (size_t)sent);
         return 1;
@@ -197,7 +202,8 @@ on_drained(PyObject *self)
     LmTransport *t = lm_transport(self);
     lm_stream_stop_writing(self);
     if (t->empty_waiter != NULL) {
-        PyObject *done = PyObject_CallMethod(t->empty_waiter, "set_result", "O", Py_None);
+        PyObject *done =
+            PyObject_CallMethod(t->empty_waiter, "set_result", "O", Py_None);
         Py_XDECREF(done);
         if (done == NULL) {
             return -1;
@@ -238,7 +244,8 @@ lm_stream_writelines(PyObject *self, PyObject *pieces)
     if (t->empty_waiter != NULL) {
         return refuse("unable to writelines; sendfile is in progress");
     }
-    PyObject *list = PySequence_Fast(pieces, "writelines() needs an iterable of bytes-like objects");
+    PyObject *list =
+        PySequence_Fast(pieces, "writelines() needs an iterable of bytes-like objects");
     if (list == NULL) {
         return -1;
     }
@@ -286,7 +293,8 @@ method_write_ready(PyObject *self, PyObject *unused LM_UNUSED)
     return flush(self) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
-static PyMethodDef write_ready_def = {"_write_ready", method_write_ready, METH_NOARGS, NULL};
+static PyMethodDef write_ready_def = {"_write_ready", method_write_ready, METH_NOARGS,
+                                      NULL};
 
 /* Ready-queue function: the socket takes bytes again. */
 static int
@@ -317,7 +325,8 @@ void
 lm_stream_on_writable(LmWatch *watch)
 {
     LmTransport *t = LM_CONTAINER_OF(watch, LmTransport, writer);
-    /* One descriptor, both directions: the reader comes first, whichever libev named first. */
+    /* One descriptor, both directions: the reader comes first, whichever libev named
+       first. */
     if (!lm_list_is_empty(&t->reader.fired)) {
         lm_list_remove(&t->reader.fired);
         t->reader.on_ready(&t->reader);

@@ -1,5 +1,5 @@
-/* Making, closing and the inner life of a transport: see transport.h. The Python type stands in transport_type.c,
-   reading and writing in stream_read.c and stream_write.c. */
+/* Making, closing and the inner life of a transport: see transport.h. The Python type
+   stands in transport_type.c, reading and writing in stream_read.c and stream_write.c. */
 #include "net/transport.h"
 
 #include "base/oserr.h"
@@ -17,7 +17,8 @@
 int
 lm_transport_log_debug(PyObject *self, const char *text)
 {
-    PyObject *done = lm_state_support(lm_transport(self)->st, "log_debug", "Os", self, text);
+    PyObject *done =
+        lm_state_support(lm_transport(self)->st, "log_debug", "Os", self, text);
     Py_XDECREF(done);
     return done != NULL ? 0 : -1;
 }
@@ -98,7 +99,8 @@ call_connection_lost(PyObject *self, PyObject *exc)
 }
 
 static PyMethodDef begin_def = {"_begin", begin, METH_O, NULL};
-static PyMethodDef lost_def = {"_call_connection_lost", call_connection_lost, METH_O, NULL};
+static PyMethodDef lost_def = {"_call_connection_lost", call_connection_lost, METH_O,
+                               NULL};
 
 static int
 call_soon_bound(LmLoop *loop, PyMethodDef *def, PyObject *self, PyObject *arg)
@@ -117,7 +119,8 @@ schedule_start(LmLoop *loop, PyObject *self, PyObject *waiter)
     int failed = made == NULL ? -1 : lm_handle_call_soon(loop, made, &self, 1, NULL);
     Py_XDECREF(made);
     return failed < 0 ? -1
-                      : call_soon_bound(loop, &begin_def, self, waiter != NULL ? waiter : Py_None);
+                      : call_soon_bound(loop, &begin_def, self,
+                                        waiter != NULL ? waiter : Py_None);
 }
 
 static void
@@ -137,8 +140,8 @@ ask_addresses(LmTransport *t, const LmAddr *peer)
     }
 }
 
-/* Small writes must not wait for the peer's acknowledgements. By the address family: a socket made with
-   protocol 0 is TCP all the same. */
+/* Small writes must not wait for the peer's acknowledgements. By the address family: a
+   socket made with protocol 0 is TCP all the same. */
 static void
 set_nodelay(LmTransport *t)
 {
@@ -260,7 +263,8 @@ lm_transport_fatal(PyObject *self, const char *message)
                                  "protocol", t->protocol, NULL);
     }
     else if (t->loop->is_debug) {
-        PyObject *done = lm_state_support(t->st, "log_transport_error", "OsO", self, message, exc);
+        PyObject *done =
+            lm_state_support(t->st, "log_transport_error", "OsO", self, message, exc);
         failed = done != NULL ? 0 : -1;
         Py_XDECREF(done);
     }
@@ -310,9 +314,11 @@ fail_empty_waiter(LmTransport *t)
     if (t->empty_waiter == NULL) {
         return 0;
     }
-    PyObject *exc = PyObject_CallFunction(PyExc_ConnectionError, "s", "Connection is closed by peer");
-    PyObject *done = exc != NULL ? PyObject_CallMethod(t->empty_waiter, "set_exception", "O", exc)
-                                 : NULL;
+    PyObject *exc = PyObject_CallFunction(PyExc_ConnectionError, "s",
+                                          "Connection is closed by peer");
+    PyObject *done =
+        exc != NULL ? PyObject_CallMethod(t->empty_waiter, "set_exception", "O", exc)
+                    : NULL;
     Py_XDECREF(exc);
     Py_XDECREF(done);
     return done != NULL ? 0 : -1;
@@ -329,7 +335,8 @@ lm_transport_finish(PyObject *self, PyObject *exc)
     t->lost += t->lost == 0;
     LmLoop *loop = t->loop;
     PyObject *protocol = Py_NewRef(t->protocol);
-    PyObject *done = PyObject_CallMethodOneArg(protocol, t->st->str.connection_lost, exc);
+    PyObject *done =
+        PyObject_CallMethodOneArg(protocol, t->st->str.connection_lost, exc);
     keep_first(&first, done != NULL ? 0 : -1);
     Py_XDECREF(done);
     Py_DECREF(protocol);

@@ -1,18 +1,24 @@
-/* Transport: bytes between a connected stream socket and a protocol. A subclass of asyncio's _FlowControlMixin.
+/* Transport: bytes between a connected stream socket and a protocol. A subclass of
+   asyncio's _FlowControlMixin.
 
    Life of a transport, with the function that performs each step:
 
-       new --lm_transport_new--> OPEN --close--> CLOSING --buffer sent--> LOST
-                                  |                 |                       ^
-                                  +--abort, error---+--abort, error---------+      lm_transport_force_close
-       LOST: connection_lost is scheduled (`lost` > 0)  --lm_transport_finish--> CLOSED
+       new --lm_transport_new--> OPEN --close--> CLOSING --buffer sent--> CLOSED
+                                  |                 |
+                                  +--abort, error---+--> LOST --next turn--> CLOSED
+
+   close is lm_transport_close, abort and error lm_transport_force_close; what makes it
+   CLOSED is lm_transport_finish.
 
    OPEN:    connection_made is scheduled or has run; reads unless paused; writes.
-   CLOSING: does not read; still sends what is queued, and what is written meanwhile, as asyncio does.
-   LOST:    neither reads nor sends; writes are dropped.
-   CLOSED:  connection_lost has run, exactly once; the descriptor is closed; `loop` and `protocol` are NULL.
+   CLOSING: does not read; sends what is queued, and what is written meanwhile, as
+            asyncio does; with nothing queued it is LOST at once.
+   LOST:    connection_lost is scheduled (`lost` > 0); writes are dropped.
+   CLOSED:  connection_lost has run, exactly once; the descriptor is closed; `loop` and
+            `protocol` are NULL.
 
-   While it reads or sends the loop keeps it alive (kept.h). All of it belongs to the loop's thread. */
+   While it reads or sends the loop keeps it alive (kept.h). All of it belongs to the
+   loop's thread. */
 #ifndef LM_NET_TRANSPORT_H
 #define LM_NET_TRANSPORT_H
 
@@ -41,13 +47,13 @@ typedef struct LmTransport {
     LmOutbuf out;
     size_t high_water;
     size_t low_water;
-    PyObject *empty_waiter; /* future of sendfile that waits for an empty buffer, or NULL */
+    PyObject *empty_waiter; /* sendfile's future that waits for an empty buffer */
     PyObject *dict;
     PyObject *weakrefs;
     unsigned lost; /* 0, else 1 plus the writes dropped since */
     uint8_t is_closing;
-    uint8_t is_paused;       /* pause_reading() */
-    uint8_t is_buffered;     /* the protocol has get_buffer and buffer_updated */
+    uint8_t is_paused;   /* pause_reading() */
+    uint8_t is_buffered; /* the protocol has get_buffer and buffer_updated */
     uint8_t eof_written;
     uint8_t protocol_paused; /* pause_writing() was called */
 } LmTransport;
@@ -76,8 +82,8 @@ int lm_transport_init(PyObject *module, LmState *st);
 
 /* What a new transport is made of. */
 typedef struct {
-    int fd;             /* connected, non-blocking; the transport closes it */
-    PyObject *sock;     /* Python socket that owns fd, or NULL */
+    int fd;         /* connected, non-blocking; the transport closes it */
+    PyObject *sock; /* Python socket that owns fd, or NULL */
     PyObject *protocol;
     PyObject *waiter;   /* future to resolve after connection_made, or NULL */
     PyObject *extra;    /* mapping for get_extra_info, or NULL */
@@ -85,24 +91,37 @@ typedef struct {
     const LmAddr *peer; /* or NULL: asked of the kernel */
 } LmTransportParts;
 
-/* An OPEN transport: connection_made, the start of reading and the waiter's result are scheduled. New reference,
-   or NULL with an exception set; then the descriptor is still the caller's. Runs Python. */
+/* An OPEN transport: connection_made, the start of reading and the waiter's result are
+   scheduled. New reference, or NULL with an exception set; then the descriptor is still
+   the caller's. Runs Python. */
 PyObject *lm_transport_new(LmLoop *loop, const LmTransportParts *parts);
 
 int lm_transport_set_protocol(LmTransport *t, PyObject *protocol);
 
-/* Stops reading, lets the buffer drain, then connection_lost(None). -1 with an exception set. */
+/* Stops reading, lets the buffer drain, then connection_lost(None). -1 with an
+   exception set. */
 int lm_transport_close(PyObject *self);
 
-/* Drops the buffer; connection_lost(exc) in the next turn. `exc` may be None. -1 with an exception set. */
+/* Drops the buffer; connection_lost(exc) in the next turn. `exc` may be None. -1 with
+   an exception set. */
 int lm_transport_force_close(PyObject *self, PyObject *exc);
 
-/* Takes the exception that is set: reports it (an OSError only in debug mode) and force-closes.
-   -1 with an exception that has to leave the loop. */
+/* Takes the exception that is set: reports it (an OSError only in debug mode) and
+   force-closes. -1 with an exception that has to leave the loop. */
 int lm_transport_fatal(PyObject *self, const char *message);
 
-/* connection_lost(exc) now and the release of everything. -1 with what the protocol raised. */
+/* connection_lost(exc) now and the release of everything. -1 with what the protocol
+   raised. */
 int lm_transport_finish(PyObject *self, PyObject *exc);
+
+/* The Python socket over the descriptor; from now on it owns that. Borrowed; NULL with
+   an exception set, or without one where the transport is CLOSED. */
+PyObject *lm_transport_socket(LmTransport *t);
+
+/* The getset behind asyncio's get_extra_info: a dict, made when it is first asked for,
+   since most connections never are. */
+PyObject *lm_transport_get_extra(PyObject *self, void *closure);
+int lm_transport_set_extra(PyObject *self, PyObject *value, void *closure);
 
 /* asyncio's log line "%r <text>" at debug level, in debug mode only. */
 int lm_transport_log_debug(PyObject *self, const char *text);

@@ -1,4 +1,5 @@
-/* The SocketTransport type: methods and getters over transport.h. Each works on a closed transport too. */
+/* The SocketTransport type: methods and getters over transport.h. Each works on a
+   closed transport too. */
 #include "net/transport.h"
 
 #include "base/args.h"
@@ -12,7 +13,8 @@
 
 Py_ssize_t lm_transport_offset;
 
-#define FASTCALL(function) (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS
+#define FASTCALL(function) \
+    (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS
 
 static PyObject *
 none_if(int failed)
@@ -69,7 +71,8 @@ method_force_close(PyObject *self, PyObject *exc)
 }
 
 static PyObject *
-method_fatal_error(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+method_fatal_error(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                   PyObject *kwnames)
 {
     static const char *const names[] = {"exc", "message", NULL};
     PyObject *values[] = {NULL, NULL};
@@ -126,7 +129,8 @@ method_resume_reading(PyObject *self, PyObject *unused LM_UNUSED)
     if (lm_stream_start_reading(self) < 0) {
         return NULL;
     }
-    return none_if(t->loop->is_debug ? lm_transport_log_debug(self, "resumes reading") : 0);
+    return none_if(t->loop->is_debug ? lm_transport_log_debug(self, "resumes reading")
+                                     : 0);
 }
 
 static PyObject *
@@ -165,7 +169,8 @@ method_set_write_buffer_limits(PyObject *self, PyObject *const *args, Py_ssize_t
     static const char *const names[] = {"high", "low", NULL};
     PyObject *values[] = {Py_None, Py_None};
     LmTransport *t = lm_transport(self);
-    if (lm_args_parse("set_write_buffer_limits", args, nargs, kwnames, 2, 0, names, values) < 0 ||
+    if (lm_args_parse("set_write_buffer_limits", args, nargs, kwnames, 2, 0, names,
+                      values) < 0 ||
         lm_flow_set_limits(t, values[0], values[1]) < 0) {
         return NULL;
     }
@@ -206,115 +211,6 @@ method_reset_empty_waiter(PyObject *self, PyObject *unused LM_UNUSED)
     Py_RETURN_NONE;
 }
 
-/* The Python socket over the descriptor; from now on it owns that. Borrowed, NULL with an exception set. */
-static PyObject *
-socket_of(LmTransport *t)
-{
-    if (t->sock == NULL && t->fd >= 0) {
-        PyObject *args = PyTuple_New(0);
-        PyObject *kwargs = Py_BuildValue("{si}", "fileno", t->fd);
-        PyObject *sock = args && kwargs ? PyObject_Call(t->st->socket_class, args, kwargs) : NULL;
-        Py_XDECREF(args);
-        Py_XDECREF(kwargs);
-        if (sock == NULL) {
-            return NULL;
-        }
-        t->sock = sock;
-        PyObject *done = PyObject_CallMethod(sock, "setblocking", "O", Py_False);
-        Py_XDECREF(done);
-        if (done == NULL) {
-            return NULL;
-        }
-    }
-    return t->sock;
-}
-
-/* What is shown for the socket of a transport that was closed before anybody asked: a closed socket. */
-static PyObject *
-closed_socket(LmTransport *t)
-{
-    PyObject *sock = PyObject_CallNoArgs(t->st->socket_class);
-    PyObject *done = sock != NULL ? PyObject_CallMethodNoArgs(sock, t->st->str.close) : NULL;
-    if (done == NULL) {
-        Py_CLEAR(sock);
-    }
-    Py_XDECREF(done);
-    return sock;
-}
-
-static PyObject *
-address_of(LmTransport *t, const LmAddr *addr, const char *method)
-{
-    if (lm_addr_is_inet(addr)) {
-        return lm_addr_tuple(addr);
-    }
-    PyObject *sock = socket_of(t);
-    if (sock == NULL) {
-        return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
-    }
-    PyObject *address = PyObject_CallMethod(sock, method, NULL);
-    if (address == NULL && PyErr_ExceptionMatches(PyExc_OSError)) {
-        PyErr_Clear();
-        Py_RETURN_NONE;
-    }
-    return address;
-}
-
-/* Steals the value. */
-static int
-set_missing(PyObject *dict, const char *key, PyObject *value)
-{
-    PyObject *name = PyUnicode_FromString(key);
-    int failed = value == NULL || name == NULL || PyDict_SetDefault(dict, name, value) == NULL;
-    Py_XDECREF(name);
-    Py_XDECREF(value);
-    return failed ? -1 : 0;
-}
-
-static int
-fill_extra(LmTransport *t, PyObject *extra)
-{
-    PyObject *sock = t->fd >= 0 ? Py_XNewRef(socket_of(t)) : closed_socket(t);
-    if (sock == NULL) {
-        return -1;
-    }
-    PyObject *shown = PyObject_CallOneArg(t->st->TransportSocket, sock);
-    Py_DECREF(sock);
-    if (set_missing(extra, "socket", shown) < 0) {
-        return -1;
-    }
-    return set_missing(extra, "sockname", address_of(t, &t->local, "getsockname")) < 0 ||
-                   set_missing(extra, "peername", address_of(t, &t->peer, "getpeername")) < 0
-               ? -1
-               : 0;
-}
-
-/* What asyncio's get_extra_info reads. Made when it is first asked for: most connections never are. */
-static PyObject *
-get_extra(PyObject *self, void *closure LM_UNUSED)
-{
-    LmTransport *t = lm_transport(self);
-    if (t->extra != NULL && PyDict_CheckExact(t->extra) &&
-        PyDict_GetItemString(t->extra, "sockname") != NULL) {
-        return Py_NewRef(t->extra);
-    }
-    PyObject *extra = PyDict_New();
-    if (extra == NULL || (t->extra != NULL && PyDict_Update(extra, t->extra) < 0) ||
-        fill_extra(t, extra) < 0) {
-        Py_XDECREF(extra);
-        return NULL;
-    }
-    Py_XSETREF(t->extra, Py_NewRef(extra));
-    return extra;
-}
-
-static int
-set_extra(PyObject *self, PyObject *value, void *closure LM_UNUSED)
-{
-    Py_XSETREF(lm_transport(self)->extra, Py_XNewRef(value));
-    return 0;
-}
-
 static PyObject *
 get_loop(PyObject *self, void *closure LM_UNUSED)
 {
@@ -336,7 +232,7 @@ get_server(PyObject *self, void *closure LM_UNUSED)
 static PyObject *
 get_sock(PyObject *self, void *closure LM_UNUSED)
 {
-    PyObject *sock = socket_of(lm_transport(self));
+    PyObject *sock = lm_transport_socket(lm_transport(self));
     return sock != NULL || !PyErr_Occurred() ? none_or(sock) : NULL;
 }
 
@@ -346,11 +242,11 @@ get_fd(PyObject *self, void *closure LM_UNUSED)
     return PyLong_FromLong(lm_transport(self)->number);
 }
 
-#define BOOL_GETTER(name, expression)                                  \
-    static PyObject *name(PyObject *self, void *closure LM_UNUSED)     \
-    {                                                                  \
-        LmTransport *t = lm_transport(self);                           \
-        return PyBool_FromLong(expression);                            \
+#define BOOL_GETTER(name, expression)                              \
+    static PyObject *name(PyObject *self, void *closure LM_UNUSED) \
+    {                                                              \
+        LmTransport *t = lm_transport(self);                       \
+        return PyBool_FromLong(expression);                        \
     }
 
 BOOL_GETTER(get_closing, t->is_closing)
@@ -389,7 +285,8 @@ transport_repr(PyObject *self)
     LmTransport *t = lm_transport(self);
     const char *state = t->loop == NULL ? " closed" : t->is_closing ? " closing" : "";
     if (t->loop == NULL || t->loop->is_closed) {
-        return PyUnicode_FromFormat("<%s%s fd=%d>", lm_type_name(Py_TYPE(self)), state, t->number);
+        return PyUnicode_FromFormat("<%s%s fd=%d>", lm_type_name(Py_TYPE(self)), state,
+                                    t->number);
     }
     return PyUnicode_FromFormat("<%s%s fd=%d read=%s write=<%s, bufsize=%zu>>",
                                 lm_type_name(Py_TYPE(self)), state, t->number,
@@ -451,7 +348,8 @@ transport_traverse(PyObject *self, visitproc visit, void *arg)
     return 0;
 }
 
-/* The loop, the server and the descriptor stay: what is still scheduled for the transport needs them. */
+/* The loop, the server and the descriptor stay: what is still scheduled for the
+   transport needs them. */
 static int
 transport_clear(PyObject *self)
 {
@@ -499,22 +397,28 @@ transport_dealloc(PyObject *self)
 
 static PyMethodDef transport_methods[] = {
     {"write", method_write, METH_O,
-     DOC("write(data, /)",
-         "Send bytes; what the socket does not take now is queued.\n\ndata: bytes, bytearray or "
-         "memoryview. Raises TypeError for other types, RuntimeError after write_eof(). Loop's "
-         "thread only. Implements asyncio.WriteTransport.write.")},
+     DOC("write(data, /)", "Send bytes; what the socket does not take now is "
+                           "queued.\n\ndata: bytes, bytearray or "
+                           "memoryview. Raises TypeError for other types, RuntimeError "
+                           "after write_eof(). Loop's "
+                           "thread only. Implements asyncio.WriteTransport.write.")},
     {"writelines", method_writelines, METH_O,
-     DOC("writelines(list_of_data, /)", "Send several pieces with one system call.\n\nImplements "
-                                        "asyncio.WriteTransport.writelines.")},
+     DOC("writelines(list_of_data, /)",
+         "Send several pieces with one system call.\n\nImplements "
+         "asyncio.WriteTransport.writelines.")},
     {"write_eof", method_write_eof, METH_NOARGS,
      DOC("write_eof()", "Shut the sending half down once what is queued is sent.")},
-    {"can_write_eof", method_can_write_eof, METH_NOARGS, DOC("can_write_eof()", "Return True.")},
+    {"can_write_eof", method_can_write_eof, METH_NOARGS,
+     DOC("can_write_eof()", "Return True.")},
     {"close", method_close, METH_NOARGS,
-     DOC("close()", "Stop reading, send what is queued, then call connection_lost(None).")},
+     DOC("close()",
+         "Stop reading, send what is queued, then call connection_lost(None).")},
     {"abort", method_abort, METH_NOARGS,
-     DOC("abort()", "Drop what is queued and call connection_lost(None) in the next turn.")},
+     DOC("abort()",
+         "Drop what is queued and call connection_lost(None) in the next turn.")},
     {"is_closing", method_is_closing, METH_NOARGS,
-     DOC("is_closing()", "Return True once close() or abort() was called or the peer is gone.")},
+     DOC("is_closing()",
+         "Return True once close() or abort() was called or the peer is gone.")},
     {"is_reading", method_is_reading, METH_NOARGS,
      DOC("is_reading()", "Return True if neither paused nor closing.")},
     {"pause_reading", method_pause_reading, METH_NOARGS,
@@ -531,21 +435,24 @@ static PyMethodDef transport_methods[] = {
      DOC("get_write_buffer_limits()", "Return (low, high) in bytes.")},
     {"set_write_buffer_limits", FASTCALL(method_set_write_buffer_limits),
      DOC("set_write_buffer_limits(high=None, low=None)",
-         "Set the marks, in bytes, at which the protocol is told to pause and resume writing.\n\n"
+         "Set the marks, in bytes, at which the protocol is told to pause and resume "
+         "writing.\n\n"
          "Raises ValueError unless high >= low >= 0.")},
     {"_make_empty_waiter", method_make_empty_waiter, METH_NOARGS,
-     DOC("_make_empty_waiter()", "Return a future that is done when nothing is queued.")},
+     DOC("_make_empty_waiter()",
+         "Return a future that is done when nothing is queued.")},
     {"_reset_empty_waiter", method_reset_empty_waiter, METH_NOARGS,
      DOC("_reset_empty_waiter()", "Allow writing again.")},
     {"_force_close", method_force_close, METH_O,
-     DOC("_force_close(exc, /)", "Drop what is queued; connection_lost(exc) in the next turn.")},
+     DOC("_force_close(exc, /)",
+         "Drop what is queued; connection_lost(exc) in the next turn.")},
     {"_fatal_error", FASTCALL(method_fatal_error),
      DOC("_fatal_error(exc, message='Fatal error on transport')",
          "Report the exception and close with it.")},
     {NULL, NULL, 0, NULL}};
 
 static PyGetSetDef transport_getset[] = {
-    {"_extra", get_extra, set_extra, NULL, NULL},
+    {"_extra", lm_transport_get_extra, lm_transport_set_extra, NULL, NULL},
     {"_loop", get_loop, NULL, NULL, NULL},
     {"_protocol", get_protocol, NULL, NULL, NULL},
     {"_protocol_connected", get_connected, NULL, NULL, NULL},
@@ -567,7 +474,8 @@ static int
 set_class_attributes(PyObject *type)
 {
     PyObject *modes = lm_state_import("asyncio.constants", "_SendfileMode");
-    PyObject *native = modes != NULL ? PyObject_GetAttrString(modes, "TRY_NATIVE") : NULL;
+    PyObject *native =
+        modes != NULL ? PyObject_GetAttrString(modes, "TRY_NATIVE") : NULL;
     int failed = native == NULL ||
                  PyObject_SetAttrString(type, "_sendfile_compatible", native) < 0 ||
                  PyObject_SetAttrString(type, "_start_tls_compatible", Py_True) < 0;
@@ -580,20 +488,23 @@ int
 lm_transport_init(PyObject *module, LmState *st)
 {
     st->asyncio_BufferedProtocol = lm_state_import("asyncio", "BufferedProtocol");
-    st->asyncio_FlowControlMixin = lm_state_import("asyncio.transports", "_FlowControlMixin");
+    st->asyncio_FlowControlMixin =
+        lm_state_import("asyncio.transports", "_FlowControlMixin");
     st->socket_class = lm_state_import("socket", "socket");
     st->TransportSocket = lm_state_import("asyncio.trsock", "TransportSocket");
-    if (!st->asyncio_BufferedProtocol || !st->asyncio_FlowControlMixin || !st->socket_class ||
-        !st->TransportSocket) {
+    if (!st->asyncio_BufferedProtocol || !st->asyncio_FlowControlMixin ||
+        !st->socket_class || !st->TransportSocket) {
         return -1;
     }
-    lm_transport_offset = (lm_type(st->asyncio_FlowControlMixin)->tp_basicsize + 7) & ~(Py_ssize_t)7;
+    lm_transport_offset =
+        (lm_type(st->asyncio_FlowControlMixin)->tp_basicsize + 7) & ~(Py_ssize_t)7;
     PyMemberDef members[] = {
         LM_DICT_MEMBERS(LmTransport, dict, weakrefs, lm_transport_offset),
         {NULL, 0, 0, 0, NULL},
     };
     PyType_Slot slots[] = {
-        {Py_tp_doc, "A connected stream socket; made by the loop. Implements asyncio.Transport."},
+        {Py_tp_doc,
+         "A connected stream socket; made by the loop. Implements asyncio.Transport."},
         {Py_tp_dealloc, transport_dealloc},
         {Py_tp_finalize, transport_finalize},
         {Py_tp_traverse, transport_traverse},
@@ -607,10 +518,12 @@ lm_transport_init(PyObject *module, LmState *st)
     PyType_Spec spec = {
         .name = "loopmod._loopmod.SocketTransport",
         .basicsize = (int)(lm_transport_offset + (Py_ssize_t)sizeof(LmTransport)),
-        .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+        .flags =
+            Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
         .slots = slots,
     };
-    st->TransportType = PyType_FromModuleAndSpec(module, &spec, st->asyncio_FlowControlMixin);
+    st->TransportType =
+        PyType_FromModuleAndSpec(module, &spec, st->asyncio_FlowControlMixin);
     if (st->TransportType == NULL || set_class_attributes(st->TransportType) < 0) {
         return -1;
     }

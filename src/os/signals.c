@@ -25,7 +25,8 @@ set_wakeup_fd(long fd)
 {
     PyObject *function = lm_state_import("signal", "set_wakeup_fd");
     PyObject *args = function != NULL ? Py_BuildValue("(l)", fd) : NULL;
-    PyObject *kwargs = args != NULL ? Py_BuildValue("{sO}", "warn_on_full_buffer", Py_False) : NULL;
+    PyObject *kwargs =
+        args != NULL ? Py_BuildValue("{sO}", "warn_on_full_buffer", Py_False) : NULL;
     PyObject *old = kwargs != NULL ? PyObject_Call(function, args, kwargs) : NULL;
     Py_XDECREF(function);
     Py_XDECREF(args);
@@ -54,8 +55,8 @@ queue_handler(LmLoop *loop, unsigned char signum)
     }
     else if (Py_IS_TYPE(handle, lm_type(loop->st->HandleType))) {
         if (lm_handle(handle)->is_cancelled) {
-            PyObject *done = PyObject_CallMethod((PyObject *)loop, "remove_signal_handler", "O",
-                                                 number);
+            PyObject *done = PyObject_CallMethod((PyObject *)loop,
+                                                 "remove_signal_handler", "O", number);
             failed = done != NULL ? 0 : -1;
             Py_XDECREF(done);
         }
@@ -94,7 +95,8 @@ read_signals(LmLoop *loop, PyObject *self)
         }
     }
     if (failed < 0) {
-        failed = lm_fault_report((PyObject *)loop, loop->st, "Exception while reading signals", NULL);
+        failed = lm_fault_report((PyObject *)loop, loop->st,
+                                 "Exception while reading signals", NULL);
     }
     Py_DECREF(self);
     return failed;
@@ -156,7 +158,8 @@ take(struct LmSignals *signals)
     return 0;
 }
 
-/* Puts the other's descriptor back, unless somebody has replaced ours meanwhile. Keeps a set exception. */
+/* Puts the other's descriptor back, unless somebody has replaced ours meanwhile. Keeps
+   a set exception. */
 static void
 give_back(struct LmSignals *signals)
 {
@@ -170,7 +173,8 @@ give_back(struct LmSignals *signals)
         found = set_wakeup_fd(found);
     }
     if (found == -2) {
-        PyErr_Clear(); /* the other's descriptor is closed, or this is not the main thread any more */
+        PyErr_Clear(); /* the other's descriptor is closed, or this is not the main
+                          thread any more */
     }
     signals->previous_fd = -1;
     if (exc != NULL) {

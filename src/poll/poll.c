@@ -1,4 +1,5 @@
-/* The wait: see poll.h. Relies on libev and on base/sys.h for the alarm; runs no Python. */
+/* The wait: see poll.h. Relies on libev and on base/sys.h for the alarm; runs no
+   Python. */
 #include "poll/poll.h"
 
 #include "base/clock.h"
@@ -12,15 +13,17 @@
 _Static_assert(sizeof(ev_timer) <= LM_EV_TIMER_SIZE, "LM_EV_TIMER_SIZE is too small");
 _Static_assert(sizeof(ev_async) <= LM_EV_ASYNC_SIZE, "LM_EV_ASYNC_SIZE is too small");
 
-/* Nearer deadlines are kept by the alarm, farther ones by libev's millisecond timer, which costs no system
-   call and hands over to the alarm this much before the moment. */
+/* Nearer deadlines are kept by the alarm, farther ones by libev's millisecond timer,
+   which costs no system call and hands over to the alarm this much before the moment. */
 #define ALARM_REACH_NS (50 * 1000000LL)
 
-/* Counts the forks this process came out of: the child must not share the kernel's set with its parent. */
+/* Counts the forks this process came out of: the child must not share the kernel's set
+   with its parent. */
 static unsigned fork_count;
 static pthread_once_t fork_hook_once = PTHREAD_ONCE_INIT;
 
-/* What libev could not do in this thread's poll. Its own answer would be to abort the process. */
+/* What libev could not do in this thread's poll. Its own answer would be to abort the
+   process. */
 static _Thread_local int poll_errno;
 
 static void
@@ -54,7 +57,8 @@ async_of(LmPoll *poll)
 }
 
 static void
-on_deadline(struct ev_loop *ev LM_UNUSED, ev_timer *timer LM_UNUSED, int revents LM_UNUSED)
+on_deadline(struct ev_loop *ev LM_UNUSED, ev_timer *timer LM_UNUSED,
+            int revents LM_UNUSED)
 {
 }
 
@@ -117,7 +121,8 @@ lm_poll_open(LmPoll *poll)
         lm_oserr_set(errno ? errno : ENOMEM);
         return -1;
     }
-    /* Here and not at the first deadline, so that a running loop opens no descriptor behind its user's back. */
+    /* Here and not at the first deadline, so that a running loop opens no descriptor
+       behind its user's back. */
     poll->alarm.fd = lm_sys_alarm_open();
     poll->fork_count = fork_count;
     ev_set_userdata(poll->ev, poll);
@@ -147,8 +152,9 @@ lm_poll_close(LmPoll *poll)
     poll->ev = NULL;
 }
 
-/* Distribution builds of libev abort on a descriptor that is not open. A program may close one at any time, so
-   each that libev would tell the kernel of is looked at once more. */
+/* Distribution builds of libev abort on a descriptor that is not open. A program may
+   close one at any time, so each that libev would tell the kernel of is looked at once
+   more. */
 static void
 drop_closed_fds(LmPoll *poll)
 {
@@ -165,7 +171,8 @@ drop_closed_fds(LmPoll *poll)
     }
 }
 
-/* 0 where the alarm is set to the moment; -1 where the system gives none, which costs only precision. */
+/* 0 where the alarm is set to the moment; -1 where the system gives none, which costs
+   only precision. */
 static int
 set_alarm(LmPoll *poll, int64_t deadline_ns)
 {

@@ -1,8 +1,10 @@
-/* One libev loop: wait until a descriptor is ready, a deadline is near, or another thread calls.
+/* One libev loop: wait until a descriptor is ready, a deadline is near, or another
+   thread calls.
 
-   libev is used for ev_io (watch.h), one ev_timer (far deadlines) and one ev_async (the wake-up); near deadlines are
-   kept by an alarm descriptor, which is finer than epoll's millisecond. Everything but lm_poll_wake belongs to
-   the loop's thread. Runs no Python; the GIL is let go only around a wait that may block. */
+   libev is used for ev_io (watch.h), one ev_timer (far deadlines) and one ev_async (the
+   wake-up); near deadlines are kept by an alarm descriptor, which is finer than epoll's
+   millisecond. Everything but lm_poll_wake belongs to the loop's thread. Runs no
+   Python; the GIL is let go only around a wait that may block. */
 #ifndef LM_POLL_POLL_H
 #define LM_POLL_POLL_H
 
@@ -17,7 +19,8 @@ struct ev_loop;
 typedef struct LmPoll {
     struct ev_loop *ev; /* NULL until lm_poll_open and after lm_poll_close */
     LmList fired;       /* watches whose descriptors are ready, in the kernel's order */
-    LmList changed;     /* watches started since the last poll: their descriptors may be closed by now */
+    LmList changed;     /* watches started since the last poll: their descriptors may be
+                           closed by now */
     union {
         void *align;
         char bytes[LM_EV_TIMER_SIZE];
@@ -26,7 +29,8 @@ typedef struct LmPoll {
         void *align;
         char bytes[LM_EV_ASYNC_SIZE];
     } async;
-    LmWatch alarm;        /* watched from the first near deadline on; fd -1 where the system has none */
+    LmWatch alarm; /* watched from the first near deadline on; fd -1 where the system
+                      has none */
     int64_t alarm_at_ns;  /* the moment it is set to, or 0 */
     PyThreadState *saved; /* while the GIL is let go */
     int may_block;        /* this run lets the GIL go */
@@ -42,14 +46,16 @@ int lm_poll_open(LmPoll *poll);
 /* Every watch is stopped before. Idempotent. */
 void lm_poll_close(LmPoll *poll);
 
-/* Polls once: without waiting where `deadline_ns` is 0, else until CLOCK_MONOTONIC passes it (LM_POLL_FOREVER:
-   no limit). What fired is only noted. May return early. -1 with OSError set. */
+/* Polls once: without waiting where `deadline_ns` is 0, else until CLOCK_MONOTONIC
+   passes it (LM_POLL_FOREVER: no limit). What fired is only noted. May return early. -1
+   with OSError set. */
 int lm_poll_run(LmPoll *poll, int64_t deadline_ns);
 
 /* Calls on_ready of every watch that fired, in the kernel's order. */
 void lm_poll_dispatch(LmPoll *poll);
 
-/* Ends the wait of the loop's thread, now or the next. The one call that any thread may make. */
+/* Ends the wait of the loop's thread, now or the next. The one call that any thread may
+   make. */
 void lm_poll_wake(LmPoll *poll);
 
 #endif

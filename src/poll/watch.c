@@ -1,4 +1,5 @@
-/* Starting, stopping and checking of watches: see watch.h. Relies on libev's ev_io; runs no Python. */
+/* Starting, stopping and checking of watches: see watch.h. Relies on libev's ev_io;
+   runs no Python. */
 #include "poll/watch.h"
 
 #include "base/oserr.h"
@@ -17,7 +18,8 @@ ev_of(LmWatch *watch)
     return (ev_io *)watch->ev.bytes;
 }
 
-/* libev hands out what is ready last first: pushing at the front restores the kernel's order. */
+/* libev hands out what is ready last first: pushing at the front restores the kernel's
+   order. */
 static void
 on_fd(struct ev_loop *ev, ev_io *io, int revents LM_UNUSED)
 {
@@ -45,8 +47,10 @@ lm_watch_start(LmPoll *poll, LmWatch *watch)
     if (watch->is_active) {
         ev_io_stop(poll->ev, io);
     }
-    /* A fresh ev_io makes libev ask the kernel even where it believes that the descriptor is known. */
-    ev_io_init(io, on_fd, watch->fd, watch->direction == LM_WATCH_READ ? EV_READ : EV_WRITE);
+    /* A fresh ev_io makes libev ask the kernel even where it believes that the
+       descriptor is known. */
+    ev_io_init(io, on_fd, watch->fd,
+               watch->direction == LM_WATCH_READ ? EV_READ : EV_WRITE);
     ev_io_start(poll->ev, io);
     watch->is_active = 1;
     watch->is_gone = 0;
@@ -67,7 +71,8 @@ lm_watch_stop(LmPoll *poll, LmWatch *watch)
         return;
     }
     ev_io_stop(poll->ev, ev_of(watch));
-    /* The sibling's registration changes with ours, so its descriptor is to be checked too. */
+    /* The sibling's registration changes with ours, so its descriptor is to be checked
+       too. */
     if (watch->sibling != NULL && watch->sibling->is_active) {
         lm_list_remove(&watch->sibling->changed);
         lm_list_push_back(&poll->changed, &watch->sibling->changed);

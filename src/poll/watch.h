@@ -1,9 +1,11 @@
-/* A watch: interest in one descriptor and one direction. The only thing that wraps libev's ev_io.
+/* A watch: interest in one descriptor and one direction. The only thing that wraps
+   libev's ev_io.
 
-   Its owner embeds it, and stops it before it frees it or closes the descriptor. When the descriptor is ready,
-   libev's callback links the watch into the poll's fired list and does nothing else; `on_ready` runs after
-   ev_run has returned and only pushes ready items. A watch is level-triggered: it fires in every poll while it is
-   active and its descriptor is ready. May set exceptions where said; runs no Python. */
+   Its owner embeds it, and stops it before it frees it or closes the descriptor. When
+   the descriptor is ready, libev's callback links the watch into the poll's fired list
+   and does nothing else; `on_ready` runs after ev_run has returned and only pushes
+   ready items. A watch is level-triggered: it fires in every poll while it is active
+   and its descriptor is ready. May set exceptions where said; runs no Python. */
 #ifndef LM_POLL_WATCH_H
 #define LM_POLL_WATCH_H
 
@@ -22,14 +24,16 @@ typedef struct LmWatch {
         void *align;
         char bytes[LM_EV_IO_SIZE];
     } ev;
-    LmList fired;   /* in LmPoll.fired between libev's callback and on_ready */
-    LmList changed; /* in LmPoll.changed until the next poll has checked the descriptor */
+    LmList fired; /* in LmPoll.fired between libev's callback and on_ready */
+    LmList
+        changed; /* in LmPoll.changed until the next poll has checked the descriptor */
     void (*on_ready)(struct LmWatch *watch);
     struct LmWatch *sibling; /* the other direction on the same descriptor, or NULL */
     int fd;
     uint8_t direction;
     uint8_t is_active;
-    uint8_t is_gone; /* the descriptor turned out closed before a poll could register it */
+    uint8_t
+        is_gone; /* the descriptor turned out closed before a poll could register it */
 } LmWatch;
 
 void lm_watch_init(LmWatch *watch, int fd, int direction,
@@ -43,15 +47,16 @@ lm_watch_pair(LmWatch *reader, LmWatch *writer)
     writer->sibling = reader;
 }
 
-/* Starting an active watch anew is allowed and makes the kernel look at the descriptor again: the way to
-   serve a descriptor number that was closed behind our back and given out again. */
+/* Starting an active watch anew is allowed and makes the kernel look at the descriptor
+   again: the way to serve a descriptor number that was closed behind our back and given
+   out again. */
 void lm_watch_start(struct LmPoll *poll, LmWatch *watch);
 
 /* Idempotent. */
 void lm_watch_stop(struct LmPoll *poll, LmWatch *watch);
 
-/* 0 where the kernel could watch the descriptor; else -1 with asyncio's OSError set: EBADF for a closed one,
-   EPERM (PermissionError) for a regular file or directory. */
+/* 0 where the kernel could watch the descriptor; else -1 with asyncio's OSError set:
+   EBADF for a closed one, EPERM (PermissionError) for a regular file or directory. */
 int lm_watch_check_fd(int fd);
 
 #endif

@@ -1,4 +1,5 @@
-/* The Future type: see future.h. Relies on waiters.h for who is told, future_iter.h for await. */
+/* The Future type: see future.h. Relies on waiters.h for who is told, future_iter.h for
+   await. */
 #include "task/future.h"
 
 #include "core/debug.h"
@@ -43,7 +44,8 @@ static int
 bind_to_loop(LmFuture *f, PyObject *loop)
 {
     LmLoop *native = lm_loop_native(f->st, loop);
-    int is_debug = native != NULL ? native->is_debug : foreign_loop_is_debug(f->st, loop);
+    int is_debug =
+        native != NULL ? native->is_debug : foreign_loop_is_debug(f->st, loop);
     if (is_debug < 0) {
         Py_DECREF(loop);
         return -1;
@@ -125,12 +127,13 @@ lm_future_set_result(PyObject *self, PyObject *result)
     return lm_waiters_schedule(self);
 }
 
-/* StopIteration would end the coroutine that awaits; each version has its own way to refuse it. */
+/* StopIteration would end the coroutine that awaits; each version has its own way to
+   refuse it. */
 static PyObject *
 refuse_stop_iteration(PyObject *exc)
 {
-    const char *message =
-        "StopIteration interacts badly with generators and cannot be raised into a Future";
+    const char *message = "StopIteration interacts badly with generators and cannot be "
+                          "raised into a Future";
 #if PY_VERSION_HEX < 0x030D0000
     Py_DECREF(exc);
     PyErr_SetString(PyExc_TypeError, message);
@@ -231,7 +234,8 @@ lm_future_take_exception(LmFuture *f)
     if (!f->is_exception) {
         return NULL;
     }
-    /* Raising appends to the traceback: each raise begins from the one the exception came with. */
+    /* Raising appends to the traceback: each raise begins from the one the exception
+       came with. */
     PyObject *tb = f->value_tb;
     f->value_tb = NULL;
     PyException_SetTraceback(f->value, tb != NULL ? tb : Py_None);
@@ -290,8 +294,8 @@ lm_future_report_unread(PyObject *self)
         return;
     }
     f->log_traceback = 0;
-    PyObject *message =
-        PyUnicode_FromFormat("%s exception was never retrieved", lm_type_name(Py_TYPE(self)));
+    PyObject *message = PyUnicode_FromFormat("%s exception was never retrieved",
+                                             lm_type_name(Py_TYPE(self)));
     const char *text = message != NULL ? PyUnicode_AsUTF8(message) : NULL;
     if (text == NULL ||
         lm_fault_report(f->loop, f->st, text, "exception", f->value, "future", self,
@@ -374,8 +378,9 @@ static PyObject *
 future_repr(PyObject *self)
 {
     LmFuture *f = lm_future(self);
-    return lm_future_check_ready(f) < 0 ? NULL
-                                        : lm_state_support(f->st, "future_repr", "O", self);
+    return lm_future_check_ready(f) < 0
+               ? NULL
+               : lm_state_support(f->st, "future_repr", "O", self);
 }
 
 static PyObject *
@@ -397,7 +402,8 @@ future_set_exception(PyObject *self, PyObject *exc)
 }
 
 static PyObject *
-future_cancel(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+future_cancel(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+              PyObject *kwnames)
 {
     PyObject *message = lm_future_parse_cancel(args, nargs, kwnames);
     if (message == NULL || lm_future_check_ready(lm_future(self)) < 0) {
@@ -410,23 +416,31 @@ future_cancel(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject 
 static PyMethodDef future_methods[] = {
     LM_FUTURE_COMMON_METHODS,
     {"set_result", future_set_result, METH_O,
-     "set_result(result, /)\n--\n\nMark it done with a result and schedule its callbacks.\n\n"
+     "set_result(result, /)\n--\n\nMark it done with a result and schedule its "
+     "callbacks.\n\n"
      "Raises InvalidStateError if it is done. Loop's thread only.\n"
      "Implements asyncio.Future.set_result."},
     {"set_exception", future_set_exception, METH_O,
-     "set_exception(exception, /)\n--\n\nMark it done with an exception (class or instance) "
-     "and schedule its callbacks.\n\nRaises InvalidStateError if it is done, TypeError for "
-     "what is no exception. Loop's thread only.\nImplements asyncio.Future.set_exception."},
-    {"cancel", (PyCFunction)(void (*)(void))future_cancel, METH_FASTCALL | METH_KEYWORDS,
-     "cancel(msg=None)\n--\n\nCancel it and schedule its callbacks; return False if it was "
+     "set_exception(exception, /)\n--\n\nMark it done with an exception (class or "
+     "instance) "
+     "and schedule its callbacks.\n\nRaises InvalidStateError if it is done, TypeError "
+     "for "
+     "what is no exception. Loop's thread only.\nImplements "
+     "asyncio.Future.set_exception."},
+    {"cancel", (PyCFunction)(void (*)(void))future_cancel,
+     METH_FASTCALL | METH_KEYWORDS,
+     "cancel(msg=None)\n--\n\nCancel it and schedule its callbacks; return False if it "
+     "was "
      "done.\n\nLoop's thread only. Implements asyncio.Future.cancel."},
     {NULL, NULL, 0, NULL}};
 
-static PyGetSetDef future_getset[] = {LM_FUTURE_COMMON_GETSET, {NULL, NULL, NULL, NULL, NULL}};
+static PyGetSetDef future_getset[] = {LM_FUTURE_COMMON_GETSET,
+                                      {NULL, NULL, NULL, NULL, NULL}};
 
 static PyType_Slot future_slots[] = {
-    {Py_tp_doc, "Future(*, loop=None)\n--\n\nA result that is not there yet. Implements "
-                "asyncio.Future."},
+    {Py_tp_doc,
+     "Future(*, loop=None)\n--\n\nA result that is not there yet. Implements "
+     "asyncio.Future."},
     {Py_tp_new, future_new},
     {Py_tp_init, future_init},
     {Py_tp_dealloc, future_dealloc},

@@ -1,13 +1,15 @@
-/* Future: a subclass of _asyncio.Future whose whole state stands in own fields behind the base's.
+/* Future: a subclass of _asyncio.Future whose whole state stands in own fields behind
+   the base's.
 
-       PENDING --set_result, set_exception--> FINISHED     lm_future_set_result, lm_future_set_exception
-          |
-          +-------------cancel--------------> CANCELLED    lm_future_cancel
+       PENDING --lm_future_set_result, lm_future_set_exception--> FINISHED
+       PENDING --lm_future_cancel--> CANCELLED
 
-   On leaving PENDING every waiter is scheduled and let go of (task/waiters.h). The base's own fields stay empty, so
-   every method and getter of the base is overridden; Task (task/task.h) has the same fields at the same place.
+   On leaving PENDING every waiter is scheduled and let go of (task/waiters.h). The
+   base's own fields stay empty, so every method and getter of the base is overridden;
+   Task (task/task.h) has the same fields at the same place.
 
-   A future belongs to its loop's thread. `st` is there from tp_new on, `loop` from __init__ on. */
+   A future belongs to its loop's thread. `st` is there from tp_new on, `loop` from
+   __init__ on. */
 #ifndef LM_TASK_FUTURE_H
 #define LM_TASK_FUTURE_H
 
@@ -17,12 +19,14 @@ enum { LM_PENDING, LM_CANCELLED, LM_FINISHED };
 
 typedef struct LmFuture {
     LmState *st;
-    PyObject *loop;     /* NULL until __init__ has run */
-    PyObject *value;    /* FINISHED: result or exception; CANCELLED: the CancelledError to raise, or NULL */
-    PyObject *value_tb; /* the exception's traceback when it was set, until it is raised */
+    PyObject *loop;  /* NULL until __init__ has run */
+    PyObject *value; /* FINISHED: result or exception; CANCELLED: the CancelledError to
+                        raise, or NULL */
+    PyObject *value_tb; /* the exception's traceback when set, until it is raised */
     PyObject *cancel_message;
     PyObject *waiter;         /* the first to be told: a native task or a callable */
-    PyObject *waiter_context; /* of the callable; NULL where the waiter is a task, which has its own */
+    PyObject *waiter_context; /* of the callable; NULL where the waiter is a task, which
+                                 has its own */
     PyObject *more_waiters;   /* list of (callable, context), or NULL */
     PyObject *source_traceback;
     uint8_t state;
@@ -48,11 +52,13 @@ lm_future_object(LmFuture *future)
     return (PyObject *)((char *)future - lm_future_offset);
 }
 
-/* 1 where the fast paths apply: our types themselves, not Python subclasses, which may override anything. */
+/* 1 where the fast paths apply: our types themselves, not Python subclasses, which may
+   override anything. */
 static inline int
 lm_future_is_exact(LmState *st, PyObject *obj)
 {
-    return Py_IS_TYPE(obj, lm_type(st->FutureType)) || Py_IS_TYPE(obj, lm_type(st->TaskType));
+    return Py_IS_TYPE(obj, lm_type(st->FutureType)) ||
+           Py_IS_TYPE(obj, lm_type(st->TaskType));
 }
 
 int lm_future_init(PyObject *module, LmState *st);
@@ -60,27 +66,32 @@ int lm_future_init(PyObject *module, LmState *st);
 /* A pending future of the loop. New reference, or NULL with an exception set. */
 PyObject *lm_future_new(LmLoop *loop);
 
-/* Sets up the fields common to futures and tasks; `loop` NULL or None asks get_event_loop. -1 with exception. */
+/* Sets up the fields common to futures and tasks; `loop` NULL or None asks
+   get_event_loop. -1 with exception. */
 int lm_future_setup(PyObject *self, PyObject *loop);
 
 /* -1 with RuntimeError set where __init__ has not run. */
 int lm_future_check_ready(LmFuture *future);
 
-/* 0, or -1 with an exception set (InvalidStateError where it is done; what scheduling a waiter raised). */
+/* 0, or -1 with an exception set (InvalidStateError where it is done; what scheduling a
+   waiter raised). */
 int lm_future_set_result(PyObject *self, PyObject *result);
 int lm_future_set_exception(PyObject *self, PyObject *exc);
 
 /* 1 where it was pending and is cancelled now, else 0; -1 with an exception set. */
 int lm_future_cancel(PyObject *self, PyObject *message);
 
-/* The result as a new reference; NULL with the exception raised, or InvalidStateError set while pending. */
+/* The result as a new reference; NULL with the exception raised, or InvalidStateError
+   set while pending. */
 PyObject *lm_future_result(LmFuture *future);
 
-/* The exception a waiter has to raise, as a new reference with its traceback put back; NULL where there is a
-   result. The future is done. Failure to make one is itself the exception given. */
+/* The exception a waiter has to raise, as a new reference with its traceback put back;
+   NULL where there is a result. The future is done. Failure to make one is itself the
+   exception given. */
 PyObject *lm_future_take_exception(LmFuture *future);
 
-/* The CancelledError of a cancelled future or a task being cancelled. New reference, NULL with an exception. */
+/* The CancelledError of a cancelled future or a task being cancelled. New reference,
+   NULL with an exception. */
 PyObject *lm_future_make_cancelled_error(LmFuture *future);
 
 /* Parts of the type that Task has too (future_methods.h has its methods and getters). */

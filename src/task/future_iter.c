@@ -1,7 +1,8 @@
-/* The iterator behind `await future`: yields the future once while it is pending, then gives its result.
+/* The iterator behind `await future`: yields the future once while it is pending, then
+   gives its result.
 
-   It offers am_send, so that an await ends without a StopIteration object; spare instances are kept for reuse.
-   Relies on future.h. */
+   It offers am_send, so that an await ends without a StopIteration object; spare
+   instances are kept for reuse. Relies on future.h. */
 #include "task/future_iter.h"
 
 #include "base/args.h"
@@ -100,8 +101,9 @@ iter_close(PyObject *self, PyObject *unused LM_UNUSED)
 static PyObject *
 bad_throw(void)
 {
-    PyErr_SetString(PyExc_TypeError, "exceptions must be classes deriving BaseException or "
-                                     "instances of such a class");
+    PyErr_SetString(PyExc_TypeError,
+                    "exceptions must be classes deriving BaseException or "
+                    "instances of such a class");
     return NULL;
 }
 
@@ -123,8 +125,9 @@ thrown_exception(PyObject *type, PyObject *value)
     if (value != NULL && PyObject_IsInstance(value, type) == 1) {
         return Py_NewRef(value);
     }
-    PyObject *exc = value == NULL || value == Py_None ? PyObject_CallNoArgs(type)
-                                                      : PyObject_CallOneArg(type, value);
+    PyObject *exc = value == NULL || value == Py_None
+                        ? PyObject_CallNoArgs(type)
+                        : PyObject_CallOneArg(type, value);
     if (exc != NULL && !PyExceptionInstance_Check(exc)) {
         Py_DECREF(exc);
         return bad_throw();
@@ -138,10 +141,11 @@ iter_throw(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
     if (lm_args_count("throw", nargs, 1, 3) < 0) {
         return NULL;
     }
-    if (nargs > 1 && PyErr_WarnEx(PyExc_DeprecationWarning,
-                                  "the (type, exc, tb) signature of throw() is deprecated, "
-                                  "use the single-arg signature instead.",
-                                  1) < 0) {
+    if (nargs > 1 &&
+        PyErr_WarnEx(PyExc_DeprecationWarning,
+                     "the (type, exc, tb) signature of throw() is deprecated, "
+                     "use the single-arg signature instead.",
+                     1) < 0) {
         return NULL;
     }
     PyObject *tb = nargs > 2 && args[2] != Py_None ? args[2] : NULL;
@@ -194,20 +198,18 @@ iter_dealloc(PyObject *self)
 }
 
 static PyMethodDef iter_methods[] = {
-    {"send", iter_send_method, METH_O, "send(value, /)\n--\n\nResume; the value is ignored."},
+    {"send", iter_send_method, METH_O,
+     "send(value, /)\n--\n\nResume; the value is ignored."},
     {"throw", (PyCFunction)(void (*)(void))iter_throw, METH_FASTCALL,
      "throw(exception, /)\n--\n\nRaise the exception at the await."},
     {"close", iter_close, METH_NOARGS, "close()\n--\n\nEnd the iteration."},
     {NULL, NULL, 0, NULL}};
 
-static PyType_Slot iter_slots[] = {{Py_tp_dealloc, iter_dealloc},
-                                   {Py_tp_traverse, iter_traverse},
-                                   {Py_tp_clear, iter_clear},
-                                   {Py_tp_iter, PyObject_SelfIter},
-                                   {Py_tp_iternext, iter_next},
-                                   {Py_am_send, iter_send},
-                                   {Py_tp_methods, iter_methods},
-                                   {0, NULL}};
+static PyType_Slot iter_slots[] = {
+    {Py_tp_dealloc, iter_dealloc}, {Py_tp_traverse, iter_traverse},
+    {Py_tp_clear, iter_clear},     {Py_tp_iter, PyObject_SelfIter},
+    {Py_tp_iternext, iter_next},   {Py_am_send, iter_send},
+    {Py_tp_methods, iter_methods}, {0, NULL}};
 
 static PyType_Spec iter_spec = {
     .name = "loopmod.FutureIter",

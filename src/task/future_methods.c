@@ -1,14 +1,15 @@
-/* Methods and getters of both Future and Task: see future_methods.h. Each checks that __init__ has run. */
+/* Methods and getters of both Future and Task: see future_methods.h. Each checks that
+   __init__ has run. */
 #include "task/future_methods.h"
 
 #include "base/args.h"
 #include "task/future.h"
 #include "task/waiters.h"
 
-#define CHECK_READY(f)                   \
-    do {                                 \
+#define CHECK_READY(f)                    \
+    do {                                  \
         if (lm_future_check_ready(f) < 0) \
-            return NULL;                 \
+            return NULL;                  \
     } while (0)
 
 /* Asking for an outcome has its own exception where __init__ has not run. */
@@ -73,13 +74,14 @@ lm_future_method_get_loop(PyObject *self, PyObject *unused LM_UNUSED)
 }
 
 PyObject *
-lm_future_method_add_done_callback(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
-                                   PyObject *kwnames)
+lm_future_method_add_done_callback(PyObject *self, PyObject *const *args,
+                                   Py_ssize_t nargs, PyObject *kwnames)
 {
     LmFuture *f = lm_future(self);
     PyObject *context = NULL;
     CHECK_READY(f);
-    if (lm_args_context(f->st, "add_done_callback", args, nargs, kwnames, &context) < 0 ||
+    if (lm_args_context(f->st, "add_done_callback", args, nargs, kwnames, &context) <
+            0 ||
         lm_args_count("add_done_callback", nargs, 1, 1) < 0) {
         return NULL;
     }
@@ -111,7 +113,9 @@ lm_future_parse_cancel(PyObject *const *args, Py_ssize_t nargs, PyObject *kwname
     }
     static const char *const names[] = {"msg", NULL};
     PyObject *message = Py_None;
-    return lm_args_parse("cancel", args, nargs, kwnames, 1, 0, names, &message) < 0 ? NULL : message;
+    return lm_args_parse("cancel", args, nargs, kwnames, 1, 0, names, &message) < 0
+               ? NULL
+               : message;
 }
 
 PyObject *

@@ -1,4 +1,5 @@
-/* Methods and getters that Future and Task share: each type's own tables take them in through the macros. */
+/* Methods and getters that Future and Task share: each type's own tables take them in
+   through the macros. */
 #ifndef LM_TASK_FUTURE_METHODS_H
 #define LM_TASK_FUTURE_METHODS_H
 
@@ -15,7 +16,8 @@ PyObject *lm_future_method_remove_done_callback(PyObject *self, PyObject *callba
 PyObject *lm_future_method_make_cancelled_error(PyObject *self, PyObject *unused);
 
 /* Parses cancel(msg=None) of both types: borrowed message, or NULL with TypeError set. */
-PyObject *lm_future_parse_cancel(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+PyObject *lm_future_parse_cancel(PyObject *const *args, Py_ssize_t nargs,
+                                 PyObject *kwnames);
 
 PyObject *lm_future_get_blocking(PyObject *self, void *closure);
 int lm_future_set_blocking(PyObject *self, PyObject *value, void *closure);
@@ -30,23 +32,28 @@ PyObject *lm_future_get_source_traceback(PyObject *self, void *closure);
 PyObject *lm_future_get_cancel_message(PyObject *self, void *closure);
 int lm_future_set_cancel_message(PyObject *self, PyObject *value, void *closure);
 
-#define LM_FUTURE_DOC_RESULT                                                              \
-    "result()\n--\n\nReturn the result, or raise the exception.\n\nRaises "               \
-    "InvalidStateError while pending, CancelledError once cancelled. Loop's thread only." \
+#define LM_FUTURE_DOC_RESULT                                                         \
+    "result()\n--\n\nReturn the result, or raise the exception.\n\nRaises "          \
+    "InvalidStateError while pending, CancelledError once cancelled. Loop's thread " \
+    "only."                                                                          \
     "\nImplements asyncio.Future.result."
-#define LM_FUTURE_DOC_EXCEPTION                                                           \
-    "exception()\n--\n\nReturn the exception that was set, or None.\n\nRaises "           \
-    "InvalidStateError while pending, CancelledError once cancelled. Loop's thread only." \
+#define LM_FUTURE_DOC_EXCEPTION                                                      \
+    "exception()\n--\n\nReturn the exception that was set, or None.\n\nRaises "      \
+    "InvalidStateError while pending, CancelledError once cancelled. Loop's thread " \
+    "only."                                                                          \
     "\nImplements asyncio.Future.exception."
-#define LM_FUTURE_DOC_ADD                                                                 \
-    "add_done_callback(fn, *, context=None)\n--\n\nCall fn(self) through call_soon once "  \
-    "the future is done.\n\ncontext: the contextvars.Context to call it in; a copy of "    \
-    "the current one by default. Loop's thread only.\nImplements "                        \
+#define LM_FUTURE_DOC_ADD                                                            \
+    "add_done_callback(fn, *, context=None)\n--\n\nCall fn(self) through call_soon " \
+    "once "                                                                          \
+    "the future is done.\n\ncontext: the contextvars.Context to call it in; a copy " \
+    "of "                                                                            \
+    "the current one by default. Loop's thread only.\nImplements "                   \
     "asyncio.Future.add_done_callback."
-#define LM_FUTURE_DOC_REMOVE                                                              \
-    "remove_done_callback(fn, /)\n--\n\nRemove every done callback that equals fn; "       \
+#define LM_FUTURE_DOC_REMOVE                                                         \
+    "remove_done_callback(fn, /)\n--\n\nRemove every done callback that equals fn; " \
     "return how many.\n\nImplements asyncio.Future.remove_done_callback."
 
+/* clang-format off */
 #define LM_FUTURE_COMMON_METHODS                                                          \
     {"result", lm_future_method_result, METH_NOARGS, LM_FUTURE_DOC_RESULT},               \
     {"exception", lm_future_method_exception, METH_NOARGS, LM_FUTURE_DOC_EXCEPTION},      \
@@ -79,5 +86,7 @@ int lm_future_set_cancel_message(PyObject *self, PyObject *value, void *closure)
     {"_source_traceback", lm_future_get_source_traceback, NULL, NULL, NULL},              \
     {"_cancel_message", lm_future_get_cancel_message, lm_future_set_cancel_message, NULL, \
      NULL}
+
+/* clang-format on */
 
 #endif

@@ -1,8 +1,10 @@
-/* asyncio's registers of tasks: see registry.h. The only file, but mirror, that differs by Python version.
+/* asyncio's registers of tasks: see registry.h. The only file, but mirror, that differs
+   by Python version.
 
-   3.11-3.13: all_tasks() reads a WeakSet, whose `data` is a plain set of weak references: ours go straight into it.
-   The current task stands in a dict {loop: task}. 3.14+: the register is a list in the interpreter that
-   _register_task links to, and the slot is in the thread state, reached by _swap_current_task. */
+   3.11-3.13: all_tasks() reads a WeakSet, whose `data` is a plain set of weak
+   references: ours go straight into it. The current task stands in a dict {loop:
+   task}. 3.14+: the register is a list in the interpreter that _register_task links to,
+   and the slot is in the thread state, reached by _swap_current_task. */
 #include "task/registry.h"
 
 #if PY_VERSION_HEX >= 0x030E0000
@@ -94,8 +96,9 @@ lm_registry_remove(PyObject *task)
     }
     t->listed = NULL;
     PyObject *exc = PyErr_GetRaisedException();
-    int failed = st->scheduled_tasks != NULL ? PySet_Discard(st->scheduled_tasks, listed) < 0
-                                             : call_register(st->unregister_task, task) < 0;
+    int failed = st->scheduled_tasks != NULL
+                     ? PySet_Discard(st->scheduled_tasks, listed) < 0
+                     : call_register(st->unregister_task, task) < 0;
     if (failed) {
         PyErr_WriteUnraisable(task);
     }
@@ -105,7 +108,8 @@ lm_registry_remove(PyObject *task)
     }
 }
 
-/* Exchanges what the slot names; `task` NULL empties it. The old content as a new reference, or NULL. */
+/* Exchanges what the slot names; `task` NULL empties it. The old content as a new
+   reference, or NULL. */
 static int
 swap_slot(LmState *st, PyObject *loop, PyObject *task, PyObject **old)
 {
@@ -152,8 +156,8 @@ refuse_entry(LmState *st, PyObject *loop, PyObject *task, PyObject *current)
 {
     PyObject *mine = NULL;
     PyErr_Format(PyExc_RuntimeError,
-                 "Cannot enter into task %R while another task %R is being executed.", task,
-                 current);
+                 "Cannot enter into task %R while another task %R is being executed.",
+                 task, current);
     PyObject *exc = PyErr_GetRaisedException();
     if (swap_slot(st, loop, current, &mine) < 0) {
         PyErr_WriteUnraisable(task);

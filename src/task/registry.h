@@ -1,7 +1,9 @@
-/* asyncio's registers of tasks, by Python version: all_tasks() and current_task() tell the truth about ours.
+/* asyncio's registers of tasks, by Python version: all_tasks() and current_task() tell
+   the truth about ours.
 
-   The current-task slot is written once per step and emptied lazily: between two steps of native tasks it may name
-   the last one; everything else that runs is preceded by lm_loop_leave_task. */
+   The current-task slot is written once per step and emptied lazily: between two steps
+   of native tasks it may name the last one; everything else that runs is preceded by
+   lm_loop_leave_task. */
 #ifndef LM_TASK_REGISTRY_H
 #define LM_TASK_REGISTRY_H
 
@@ -9,18 +11,21 @@
 
 int lm_registry_init(LmState *st);
 
-/* all_tasks(): a pending task is listed, a done or dead one is not. -1 with an exception set. */
+/* all_tasks(): a pending task is listed, a done or dead one is not. -1 with an
+   exception set. */
 int lm_registry_add(PyObject *task);
 void lm_registry_remove(PyObject *task); /* keeps a set exception */
 
-/* current_task() is the task from here on. -1 with RuntimeError set where a foreign task is being stepped. */
+/* current_task() is the task from here on. -1 with RuntimeError set where a foreign
+   task is being stepped. */
 int lm_registry_enter(PyObject *task);
 
-/* The step is over; `is_over` where the task is done too, and must not be kept alive by the slot. Keeps a set
-   exception. */
+/* The step is over; `is_over` where the task is done too, and must not be kept alive by
+   the slot. Keeps a set exception. */
 void lm_registry_leave(PyObject *task, int is_over);
 
-/* Exchanges the slot's content for an eager start: `*previous` gets what was there, or NULL. */
+/* Exchanges the slot's content for an eager start: `*previous` gets what was there, or
+   NULL. */
 int lm_registry_swap(PyObject *task, PyObject **previous);
 int lm_registry_swap_back(PyObject *task, PyObject *previous);
 

@@ -1,4 +1,5 @@
-/* One step of a task: see step.h, and task.h for the states. Relies on waiters.h, registry.h and PyIter_Send. */
+/* One step of a task: see step.h, and task.h for the states. Relies on waiters.h,
+   registry.h and PyIter_Send. */
 #include "task/step.h"
 
 #include "base/oserr.h"
@@ -7,11 +8,13 @@
 #include "task/registry.h"
 #include "task/waiters.h"
 
-/* Resumes the coroutine with None, or throws `exc` into it. The value yielded or returned goes to *value. */
+/* Resumes the coroutine with None, or throws `exc` into it. The value yielded or
+   returned goes to *value. */
 static PySendResult
 resume(LmTask *t, PyObject *exc, PyObject **value)
 {
-    PyObject *coro = Py_NewRef(t->coro); /* __init__ called anew from inside would let go of it */
+    PyObject *coro =
+        Py_NewRef(t->coro); /* __init__ called anew from inside would let go of it */
     PySendResult outcome;
     if (LM_LIKELY(exc == NULL)) {
         outcome = PyIter_Send(coro, Py_None, value);
@@ -78,7 +81,8 @@ fail_soon(PyObject *self, const char *format, ...)
     va_start(args, format);
     PyObject *message = PyUnicode_FromFormatV(format, args);
     va_end(args);
-    PyObject *exc = message != NULL ? PyObject_CallOneArg(PyExc_RuntimeError, message) : NULL;
+    PyObject *exc =
+        message != NULL ? PyObject_CallOneArg(PyExc_RuntimeError, message) : NULL;
     Py_XDECREF(message);
     if (exc == NULL) {
         return -1;
@@ -93,7 +97,8 @@ cancel_awaited(LmTask *t)
 {
     PyObject *message = t->future.cancel_message ? t->future.cancel_message : Py_None;
     PyObject *awaited = Py_NewRef(t->awaits);
-    PyObject *done = PyObject_CallMethodOneArg(awaited, t->future.st->str.cancel, message);
+    PyObject *done =
+        PyObject_CallMethodOneArg(awaited, t->future.st->str.cancel, message);
     Py_DECREF(awaited);
     int cancelled = done != NULL ? PyObject_IsTrue(done) : -1;
     Py_XDECREF(done);
@@ -110,18 +115,21 @@ now_awaits(LmTask *t, PyObject *future)
     return LM_UNLIKELY(t->must_cancel) ? cancel_awaited(t) : 0;
 }
 
-/* A future of our own types: linked without any object between where both live on one native loop. */
+/* A future of our own types: linked without any object between where both live on one
+   native loop. */
 static int
 wait_for_native(PyObject *self, PyObject *future)
 {
     LmTask *t = lm_task(self);
     LmFuture *f = lm_future(future);
     if (LM_UNLIKELY(f->loop != t->future.loop)) {
-        return fail_soon(self, "Task %R got Future %R attached to a different loop", self, future);
+        return fail_soon(self, "Task %R got Future %R attached to a different loop",
+                         self, future);
     }
     if (LM_UNLIKELY(!f->is_blocking)) {
-        return fail_soon(self, "yield was used instead of yield from in task %R with %R", self,
-                         future);
+        return fail_soon(self,
+                         "yield was used instead of yield from in task %R with %R",
+                         self, future);
     }
     f->is_blocking = 0;
     if (LM_LIKELY(f->is_native && f->state == LM_PENDING)) {
@@ -160,15 +168,16 @@ add_wakeup_to_foreign(PyObject *self, PyObject *future)
         return -1;
     }
     PyObject *stack[] = {future, wakeup, t->context};
-    PyObject *done = PyObject_VectorcallMethod(st->str.add_done_callback, stack,
-                                               2 | PY_VECTORCALL_ARGUMENTS_OFFSET,
-                                               st->kw_context);
+    PyObject *done =
+        PyObject_VectorcallMethod(st->str.add_done_callback, stack,
+                                  2 | PY_VECTORCALL_ARGUMENTS_OFFSET, st->kw_context);
     Py_DECREF(wakeup);
     Py_XDECREF(done);
     return done != NULL ? 0 : -1;
 }
 
-/* Anything with the _asyncio_future_blocking protocol: stdlib futures, subclasses, look-alikes. */
+/* Anything with the _asyncio_future_blocking protocol: stdlib futures, subclasses,
+   look-alikes. */
 static int
 wait_for_foreign(PyObject *self, PyObject *future, int is_blocking)
 {
@@ -180,11 +189,13 @@ wait_for_foreign(PyObject *self, PyObject *future, int is_blocking)
     }
     Py_DECREF(loop); /* only its identity counts, and the future keeps it */
     if (loop != t->future.loop) {
-        return fail_soon(self, "Task %R got Future %R attached to a different loop", self, future);
+        return fail_soon(self, "Task %R got Future %R attached to a different loop",
+                         self, future);
     }
     if (!is_blocking) {
-        return fail_soon(self, "yield was used instead of yield from in task %R with %R", self,
-                         future);
+        return fail_soon(self,
+                         "yield was used instead of yield from in task %R with %R",
+                         self, future);
     }
     if (PyObject_SetAttr(future, st->str._asyncio_future_blocking, Py_False) < 0 ||
         add_wakeup_to_foreign(self, future) < 0) {
@@ -198,7 +209,8 @@ take_other(PyObject *self, PyObject *yielded)
 {
     LmState *st = lm_task(self)->future.st;
     PyObject *blocking;
-    int found = PyObject_GetOptionalAttr(yielded, st->str._asyncio_future_blocking, &blocking);
+    int found =
+        PyObject_GetOptionalAttr(yielded, st->str._asyncio_future_blocking, &blocking);
     if (found < 0) {
         return -1;
     }
@@ -209,9 +221,10 @@ take_other(PyObject *self, PyObject *yielded)
     }
     Py_XDECREF(blocking);
     if (PyGen_CheckExact(yielded)) {
-        return fail_soon(self,
-                         "yield was used instead of yield from for generator in task %R with %R",
-                         self, yielded);
+        return fail_soon(
+            self,
+            "yield was used instead of yield from for generator in task %R with %R",
+            self, yielded);
     }
     return fail_soon(self, "Task got bad yield: %R", yielded);
 }
@@ -237,15 +250,16 @@ take_yielded(PyObject *self, PyObject *yielded)
     return failed;
 }
 
-/* The exception this step has to throw, by what was requested while the task waited. Takes and gives a
-   reference; NULL for none. */
+/* The exception this step has to throw, by what was requested while the task waited.
+   Takes and gives a reference; NULL for none. */
 static int
 add_cancellation(LmTask *t, PyObject **exc)
 {
     if (LM_LIKELY(!t->must_cancel)) {
         return 0;
     }
-    if (*exc == NULL || !PyErr_GivenExceptionMatches(*exc, t->future.st->CancelledError)) {
+    if (*exc == NULL ||
+        !PyErr_GivenExceptionMatches(*exc, t->future.st->CancelledError)) {
         Py_XSETREF(*exc, lm_future_make_cancelled_error(&t->future));
         if (*exc == NULL) {
             return -1;
@@ -255,15 +269,16 @@ add_cancellation(LmTask *t, PyObject **exc)
     return 0;
 }
 
-/* One step in the task's context, as the current task. Steals `exc`. -1 with an exception that goes to the
-   caller: one that leaves the loop, or a fault of scheduling. */
+/* One step in the task's context, as the current task. Steals `exc`. -1 with an
+   exception that goes to the caller: one that leaves the loop, or a fault of
+   scheduling. */
 static int
 step(PyObject *self, PyObject *exc)
 {
     LmTask *t = lm_task(self);
     if (LM_UNLIKELY(t->future.state != LM_PENDING || t->coro == NULL)) {
-        PyErr_Format(t->future.st->InvalidStateError, "__step(): already done: %R %R", self,
-                     exc != NULL ? exc : Py_None);
+        PyErr_Format(t->future.st->InvalidStateError, "__step(): already done: %R %R",
+                     self, exc != NULL ? exc : Py_None);
         Py_XDECREF(exc);
         return -1;
     }
@@ -339,8 +354,9 @@ task_wakeup(PyObject *self, PyObject *future)
     LmState *st = lm_task(self)->future.st;
     PyObject *exc = NULL;
     if (lm_future_is_exact(st, future)) {
-        exc = lm_future(future)->state == LM_PENDING ? NULL
-                                                     : lm_future_take_exception(lm_future(future));
+        exc = lm_future(future)->state == LM_PENDING
+                  ? NULL
+                  : lm_future_take_exception(lm_future(future));
     }
     else {
         PyObject *result = PyObject_CallMethodNoArgs(future, st->str.result);

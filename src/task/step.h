@@ -7,10 +7,12 @@
 /* Ready-queue function: steps a task that was queued or woken. */
 int lm_task_step_item(LmLoop *loop, PyObject *task);
 
-/* Queues the first or next step; on a foreign loop through its call_soon. -1 with an exception set. */
+/* Queues the first or next step; on a foreign loop through its call_soon. -1 with an
+   exception set. */
 int lm_task_schedule(PyObject *task);
 
-/* Starts the task now, inside the caller, as asyncio's eager tasks do. -1 with an exception set. */
+/* Starts the task now, inside the caller, as asyncio's eager tasks do. -1 with an
+   exception set. */
 int lm_task_start_eagerly(PyObject *task);
 
 /* Bound callables that a foreign future or loop is given. New references. */

@@ -1,4 +1,5 @@
-/* The Task type: see task.h. Relies on step.h for running it and registry.h for asyncio's registers. */
+/* The Task type: see task.h. Relies on step.h for running it and registry.h for
+   asyncio's registers. */
 #include "task/task.h"
 
 #include "base/args.h"
@@ -62,7 +63,8 @@ set_context(LmTask *t, PyObject *context)
     return 0;
 }
 
-/* The rest of __init__ after the future's fields: the coroutine, its surroundings, the first step. */
+/* The rest of __init__ after the future's fields: the coroutine, its surroundings, the
+   first step. */
 static int
 start(PyObject *self, PyObject *coro, PyObject *name, PyObject *context, int eager)
 {
@@ -123,7 +125,8 @@ lm_task_cancel(PyObject *self, PyObject *message)
     t->cancels_requested++;
     if (t->awaits != NULL) {
         PyObject *awaited = Py_NewRef(t->awaits);
-        PyObject *done = PyObject_CallMethodOneArg(awaited, t->future.st->str.cancel, message);
+        PyObject *done =
+            PyObject_CallMethodOneArg(awaited, t->future.st->str.cancel, message);
         Py_DECREF(awaited);
         int cancelled = done != NULL ? PyObject_IsTrue(done) : -1;
         Py_XDECREF(done);
@@ -169,8 +172,8 @@ task_init(PyObject *self, PyObject *args, PyObject *kwargs)
     static char *names[] = {"coro", "loop", "name", "context", NULL};
     const char *format = "O|$OOO:Task";
 #endif
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, format, names, &coro, &loop, &name, &context,
-                                     &eager) ||
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, format, names, &coro, &loop, &name,
+                                     &context, &eager) ||
         lm_future_setup(self, loop) < 0) {
         return -1;
     }
@@ -215,9 +218,11 @@ task_finalize(PyObject *self)
 {
     LmTask *t = lm_task(self);
     PyObject *pending = PyErr_GetRaisedException();
-    if (t->future.loop != NULL && t->future.state == LM_PENDING && t->log_destroy_pending &&
-        lm_fault_report(t->future.loop, t->future.st, "Task was destroyed but it is pending!",
-                        "task", self, "source_traceback", t->future.source_traceback, NULL) < 0) {
+    if (t->future.loop != NULL && t->future.state == LM_PENDING &&
+        t->log_destroy_pending &&
+        lm_fault_report(t->future.loop, t->future.st,
+                        "Task was destroyed but it is pending!", "task", self,
+                        "source_traceback", t->future.source_traceback, NULL) < 0) {
         PyErr_WriteUnraisable(self);
     }
     lm_future_report_unread(self);
@@ -251,7 +256,9 @@ static PyObject *
 task_repr(PyObject *self)
 {
     LmFuture *f = lm_future(self);
-    return lm_future_check_ready(f) < 0 ? NULL : lm_state_support(f->st, "task_repr", "O", self);
+    return lm_future_check_ready(f) < 0
+               ? NULL
+               : lm_state_support(f->st, "task_repr", "O", self);
 }
 
 static PyObject *
@@ -264,7 +271,8 @@ task_set_result(PyObject *self LM_UNUSED, PyObject *unused LM_UNUSED)
 static PyObject *
 task_set_exception(PyObject *self LM_UNUSED, PyObject *unused LM_UNUSED)
 {
-    PyErr_SetString(PyExc_RuntimeError, "Task does not support set_exception operation");
+    PyErr_SetString(PyExc_RuntimeError,
+                    "Task does not support set_exception operation");
     return NULL;
 }
 
@@ -301,7 +309,8 @@ task_uncancel(PyObject *self, PyObject *unused LM_UNUSED)
 }
 
 static PyObject *
-task_get_stack(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+task_get_stack(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+               PyObject *kwnames)
 {
     static const char *const names[] = {"limit", NULL};
     PyObject *limit = Py_None;
@@ -314,7 +323,8 @@ task_get_stack(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject
 }
 
 static PyObject *
-task_print_stack(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+task_print_stack(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                 PyObject *kwnames)
 {
     static const char *const names[] = {"limit", "file", NULL};
     PyObject *values[] = {Py_None, Py_None};
@@ -323,7 +333,8 @@ task_print_stack(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObje
         lm_args_parse("print_stack", args, nargs, kwnames, 0, 0, names, values) < 0) {
         return NULL;
     }
-    return lm_state_support(f->st, "task_print_stack", "OOO", self, values[0], values[1]);
+    return lm_state_support(f->st, "task_print_stack", "OOO", self, values[0],
+                            values[1]);
 }
 
 static PyObject *
@@ -342,7 +353,8 @@ task_get_name(PyObject *self, PyObject *unused LM_UNUSED)
 static PyObject *
 task_set_name(PyObject *self, PyObject *value)
 {
-    PyObject *text = PyUnicode_CheckExact(value) ? Py_NewRef(value) : PyObject_Str(value);
+    PyObject *text =
+        PyUnicode_CheckExact(value) ? Py_NewRef(value) : PyObject_Str(value);
     if (text == NULL) {
         return NULL;
     }
@@ -406,18 +418,23 @@ set_log_destroy_pending(PyObject *self, PyObject *value, void *closure LM_UNUSED
     return truth < 0 ? -1 : 0;
 }
 
-#define FASTCALL(function) (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS
+#define FASTCALL(function) \
+    (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS
 
 static PyMethodDef task_methods[] = {
     LM_FUTURE_COMMON_METHODS,
-    {"set_result", task_set_result, METH_O, "set_result(result, /)\n--\n\nRaise RuntimeError."},
+    {"set_result", task_set_result, METH_O,
+     "set_result(result, /)\n--\n\nRaise RuntimeError."},
     {"set_exception", task_set_exception, METH_O,
      "set_exception(exception, /)\n--\n\nRaise RuntimeError."},
     {"cancel", FASTCALL(task_cancel),
-     "cancel(msg=None)\n--\n\nRequest that CancelledError(msg) be thrown into the coroutine; "
-     "return False if it is done.\n\nLoop's thread only. Implements asyncio.Task.cancel."},
+     "cancel(msg=None)\n--\n\nRequest that CancelledError(msg) be thrown into the "
+     "coroutine; "
+     "return False if it is done.\n\nLoop's thread only. Implements "
+     "asyncio.Task.cancel."},
     {"cancelling", task_cancelling, METH_NOARGS,
-     "cancelling()\n--\n\nReturn the number of cancellation requests not yet uncancelled."},
+     "cancelling()\n--\n\nReturn the number of cancellation requests not yet "
+     "uncancelled."},
     {"uncancel", task_uncancel, METH_NOARGS,
      "uncancel()\n--\n\nTake back one cancellation request; return how many remain.\n\n"
      "Implements asyncio.Task.uncancel."},
@@ -428,7 +445,8 @@ static PyMethodDef task_methods[] = {
      "print_stack(*, limit=None, file=None)\n--\n\nPrint the stack or traceback.\n\n"
      "Implements asyncio.Task.print_stack."},
     {"get_name", task_get_name, METH_NOARGS, "get_name()\n--\n\nReturn the name."},
-    {"set_name", task_set_name, METH_O, "set_name(value, /)\n--\n\nSet the name to str(value)."},
+    {"set_name", task_set_name, METH_O,
+     "set_name(value, /)\n--\n\nSet the name to str(value)."},
     {"get_coro", task_get_coro, METH_NOARGS, "get_coro()\n--\n\nReturn the coroutine."},
 #if PY_VERSION_HEX >= 0x030C0000
     {"get_context", task_get_context, METH_NOARGS,
@@ -436,17 +454,18 @@ static PyMethodDef task_methods[] = {
 #endif
     {NULL, NULL, 0, NULL}};
 
-static PyGetSetDef task_getset[] = {
-    LM_FUTURE_COMMON_GETSET,
-    {"_coro", get_coro, NULL, NULL, NULL},
-    {"_fut_waiter", get_awaits, NULL, NULL, NULL},
-    {"_must_cancel", get_must_cancel, NULL, NULL, NULL},
-    {"_log_destroy_pending", get_log_destroy_pending, set_log_destroy_pending, NULL, NULL},
-    {NULL, NULL, NULL, NULL, NULL}};
+static PyGetSetDef task_getset[] = {LM_FUTURE_COMMON_GETSET,
+                                    {"_coro", get_coro, NULL, NULL, NULL},
+                                    {"_fut_waiter", get_awaits, NULL, NULL, NULL},
+                                    {"_must_cancel", get_must_cancel, NULL, NULL, NULL},
+                                    {"_log_destroy_pending", get_log_destroy_pending,
+                                     set_log_destroy_pending, NULL, NULL},
+                                    {NULL, NULL, NULL, NULL, NULL}};
 
 static PyType_Slot task_slots[] = {
-    {Py_tp_doc, "Task(coro, *, loop=None, name=None, context=None, eager_start=False)\n--\n\n"
-                "A coroutine that runs on the loop. Implements asyncio.Task."},
+    {Py_tp_doc,
+     "Task(coro, *, loop=None, name=None, context=None, eager_start=False)\n--\n\n"
+     "A coroutine that runs on the loop. Implements asyncio.Task."},
     {Py_tp_new, task_new},
     {Py_tp_init, task_init},
     {Py_tp_dealloc, task_dealloc},

@@ -1,17 +1,21 @@
-/* Task: a subclass of _asyncio.Task that steps a coroutine. Its fields begin with those of a future.
+/* Task: a subclass of _asyncio.Task that steps a coroutine. Its fields begin with those
+   of a future.
 
-   States of a task, each drawn with what performs the step (F = LmFuture.state):
+   States of a task (PENDING, FINISHED, CANCELLED are those of its future):
 
-       F PENDING:   QUEUED  --lm_task_step_item--> RUNNING
-                    RUNNING --coroutine yields None--> QUEUED                     (step.c take_yielded)
-                    RUNNING --yields a future--> WAITING: `awaits` is that future (step.c wait_for_future)
-                    WAITING --the future is done--> QUEUED                        (waiters.c, task_wakeup)
-                    any     --cancel--> the awaited future is cancelled, or must_cancel is set
-       F FINISHED:  the coroutine returned or raised                              (step.c finish)
-       F CANCELLED: it raised CancelledError
+       PENDING    QUEUED  --lm_task_step_item--> RUNNING
+                  RUNNING --coroutine yields None--> QUEUED          take_yielded
+                  RUNNING --yields a future--> WAITING: `awaits`     wait_for_native,
+                                                                     wait_for_foreign
+                  WAITING --that future is done--> QUEUED            lm_waiters_schedule,
+                                                                     task_wakeup
+                  WAITING --cancel--> that future is cancelled       lm_task_cancel
+                  QUEUED, RUNNING --cancel--> `must_cancel` is set   lm_task_cancel
+       FINISHED   RUNNING --coroutine returns, raises-->             finish_returned,
+       CANCELLED  RUNNING --it raises CancelledError-->              finish_raised
 
-   QUEUED holds a reference in the ready queue, WAITING one in the awaited future; RUNNING is borrowed from the item
-   being run. */
+   QUEUED holds a reference in the ready queue, WAITING one in the awaited future;
+   RUNNING is borrowed from the item being run. */
 #ifndef LM_TASK_TASK_H
 #define LM_TASK_TASK_H
 
@@ -21,10 +25,11 @@ typedef struct LmTask {
     LmFuture future;
     PyObject *coro;
     PyObject *context;
-    PyObject *name;    /* NULL: the default name, made from `number` when it is asked for */
+    PyObject *name;    /* NULL: the default one, made from `number` when asked for */
     PyObject *awaits;  /* the future waited for (asyncio's _fut_waiter), or NULL */
     PyObject *raising; /* exception to throw at the next step, or NULL */
-    PyObject *listed;  /* what stands for the task in asyncio's register of tasks (registry.c), or NULL */
+    PyObject *listed;  /* what stands for the task in asyncio's register of tasks
+                          (registry.c), or NULL */
     uint64_t number;
     int cancels_requested;
     uint8_t must_cancel;
@@ -39,12 +44,14 @@ lm_task(PyObject *self)
 
 int lm_task_init(PyObject *module, LmState *st);
 
-/* A task of the loop, scheduled for the next turn or, where `eager`, started now. `name` and `context` may be
-   NULL or None. New reference, or NULL with an exception set. */
+/* A task of the loop, scheduled for the next turn or, where `eager`, started now.
+   `name` and `context` may be NULL or None. New reference, or NULL with an exception
+   set. */
 PyObject *lm_task_new(LmLoop *loop, PyObject *coro, PyObject *name, PyObject *context,
                       int eager);
 
-/* 1 where a cancellation was requested, 0 where the task is done; -1 with an exception set. May run Python. */
+/* 1 where a cancellation was requested, 0 where the task is done; -1 with an exception
+   set. May run Python. */
 int lm_task_cancel(PyObject *self, PyObject *message);
 
 #endif

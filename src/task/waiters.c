@@ -1,4 +1,5 @@
-/* Done callbacks and waiting tasks: see waiters.h. Relies on the ready queue and on step.h for a task's wake-up. */
+/* Done callbacks and waiting tasks: see waiters.h. Relies on the ready queue and on
+   step.h for a task's wake-up. */
 #include "task/waiters.h"
 
 #include "core/debug.h"
@@ -25,9 +26,9 @@ call_soon(PyObject *future, PyObject *callback, PyObject *context)
         return call_soon_native((LmLoop *)f->loop, future, callback, context);
     }
     PyObject *stack[] = {f->loop, callback, future, context};
-    PyObject *handle =
-        PyObject_VectorcallMethod(f->st->str.call_soon, stack,
-                                  3 | PY_VECTORCALL_ARGUMENTS_OFFSET, f->st->kw_context);
+    PyObject *handle = PyObject_VectorcallMethod(f->st->str.call_soon, stack,
+                                                 3 | PY_VECTORCALL_ARGUMENTS_OFFSET,
+                                                 f->st->kw_context);
     Py_XDECREF(handle);
     return handle != NULL ? 0 : -1;
 }
@@ -112,13 +113,16 @@ lm_waiters_schedule(PyObject *future)
     int failed = 0;
     f->waiter = f->waiter_context = f->more_waiters = NULL;
     if (waiter != NULL) {
-        failed = context != NULL ? call_soon(future, waiter, context) : wake_task(f, waiter);
+        failed =
+            context != NULL ? call_soon(future, waiter, context) : wake_task(f, waiter);
         Py_DECREF(waiter);
         Py_XDECREF(context);
     }
-    for (Py_ssize_t i = 0; more != NULL && failed == 0 && i < PyList_GET_SIZE(more); i++) {
+    for (Py_ssize_t i = 0; more != NULL && failed == 0 && i < PyList_GET_SIZE(more);
+         i++) {
         PyObject *pair = Py_NewRef(PyList_GET_ITEM(more, i));
-        failed = call_soon(future, PyTuple_GET_ITEM(pair, 0), PyTuple_GET_ITEM(pair, 1));
+        failed =
+            call_soon(future, PyTuple_GET_ITEM(pair, 0), PyTuple_GET_ITEM(pair, 1));
         Py_DECREF(pair);
     }
     Py_XDECREF(more);
@@ -172,7 +176,8 @@ fail:
     return NULL;
 }
 
-/* 1 where the pair's callable equals the callback; an __eq__ may do anything, so what is compared is held. */
+/* 1 where the pair's callable equals the callback; an __eq__ may do anything, so what
+   is compared is held. */
 static int
 is_same_callback(PyObject *pair, PyObject *callback)
 {
@@ -204,7 +209,8 @@ remove_first(LmFuture *f, PyObject *callback)
     return same;
 }
 
-/* Replaces the list by one without what equals `callback`: the comparison may change the list under way. */
+/* Replaces the list by one without what equals `callback`: the comparison may change
+   the list under way. */
 static Py_ssize_t
 remove_further(LmFuture *f, PyObject *callback)
 {
@@ -216,7 +222,8 @@ remove_further(LmFuture *f, PyObject *callback)
     if (kept == NULL) {
         return -1;
     }
-    for (Py_ssize_t i = 0; f->more_waiters != NULL && i < PyList_GET_SIZE(f->more_waiters); i++) {
+    for (Py_ssize_t i = 0;
+         f->more_waiters != NULL && i < PyList_GET_SIZE(f->more_waiters); i++) {
         PyObject *pair = Py_NewRef(PyList_GET_ITEM(f->more_waiters, i));
         int same = is_same_callback(pair, callback);
         int failed = same < 0 || (same == 0 && PyList_Append(kept, pair) < 0);

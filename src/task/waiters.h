@@ -1,24 +1,27 @@
-/* Who is told when a future is done: done callbacks, and native tasks linked without any object between.
+/* Who is told when a future is done: done callbacks, and native tasks linked without
+   any object between.
 
-   Storage is in LmFuture: the first waiter stands in two fields, further ones in a list. Waiters are told in the
-   order of their coming, through the ready queue, never directly. */
+   Storage is in LmFuture: the first waiter stands in two fields, further ones in a
+   list. Waiters are told in the order of their coming, through the ready queue, never
+   directly. */
 #ifndef LM_TASK_WAITERS_H
 #define LM_TASK_WAITERS_H
 
 #include "task/future.h"
 
-/* Adds a done callback; it is scheduled at once where the future is done. `context` NULL copies the current one.
-   -1 with an exception set. */
+/* Adds a done callback; it is scheduled at once where the future is done. `context`
+   NULL copies the current one. -1 with an exception set. */
 int lm_waiters_add(PyObject *future, PyObject *callback, PyObject *context);
 
 /* Links a native task of the same native loop; the future is pending. */
 int lm_waiters_add_task(PyObject *future, PyObject *task);
 
-/* Removes every callback that equals the one given: how many, or -1 with an exception set. May run Python. */
+/* Removes every callback that equals the one given: how many, or -1 with an exception
+   set. May run Python. */
 Py_ssize_t lm_waiters_remove(PyObject *future, PyObject *callback);
 
-/* The future is done: schedules all waiters and lets go of them. -1 with an exception set; what could be
-   scheduled is. */
+/* The future is done: schedules all waiters and lets go of them. -1 with an exception
+   set; what could be scheduled is. */
 int lm_waiters_schedule(PyObject *future);
 
 /* List of (callable, context) as asyncio shows it, or None. New reference. */

@@ -27,6 +27,7 @@ CASES = {}
 
 def case(count):
     """Register a case with the number of rounds that is measured."""
+
     def register(function):
         CASES[function.__name__] = (function, count)
         return function
@@ -246,8 +247,9 @@ def connections(loop, count):
         server = await loop.create_server(Echo, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         for start in range(0, count, 20):
-            opened = [loop.create_connection(lambda: Client(loop), "127.0.0.1", port)
-                      for _ in range(min(20, count - start))]
+            opened = [
+                loop.create_connection(lambda: Client(loop), "127.0.0.1", port) for _ in range(min(20, count - start))
+            ]
             for _, client in await asyncio.gather(*opened):
                 await client.closed
         server.close()

@@ -155,8 +155,11 @@ def live_makers(cls):
     if issubclass(cls, asyncio.Future):
         return [lambda loop: cls(loop=loop), lambda loop: finished(cls(loop=loop))]
     if name in ("Handle", "TimerHandle"):
-        return [lambda loop: loop.call_soon(int), lambda loop: loop.call_later(0, int, 1),
-                lambda loop: loop.call_soon_threadsafe(int)]
+        return [
+            lambda loop: loop.call_soon(int),
+            lambda loop: loop.call_later(0, int, 1),
+            lambda loop: loop.call_soon_threadsafe(int),
+        ]
     if name == "Server":
         return [lambda loop: loop.run_until_complete(loop.create_server(asyncio.Protocol, "127.0.0.1", 0))]
     if name == "EventLoopPolicy":
@@ -222,8 +225,11 @@ def close_by_force(thing):
 def find_type(kind, name):
     """The type and a factory of loops."""
     if kind == "asyncio":
-        names = {"Loop": asyncio.SelectorEventLoop, "Server": asyncio.base_events.Server,
-                 "EventLoopPolicy": getattr(asyncio, "DefaultEventLoopPolicy", None)}
+        names = {
+            "Loop": asyncio.SelectorEventLoop,
+            "Server": asyncio.base_events.Server,
+            "EventLoopPolicy": getattr(asyncio, "DefaultEventLoopPolicy", None),
+        }
         return names.get(name) or getattr(asyncio, name), asyncio.SelectorEventLoop
     import loopmod._loopmod
 

@@ -50,10 +50,7 @@ def resolver(monkeypatch):
             found = self.names[host]
             if isinstance(found, Exception):
                 raise found
-            return [
-                (socket.AF_INET6 if ":" in a[0] else socket.AF_INET, socket.SOCK_STREAM, 6, "", a)
-                for a in found
-            ]
+            return [(socket.AF_INET6 if ":" in a[0] else socket.AF_INET, socket.SOCK_STREAM, 6, "", a) for a in found]
 
     resolver = Resolver()
     resolver.names, resolver.calls = {}, []

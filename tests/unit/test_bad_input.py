@@ -44,8 +44,13 @@ def test_bare_loop_answers(loop, debug):
     assert bare.is_closed() in (True, False)
     assert bare.is_running() is False
     assert type(loop).__name__ in repr(bare)
-    for use in (bare.run_forever, lambda: bare.call_soon(print), lambda: bare.call_later(1, print),
-                lambda: bare.call_soon_threadsafe(print), lambda: bare.add_reader(0, print)):
+    for use in (
+        bare.run_forever,
+        lambda: bare.call_soon(print),
+        lambda: bare.call_later(1, print),
+        lambda: bare.call_soon_threadsafe(print),
+        lambda: bare.add_reader(0, print),
+    ):
         with pytest.raises((RuntimeError, AttributeError)):
             use()
     bare.close()

@@ -28,8 +28,9 @@ def plain(*args):
 
 def slow_texts(caplog, part):
     """The texts of the warnings of slow callbacks in which `part` stands (the loop logs its own, too)."""
-    texts = [record.getMessage() for record in caplog.records
-             if record.name == "asyncio" and record.levelname == "WARNING"]
+    texts = [
+        record.getMessage() for record in caplog.records if record.name == "asyncio" and record.levelname == "WARNING"
+    ]
     return [text for text in texts if part in text]
 
 
@@ -41,21 +42,27 @@ def test_get_and_set(loop, debug):
 
 
 def test_new_loop_follows_the_environment(kind):
-    code = ("import sys; sys.path[:0] = sys.argv[2:]; import asyncio\n"
-            "if sys.argv[1] == 'asyncio': loop = asyncio.SelectorEventLoop()\n"
-            "else:\n    import loopmod; loop = loopmod.new_event_loop()\n"
-            "print(loop.get_debug()); loop.close()")
+    code = (
+        "import sys; sys.path[:0] = sys.argv[2:]; import asyncio\n"
+        "if sys.argv[1] == 'asyncio': loop = asyncio.SelectorEventLoop()\n"
+        "else:\n    import loopmod; loop = loopmod.new_event_loop()\n"
+        "print(loop.get_debug()); loop.close()"
+    )
     for options, expected in (([], "False"), (["-X", "dev"], "True")):
         command = [sys.executable, *options, "-c", code, kind, *filter(None, sys.path)]
-        assert subprocess.run(command, capture_output=True, text=True, timeout=60,
-                              check=True).stdout.strip() == expected
+        assert (
+            subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.strip() == expected
+        )
 
 
 @pytest.mark.parametrize("how", ["soon", "later", "threadsafe"])
 def test_slow_callbacks_are_logged(loop, debug, caplog, how):
     loop.slow_callback_duration = 0
-    schedule = {"soon": loop.call_soon, "threadsafe": loop.call_soon_threadsafe,
-                "later": lambda *args: loop.call_later(0, *args)}[how]
+    schedule = {
+        "soon": loop.call_soon,
+        "threadsafe": loop.call_soon_threadsafe,
+        "later": lambda *args: loop.call_later(0, *args),
+    }[how]
     schedule(plain, 1)
     with caplog.at_level(logging.WARNING, "asyncio"):
         spin(loop)

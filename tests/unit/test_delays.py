@@ -32,7 +32,7 @@ def test_when(loop):
     loop.close()
 
 
-@pytest.mark.parametrize("delay", [-10**6, -1, -1.5, 0, 0.0, -0.0, 1e-12, 5e-324, False, Fraction(-1, 3)])
+@pytest.mark.parametrize("delay", [-(10**6), -1, -1.5, 0, 0.0, -0.0, 1e-12, 5e-324, False, Fraction(-1, 3)])
 def test_small_delays_are_due_in_the_next_turn(loop, delay):
     seen = []
     loop.call_later(delay, seen.append, "due")

@@ -220,8 +220,7 @@ def test_default_handler_that_fails(loop, caplog):
     texts = [record.getMessage() for record in records(caplog)]
     assert texts == [
         "Exception in default exception handler",
-        "Exception in default exception handler while handling an unexpected error "
-        "in custom exception handler",
+        "Exception in default exception handler while handling an unexpected error in custom exception handler",
     ]
 
 

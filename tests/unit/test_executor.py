@@ -36,8 +36,7 @@ def test_default_executor(loop):
 
 def test_own_executor(loop):
     with concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="own") as executor:
-        name = loop.run_until_complete(
-            loop.run_in_executor(executor, lambda: threading.current_thread().name))
+        name = loop.run_until_complete(loop.run_in_executor(executor, lambda: threading.current_thread().name))
     assert name.startswith("own_")
 
 
@@ -231,16 +230,19 @@ def test_results_after_the_loop_was_closed_are_dropped(loop):
     assert failures == []
 
 
-@pytest.mark.parametrize("args, kwargs", [
-    (("127.0.0.1", 80), {}),
-    (("127.0.0.1", "80"), {"type": socket.SOCK_STREAM}),
-    ((b"127.0.0.1", 80), {"family": socket.AF_INET}),
-    (("::1", 80), {"type": socket.SOCK_DGRAM}),
-    (("localhost", 80), {"type": socket.SOCK_STREAM}),
-    ((None, 80), {"flags": socket.AI_PASSIVE, "type": socket.SOCK_STREAM}),
-    (("127.0.0.1", None), {"proto": socket.IPPROTO_TCP}),
-    (("127.0.0.1", 0), {"flags": socket.AI_CANONNAME | socket.AI_NUMERICHOST}),
-])
+@pytest.mark.parametrize(
+    "args, kwargs",
+    [
+        (("127.0.0.1", 80), {}),
+        (("127.0.0.1", "80"), {"type": socket.SOCK_STREAM}),
+        ((b"127.0.0.1", 80), {"family": socket.AF_INET}),
+        (("::1", 80), {"type": socket.SOCK_DGRAM}),
+        (("localhost", 80), {"type": socket.SOCK_STREAM}),
+        ((None, 80), {"flags": socket.AI_PASSIVE, "type": socket.SOCK_STREAM}),
+        (("127.0.0.1", None), {"proto": socket.IPPROTO_TCP}),
+        (("127.0.0.1", 0), {"flags": socket.AI_CANONNAME | socket.AI_NUMERICHOST}),
+    ],
+)
 def test_getaddrinfo(loop, args, kwargs):
     try:
         expected = socket.getaddrinfo(*args, **kwargs)
@@ -286,8 +288,7 @@ def test_patched_look_up_is_used_by_connections(loop, monkeypatch):
             return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address)]
 
         monkeypatch.setattr(socket, "getaddrinfo", look_up)
-        transport, _ = loop.run_until_complete(
-            loop.create_connection(asyncio.Protocol, "patched.invalid", 4321))
+        transport, _ = loop.run_until_complete(loop.create_connection(asyncio.Protocol, "patched.invalid", 4321))
         assert transport.get_extra_info("peername") == address
         assert asked == [("patched.invalid", 4321)]
         transport.close()

@@ -82,9 +82,7 @@ def test_set_exception_class_makes_an_instance(loop):
     assert fut.exception().args == ()
 
 
-@pytest.mark.parametrize(
-    "kind_of_error", [SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError]
-)
+@pytest.mark.parametrize("kind_of_error", [SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError])
 def test_base_exceptions_are_stored(loop, kind_of_error):
     fut = loop.create_future()
     fut.set_exception(kind_of_error("x"))
@@ -217,9 +215,7 @@ def test_finished_futures_refuse_to_finish_again(loop, finish):
     fut._log_traceback = False
 
 
-@pytest.mark.parametrize(
-    "name", ["_state", "_result", "_exception", "_loop", "_callbacks", "_source_traceback"]
-)
+@pytest.mark.parametrize("name", ["_state", "_result", "_exception", "_loop", "_callbacks", "_source_traceback"])
 def test_read_only_attributes(loop, name):
     fut = loop.create_future()
     before = getattr(fut, name)

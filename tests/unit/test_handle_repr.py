@@ -186,8 +186,12 @@ def test_equality_of_timers(loop):
     first, same = loop.call_at(5.0, plain, 1), loop.call_at(5.0, plain, 1)
     assert first == same and first <= same and first >= same and not first < same and not first > same
     assert {first: 1}[same] == 1
-    different = [loop.call_at(5.0, plain, 2), loop.call_at(5.0, other, 1), loop.call_at(6.0, plain, 1),
-                 loop.call_at(5.0, plain)]
+    different = [
+        loop.call_at(5.0, plain, 2),
+        loop.call_at(5.0, other, 1),
+        loop.call_at(6.0, plain, 1),
+        loop.call_at(5.0, plain),
+    ]
     for timer in different:
         assert first != timer and not first == timer
     same.cancel()

@@ -61,8 +61,14 @@ def test_keywords_are_refused(loop, schedule):
 
 
 def test_missing_arguments_are_refused(loop):
-    for method, args in ((loop.call_soon, ()), (loop.call_soon_threadsafe, ()), (loop.call_later, ()),
-                         (loop.call_later, (1,)), (loop.call_at, ()), (loop.call_at, (1,))):
+    for method, args in (
+        (loop.call_soon, ()),
+        (loop.call_soon_threadsafe, ()),
+        (loop.call_later, ()),
+        (loop.call_later, (1,)),
+        (loop.call_at, ()),
+        (loop.call_at, (1,)),
+    ):
         with pytest.raises(TypeError):
             method(*args)
 
@@ -223,9 +229,12 @@ def test_coroutine_functions_in_debug_mode(loop, schedule, debug):
 def test_the_name_in_the_refusal(loop, debug):
     if not debug:
         pytest.skip("checked in debug mode only")
-    for method, args, name in ((loop.call_soon, (), "call_soon"), (loop.call_later, (1,), "call_at"),
-                               (loop.call_at, (1,), "call_at"),
-                               (loop.call_soon_threadsafe, (), "call_soon_threadsafe")):
+    for method, args, name in (
+        (loop.call_soon, (), "call_soon"),
+        (loop.call_later, (1,), "call_at"),
+        (loop.call_at, (1,), "call_at"),
+        (loop.call_soon_threadsafe, (), "call_soon_threadsafe"),
+    ):
         with pytest.raises(TypeError) as info:
             method(*args, 5)
         assert str(info.value) == f"a callable object was expected by {name}(), got 5"
@@ -316,8 +325,11 @@ def test_arguments_die_with_a_failed_run(loop, schedule):
 
 def test_init_again_does_no_harm(loop, errors):
     seen = []
-    handles = [loop.call_soon(seen.append, 1), loop.call_later(0, seen.append, 2),
-               loop.call_later(1000, seen.append, 3)]
+    handles = [
+        loop.call_soon(seen.append, 1),
+        loop.call_later(0, seen.append, 2),
+        loop.call_later(1000, seen.append, 3),
+    ]
     attempts = [(), (1,), (None,) * 5, (-5.0, print, (), loop), (int, (), loop)]
     while handles:
         handle = handles.pop()

@@ -23,9 +23,7 @@ def test_entering_while_a_task_is_entered_is_an_error(loop, run, make_task):
     async def guest():
         me = asyncio.current_task()
         other = loop.create_task(gives())
-        with pytest.raises(
-            RuntimeError, match="^Cannot enter into task .* while another task .* is being executed"
-        ):
+        with pytest.raises(RuntimeError, match="^Cannot enter into task .* while another task .* is being executed"):
             enter_task(loop, other)
         with pytest.raises(RuntimeError, match="^Leaving task .* does not match the current task"):
             leave_task(loop, other)

@@ -112,8 +112,9 @@ def test_exit_from_run_until_complete_is_not_logged(loop, errors):
     assert errors == []
 
 
-@pytest.mark.parametrize("kind_of", [ValueError, asyncio.CancelledError, GeneratorExit, StopIteration,
-                                     type("Odd", (BaseException,), {})])
+@pytest.mark.parametrize(
+    "kind_of", [ValueError, asyncio.CancelledError, GeneratorExit, StopIteration, type("Odd", (BaseException,), {})]
+)
 def test_other_exceptions_of_callbacks_are_reported_and_the_run_goes_on(loop, errors, kind_of):
     seen = []
 

@@ -79,11 +79,14 @@ def test_stop_from_another_thread(loop):
     assert not loop.is_running()
 
 
-@pytest.mark.parametrize("make", [
-    lambda loop: give(7),
-    lambda loop: loop.create_task(give(7)),
-    lambda loop: asyncio.gather(*[loop.create_task(give(7))]),
-])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda loop: give(7),
+        lambda loop: loop.create_task(give(7)),
+        lambda loop: asyncio.gather(*[loop.create_task(give(7))]),
+    ],
+)
 def test_run_until_complete_returns_the_result(loop, make):
     assert loop.run_until_complete(make(loop)) in (7, [7])
 
@@ -115,10 +118,13 @@ def test_run_until_complete_raises_what_the_coroutine_raised(loop):
         loop.run_until_complete(future)
 
 
-@pytest.mark.parametrize("make", [
-    lambda other: other.create_future(),
-    lambda other: other.create_task(give(1)),
-])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda other: other.create_future(),
+        lambda other: other.create_task(give(1)),
+    ],
+)
 def test_run_until_complete_refuses_the_future_of_another_loop(loop, new_loop, make):
     other = new_loop()
     future = make(other)
@@ -225,15 +231,18 @@ def test_close_twice_and_stop_after(loop):
     assert loop.is_closed()
 
 
-@pytest.mark.parametrize("use", [
-    lambda loop: loop.run_forever(),
-    lambda loop: loop.run_until_complete(loop.create_future()),
-    lambda loop: loop.call_soon(print),
-    lambda loop: loop.call_later(1, print),
-    lambda loop: loop.call_at(1, print),
-    lambda loop: loop.call_soon_threadsafe(print),
-    lambda loop: loop.run_in_executor(None, print),
-])
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda loop: loop.run_forever(),
+        lambda loop: loop.run_until_complete(loop.create_future()),
+        lambda loop: loop.call_soon(print),
+        lambda loop: loop.call_later(1, print),
+        lambda loop: loop.call_at(1, print),
+        lambda loop: loop.call_soon_threadsafe(print),
+        lambda loop: loop.run_in_executor(None, print),
+    ],
+)
 def test_closed_loop_refuses_work(loop, use):
     loop.close()
     with pytest.raises(RuntimeError, match="Event loop is closed"):

@@ -43,6 +43,7 @@ def derive(loop, debug):
 
 def counted(base, name, log):
     """A method that notes its name in `log` and goes on to that of `base`."""
+
     def method(self, *args, **kwargs):
         log.append(name)
         return getattr(base, name)(self, *args, **kwargs)
@@ -115,11 +116,25 @@ def test_subclass_gets_its_own_state(loop, derive):
     assert not hasattr(loop, "mark")
 
 
-@pytest.mark.parametrize("method", [
-    "call_soon", "call_soon_threadsafe", "call_later", "call_at", "create_task", "create_future",
-    "run_forever", "run_until_complete", "stop", "is_running", "get_debug", "call_exception_handler",
-    "add_reader", "run_in_executor",
-])
+@pytest.mark.parametrize(
+    "method",
+    [
+        "call_soon",
+        "call_soon_threadsafe",
+        "call_later",
+        "call_at",
+        "create_task",
+        "create_future",
+        "run_forever",
+        "run_until_complete",
+        "stop",
+        "is_running",
+        "get_debug",
+        "call_exception_handler",
+        "add_reader",
+        "run_in_executor",
+    ],
+)
 def test_a_counting_override_changes_nothing(loop, derive, method):
     log = []
     derived = derive(**{method: counted(type(loop), method, log)})

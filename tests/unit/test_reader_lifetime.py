@@ -116,8 +116,12 @@ def test_closed_socket_object(loop):
     left, right = socket.socketpair()
     left.close()
     right.close()
-    for method, args in ((loop.add_reader, (print,)), (loop.add_writer, (print,)), (loop.remove_reader, ()),
-                         (loop.remove_writer, ())):
+    for method, args in (
+        (loop.add_reader, (print,)),
+        (loop.add_writer, (print,)),
+        (loop.remove_reader, ()),
+        (loop.remove_writer, ()),
+    ):
         with pytest.raises(ValueError, match="Invalid file descriptor: -1"):
             method(left, *args)
 
@@ -244,8 +248,12 @@ def test_descriptor_of_a_transport(loop):
     fd = left.fileno()
     transport, _ = loop.run_until_complete(loop.create_connection(asyncio.Protocol, sock=left))
     for each in (fd, left):
-        for method, args in ((loop.add_reader, (print,)), (loop.add_writer, (print,)),
-                             (loop.remove_reader, ()), (loop.remove_writer, ())):
+        for method, args in (
+            (loop.add_reader, (print,)),
+            (loop.add_writer, (print,)),
+            (loop.remove_reader, ()),
+            (loop.remove_writer, ()),
+        ):
             with pytest.raises(RuntimeError, match="is used by transport"):
                 method(each, *args)
     copy = os.dup(fd)

@@ -46,8 +46,11 @@ class WithFileno:
         return self.fd
 
 
-@pytest.mark.parametrize("name_it", [lambda sock: sock, lambda sock: sock.fileno(),
-                                     lambda sock: WithFileno(sock.fileno())], ids=["socket", "int", "object"])
+@pytest.mark.parametrize(
+    "name_it",
+    [lambda sock: sock, lambda sock: sock.fileno(), lambda sock: WithFileno(sock.fileno())],
+    ids=["socket", "int", "object"],
+)
 def test_names_of_a_descriptor(loop, pair, name_it):
     left, right = pair
     seen = []

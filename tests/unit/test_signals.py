@@ -217,11 +217,22 @@ def test_close_removes_the_handlers(loop):
     assert signal.set_wakeup_fd(-1) == -1
 
 
-@pytest.mark.parametrize("bad, error", [
-    (signal.SIGKILL, RuntimeError), (signal.SIGSTOP, RuntimeError),
-    (0, ValueError), (-1, ValueError), (65, ValueError), (1000, ValueError), (2**40, ValueError),
-    (None, TypeError), ("SIGINT", TypeError), (1.5, TypeError), (object(), TypeError),
-])
+@pytest.mark.parametrize(
+    "bad, error",
+    [
+        (signal.SIGKILL, RuntimeError),
+        (signal.SIGSTOP, RuntimeError),
+        (0, ValueError),
+        (-1, ValueError),
+        (65, ValueError),
+        (1000, ValueError),
+        (2**40, ValueError),
+        (None, TypeError),
+        ("SIGINT", TypeError),
+        (1.5, TypeError),
+        (object(), TypeError),
+    ],
+)
 def test_bad_signals(loop, bad, error):
     with pytest.raises(error):
         loop.add_signal_handler(bad, print)

@@ -242,9 +242,7 @@ def test_replaced_on_the_instance(run):
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize(
-    "owner", [asyncio.StreamReader, asyncio.StreamReaderProtocol], ids=lambda c: c.__name__
-)
+@pytest.mark.parametrize("owner", [asyncio.StreamReader, asyncio.StreamReaderProtocol], ids=lambda c: c.__name__)
 def test_patched_class(run, monkeypatch, owner, when):
     name = "feed_data" if owner is asyncio.StreamReader else "data_received"
     plain = getattr(owner, name)

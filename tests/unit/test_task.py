@@ -69,9 +69,7 @@ def test_failed_task(loop, turn):
     assert caught.value is error
 
 
-@pytest.mark.parametrize(
-    "value", [(), (1, 2), StopIteration(5), ValueError("a value"), asyncio.CancelledError()]
-)
+@pytest.mark.parametrize("value", [(), (1, 2), StopIteration(5), ValueError("a value"), asyncio.CancelledError()])
 def test_any_object_can_be_returned(loop, value):
     async def relays():
         return await gives(value)
@@ -222,9 +220,7 @@ def test_outcome_cannot_be_set_from_outside(loop, turn):
     assert task.result() == 1
 
 
-@pytest.mark.parametrize(
-    "name", ["_coro", "_fut_waiter", "_must_cancel", "_state", "_result", "_exception", "_loop"]
-)
+@pytest.mark.parametrize("name", ["_coro", "_fut_waiter", "_must_cancel", "_state", "_result", "_exception", "_loop"])
 def test_read_only_attributes(loop, turn, name):
     task = loop.create_task(gives())
     before = getattr(task, name)

@@ -107,9 +107,7 @@ def test_future_of_another_loop(loop, new_loop, make_task, make_future):
     loop.run_until_complete(asyncio.wait([task]))
     text = str(task.exception())
     assert type(task.exception()) is RuntimeError
-    assert re.match(
-        r"^Task <Task pending name='Task-\d+' .*> got Future <.*> attached to a different loop$", text
-    )
+    assert re.match(r"^Task <Task pending name='Task-\d+' .*> got Future <.*> attached to a different loop$", text)
     assert repr(fut)[:10] in text
 
 
@@ -302,9 +300,7 @@ def test_exits_are_stored_and_leave_the_loop(loop, turn, make_task, error, waits
     turn()
 
 
-@pytest.mark.parametrize(
-    "error", [GeneratorExit, BaseExceptionGroup("g", [GeneratorExit()])], ids=["one", "group"]
-)
+@pytest.mark.parametrize("error", [GeneratorExit, BaseExceptionGroup("g", [GeneratorExit()])], ids=["one", "group"])
 def test_other_base_exceptions_are_stored_only(loop, turn, make_task, error):
     async def raises():
         raise error

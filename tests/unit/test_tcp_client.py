@@ -58,9 +58,7 @@ def test_resolver_arguments(run, listener, resolver):
             Recorder, "name.test", "http", family=socket.AF_INET, proto=6, flags=socket.AI_CANONNAME
         )
         await check(transport, listener)
-        assert resolver.calls == [
-            ("name.test", "http", socket.AF_INET, socket.SOCK_STREAM, 6, socket.AI_CANONNAME)
-        ]
+        assert resolver.calls == [("name.test", "http", socket.AF_INET, socket.SOCK_STREAM, 6, socket.AI_CANONNAME)]
 
     run(main())
 

@@ -53,9 +53,7 @@ def addresses(server):
     return sorted(sock.getsockname()[0] for sock in server.sockets)
 
 
-@pytest.mark.parametrize(
-    "host", [None, "", ["127.0.0.1", "127.0.0.2"], ("127.0.0.1", "127.0.0.1"), "127.0.0.1"]
-)
+@pytest.mark.parametrize("host", [None, "", ["127.0.0.1", "127.0.0.2"], ("127.0.0.1", "127.0.0.1"), "127.0.0.1"])
 def test_hosts(run, host):
     async def main():
         async with await create(host, 0) as server:

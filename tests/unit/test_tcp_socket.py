@@ -102,9 +102,7 @@ def test_connected_socket_given(run, method, unix):
 
 def test_unconnected_socket_given(run, errors):
     async def main():
-        transport, protocol = await asyncio.get_running_loop().create_connection(
-            Recorder, sock=socket.socket()
-        )
+        transport, protocol = await asyncio.get_running_loop().create_connection(Recorder, sock=socket.socket())
         assert transport.get_extra_info("peername") is None
         exc = await protocol.lost
         assert isinstance(exc, OSError) and exc.errno == errno.ENOTCONN

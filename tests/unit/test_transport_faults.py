@@ -97,9 +97,7 @@ def test_connection_made_raises(run, errors, debug):
         async with connected(raising(Recorder, "connection_made", after=True)) as (transport, protocol, far):
             # reported like any callback; the connection goes on
             [context] = errors
-            assert set(context) == {"message", "exception", "handle"} | (
-                {"source_traceback"} if debug else set()
-            )
+            assert set(context) == {"message", "exception", "handle"} | ({"source_traceback"} if debug else set())
             assert context["message"].startswith("Exception in callback ")
             assert type(context["exception"]) is Boom
             assert isinstance(context["handle"], asyncio.Handle)
@@ -244,9 +242,7 @@ def test_exit_leaves_run_forever(loop, errors, base, name, exception):
         assert protocols[0].events[-1] == "lost"
 
 
-@pytest.mark.parametrize(
-    "space", [b"", bytearray(), memoryview(b"")], ids=["bytes", "bytearray", "memoryview"]
-)
+@pytest.mark.parametrize("space", [b"", bytearray(), memoryview(b"")], ids=["bytes", "bytearray", "memoryview"])
 def test_empty_buffer(run, errors, space):
     class Empty(BufferedRecorder):
         def get_buffer(self, sizehint):

@@ -157,8 +157,14 @@ def test_every_order_made_due_by_a_callback(scenes, size):
 
 def test_ready_then_io_then_timers(loop):
     log = Scene(loop).from_outside(("timer", "reader", "soon"))
-    assert log == [(1, "soon"), (1, "reader"), (1, "timer"),
-                   (2, "after soon"), (2, "after reader"), (2, "after timer")]
+    assert log == [
+        (1, "soon"),
+        (1, "reader"),
+        (1, "timer"),
+        (2, "after soon"),
+        (2, "after reader"),
+        (2, "after timer"),
+    ]
 
 
 def test_what_a_callback_schedules_waits_a_turn(loop):
@@ -248,8 +254,10 @@ def test_tasks_and_callbacks_share_one_queue(loop):
         loop.call_soon(seen.append, ("before", name))
         tasks.append(loop.create_task(task(name)))
     spin(loop, 4)
-    assert seen == ([entry for name in range(3) for entry in (("before", name), (name, 0))]
-                    + [(name, step) for step in (1, 2) for name in range(3)])
+    assert seen == (
+        [entry for name in range(3) for entry in (("before", name), (name, 0))]
+        + [(name, step) for step in (1, 2) for name in range(3)]
+    )
 
 
 def test_waiters_of_one_future_wake_in_order(loop):
