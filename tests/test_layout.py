@@ -21,13 +21,27 @@ SOURCES = {
 # C files that declare nothing for others, or whose declarations stand in a header of their room.
 HEADERLESS = {
     "src/poll/evsrc.c": "compiles libev in, whose header is ev.h",
+    "src/face/loop_net.c": "methods of the table in face/loop_type.h",
+    "src/face/loop_run.c": "methods of the table in face/loop_type.h",
+    "src/face/loop_schedule.c": "methods of the table in face/loop_type.h",
+    "src/net/transport_extra.c": "a part of net/transport.h",
+    "src/net/transport_type.c": "a part of net/transport.h",
 }
 # `path` or `path:function`: what is longer than the limits, and why.
 LONGER: dict[str, str] = {}
 # The places that know more than the public C API promises.
 PRIVATE_API_FILES = ("src/base/compat.h", "src/task/mirror.")
 # Writable static data, and why it may not live in the module's state.
-WRITABLE: dict[str, str] = {}
+WRITABLE = {
+    "fork_count": "counts forks of the process, which all interpreters share",
+    "fork_hook_once": "the fork hook is the process's, and installed once",
+    "lm_future_offset": "set once at import, to the same value in every interpreter",
+    "lm_handle_offset": "set once at import, to the same value in every interpreter",
+    "lm_transport_offset": "set once at import, to the same value in every interpreter",
+    "lm_module": "the module definition, which CPython writes to",
+    "poll_errno": "thread-local: libev's error callback has no argument",
+    "names": "keyword lists of PyArg_ParseTupleAndKeywords, which wants them writable before 3.13",
+}
 # libev's own, where it is compiled in: all but `alloc` and the clock probes stay untouched.
 LIBEV_WRITABLE = {
     "alloc",

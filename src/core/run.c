@@ -10,15 +10,19 @@
 #include "core/ready.h"
 #include "core/timers.h"
 
-/* While there is work, the kernel is asked at least once in so many turns and once in
-   so much time: the promise on the latency of I/O beside busy callbacks. */
+/* While there is work, the kernel is asked at least once in so many turns and once in so
+   much time: the promise on the latency of I/O beside busy callbacks. It is asked in the
+   next turn, as asyncio does, after anything that the loop itself did to a descriptor:
+   both ends of a connection may live on this loop, and what one end did is then seen in
+   the same turn as there. */
 #define MOST_TURNS_UNPOLLED 64
 #define LONGEST_UNPOLLED_NS 100000
 
 static int
 may_skip_poll(LmLoop *loop, int64_t now_ns)
 {
-    return !loop->is_first_turn && !loop->is_stopping &&
+    return !loop->is_first_turn && !loop->is_stopping && !loop->has_done_io &&
+           lm_list_is_empty(&loop->poll.changed) &&
            loop->turns_unpolled < MOST_TURNS_UNPOLLED &&
            now_ns - loop->polled_at_ns < LONGEST_UNPOLLED_NS;
 }
@@ -35,6 +39,7 @@ poll_until(LmLoop *loop, int64_t deadline_ns)
     loop->is_asleep = 0;
     loop->polled_at_ns = lm_clock_ns();
     loop->turns_unpolled = 0;
+    loop->has_done_io = 0;
     return failed < 0 ? -1 : PyErr_CheckSignals();
 }
 

@@ -16,8 +16,10 @@
 
 /* Bytes sent, or -1 with an exception set; 0 where the socket takes none now. */
 static ssize_t
-send_some(int fd, struct iovec *vectors, int count)
+send_some(LmTransport *t, struct iovec *vectors, int count)
 {
+    int fd = t->fd;
+    t->loop->has_done_io = 1;
     struct msghdr message = {.msg_iov = vectors, .msg_iovlen = (size_t)count};
     ssize_t sent = count == 1
                        ? send(fd, vectors[0].iov_base, vectors[0].iov_len, MSG_NOSIGNAL)
@@ -104,7 +106,7 @@ write_buffer(PyObject *self, PyObject *owner, const char *bytes, size_t length)
     size_t sent = 0;
     if (LM_LIKELY(lm_outbuf_is_empty(&t->out))) {
         struct iovec vector = {(void *)bytes, length};
-        ssize_t count = send_some(t->fd, &vector, 1);
+        ssize_t count = send_some(t, &vector, 1);
         if (LM_UNLIKELY(count < 0)) {
             return lm_transport_fatal(self, "Fatal write error on socket transport");
         }
@@ -174,7 +176,7 @@ send_queued(PyObject *self)
     LmTransport *t = lm_transport(self);
     struct iovec vectors[MOST_VECTORS];
     ssize_t sent =
-        send_some(t->fd, vectors, lm_outbuf_vectors(&t->out, vectors, MOST_VECTORS));
+        send_some(t, vectors, lm_outbuf_vectors(&t->out, vectors, MOST_VECTORS));
     if (sent >= 0) {
         lm_outbuf_sent(&t->out, (size_t)sent);
         return 1;
@@ -195,6 +197,17 @@ send_queued(PyObject *self)
     return failed;
 }
 
+static int
+shut_down(LmTransport *t)
+{
+    t->loop->has_done_io = 1;
+    if (shutdown(t->fd, SHUT_WR) < 0) {
+        lm_oserr_set(errno);
+        return -1;
+    }
+    return 0;
+}
+
 /* The queue is empty: what waited for that happens. */
 static int
 on_drained(PyObject *self)
@@ -212,11 +225,7 @@ on_drained(PyObject *self)
     if (t->is_closing) {
         return t->lost == 0 ? lm_transport_finish(self, Py_None) : 0;
     }
-    if (t->eof_written && shutdown(t->fd, SHUT_WR) < 0) {
-        lm_oserr_set(errno);
-        return -1;
-    }
-    return 0;
+    return t->eof_written ? shut_down(t) : 0;
 }
 
 static int
@@ -280,11 +289,7 @@ lm_stream_write_eof(PyObject *self)
         return 0;
     }
     t->eof_written = 1;
-    if (lm_outbuf_is_empty(&t->out) && shutdown(t->fd, SHUT_WR) < 0) {
-        lm_oserr_set(errno);
-        return -1;
-    }
-    return 0;
+    return lm_outbuf_is_empty(&t->out) ? shut_down(t) : 0;
 }
 
 static PyObject *

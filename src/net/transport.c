@@ -342,6 +342,7 @@ lm_transport_finish(PyObject *self, PyObject *exc)
     Py_DECREF(protocol);
 
     lm_readers_set_owner(loop, t->fd, NULL);
+    loop->has_done_io = 1;
     keep_first(&first, close_socket(t));
     Py_CLEAR(t->protocol);
     t->loop = NULL;

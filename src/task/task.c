@@ -374,11 +374,13 @@ task_get_coro(PyObject *self, PyObject *unused LM_UNUSED)
     return none_or(lm_task(self)->coro);
 }
 
+#if PY_VERSION_HEX >= 0x030C0000
 static PyObject *
 task_get_context(PyObject *self, PyObject *unused LM_UNUSED)
 {
     return none_or(lm_task(self)->context);
 }
+#endif
 
 static PyObject *
 get_coro(PyObject *self, void *closure LM_UNUSED)
