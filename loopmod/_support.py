@@ -18,7 +18,7 @@ def source_traceback() -> Any:
 
 
 def _describe_callback(loop: Any, handle: Any) -> str:
-    describe = format_helpers._format_callback_source  # type: ignore[attr-defined]
+    describe = format_helpers._format_callback_source
     if sys.version_info >= (3, 13):
         return str(describe(handle._callback, handle._args, debug=loop.get_debug()))
     return str(describe(handle._callback, handle._args))
@@ -68,7 +68,7 @@ def log_dropped_write() -> None:
     logger.warning("socket.send() raised exception.")
 
 
-future_repr = base_futures._future_repr
-task_repr = base_tasks._task_repr  # type: ignore[attr-defined]
+future_repr = base_futures._future_repr  # type: ignore[attr-defined]
+task_repr = base_tasks._task_repr
 task_get_stack = base_tasks._task_get_stack
 task_print_stack = base_tasks._task_print_stack

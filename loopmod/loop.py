@@ -13,10 +13,12 @@ from asyncio import base_events, coroutines, sslproto
 from asyncio.log import logger
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVarTuple
 
 from . import _loopmod, signals
 from .server import Server
+
+_Ts = TypeVarTuple("_Ts")
 
 
 class _WatchView:
@@ -42,7 +44,7 @@ class _WatchView:
         return key
 
 
-class Loop(_loopmod.Loop, asyncio.SelectorEventLoop):  # type: ignore[misc]
+class Loop(_loopmod.Loop, asyncio.SelectorEventLoop):
     """An asyncio event loop on libev. One loop belongs to one thread; see asyncio.AbstractEventLoop."""
 
     # What BaseEventLoop.__init__ sets, as far as C does not hold it: class attributes cost a new loop nothing.
@@ -79,7 +81,7 @@ class Loop(_loopmod.Loop, asyncio.SelectorEventLoop):  # type: ignore[misc]
         return weakref.WeakValueDictionary()
 
     @cached_property
-    def _listeners(self) -> dict[int, Any]:
+    def _listeners(self) -> dict[int, _loopmod.Listener]:
         return {}
 
     @cached_property
@@ -111,7 +113,7 @@ class Loop(_loopmod.Loop, asyncio.SelectorEventLoop):  # type: ignore[misc]
         """Call the task factory by the running version's convention, which asyncio's own method knows."""
         return base_events.BaseEventLoop.create_task(self, coro, **kwargs)
 
-    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> None:
+    def add_signal_handler(self, sig: int, callback: Callable[[*_Ts], object], *args: *_Ts) -> None:
         """Call callback(*args) in the loop for each signal. Main thread only.
 
         Raises ValueError for a number that is no signal, RuntimeError for one that cannot be caught or outside the
@@ -172,7 +174,7 @@ class Loop(_loopmod.Loop, asyncio.SelectorEventLoop):  # type: ignore[misc]
     async def _adopt_server(self, made: Any, start_serving: bool) -> Server:
         server = Server._adopt(made)
         if start_serving:
-            server._start_serving()
+            server._start_serving()  # type: ignore[attr-defined]
             # A turn, so that the server accepts when the caller goes on.
             await asyncio.sleep(0)
         return server
@@ -188,7 +190,8 @@ class Loop(_loopmod.Loop, asyncio.SelectorEventLoop):  # type: ignore[misc]
         **kwargs: Any,
     ) -> None:
         if sslcontext is not None:
-            super()._start_serving(protocol_factory, sock, sslcontext, server, backlog, *args, **kwargs)
+            start = super()._start_serving  # type: ignore[misc]
+            start(protocol_factory, sock, sslcontext, server, backlog, *args, **kwargs)
             return
         self._listeners[sock.fileno()] = self._start_serving_native(protocol_factory, sock, server, backlog)
 
@@ -196,4 +199,4 @@ class Loop(_loopmod.Loop, asyncio.SelectorEventLoop):  # type: ignore[misc]
         listener = self._listeners.pop(sock.fileno(), None)
         if listener is not None:
             listener.close()
-        super()._stop_serving(sock)
+        super()._stop_serving(sock)  # type: ignore[misc]

@@ -21,8 +21,8 @@ def add(loop: "Loop", sig: int, callback: Callable[..., object], args: tuple[Any
     """Implement AbstractEventLoop.add_signal_handler; main thread only."""
     if coroutines.iscoroutine(callback) or asyncio.iscoroutinefunction(callback):
         raise TypeError("coroutines cannot be used with add_signal_handler()")
-    loop._check_signal(sig)
-    loop._check_closed()
+    loop._check_signal(sig)  # type: ignore[attr-defined]
+    loop._check_closed()  # type: ignore[attr-defined]
     try:
         loop._watch_signals()
     except (ValueError, OSError) as exc:
@@ -43,7 +43,7 @@ def add(loop: "Loop", sig: int, callback: Callable[..., object], args: tuple[Any
 
 def remove(loop: "Loop", sig: int) -> bool:
     """Implement AbstractEventLoop.remove_signal_handler; main thread only."""
-    loop._check_signal(sig)
+    loop._check_signal(sig)  # type: ignore[attr-defined]
     if loop._signal_handlers.pop(sig, None) is None:
         return False
     try:

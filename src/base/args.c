@@ -91,3 +91,46 @@ lm_args_parse(const char *function, PyObject *const *args, Py_ssize_t nargs,
     }
     return 0;
 }
+
+/* Leading arguments given by keyword leave no place for further ones: all of them are
+   in `room` then. */
+static int
+take_by_keyword(const char *function, PyObject *const *args, Py_ssize_t nargs,
+                PyObject *kwnames, const char *const *lead, LmCallArgs *call)
+{
+    const char *names[5];
+    PyObject *values[4] = {NULL, NULL, NULL, NULL};
+    Py_ssize_t required = 0;
+    while (lead[required] != NULL) {
+        names[required] = lead[required];
+        required++;
+    }
+    names[required] = "context";
+    names[required + 1] = NULL;
+    if (lm_args_parse(function, args, nargs, kwnames, required, required, names,
+                      values) < 0) {
+        return -1;
+    }
+    memcpy(call->room, values, (size_t)required * sizeof(PyObject *));
+    call->args = call->room;
+    call->nargs = required;
+    call->context = values[required] != Py_None ? values[required] : NULL;
+    return 0;
+}
+
+int
+lm_args_call(LmState *st, const char *function, PyObject *const *args, Py_ssize_t nargs,
+             PyObject *kwnames, const char *const *lead, LmCallArgs *call)
+{
+    call->args = args;
+    call->nargs = nargs;
+    call->context = NULL;
+    Py_ssize_t required = lead[1] == NULL ? 1 : 2;
+    if (LM_LIKELY(nargs >= required)) {
+        return lm_args_context(st, function, args, nargs, kwnames, &call->context);
+    }
+    if (kwnames == NULL) {
+        return lm_args_count(function, nargs, required, required);
+    }
+    return take_by_keyword(function, args, nargs, kwnames, lead, call);
+}

@@ -17,6 +17,21 @@ int lm_args_count(const char *function, Py_ssize_t nargs, Py_ssize_t least,
 int lm_args_context(LmState *st, const char *function, PyObject *const *args,
                     Py_ssize_t nargs, PyObject *kwnames, PyObject **context);
 
+/* What call_soon(callback, *args, context=None) and its like take: up to `most_lead` named
+   arguments, then any number of positional ones, then the one keyword. */
+typedef struct {
+    PyObject *const *args; /* as given, or `room` where leading ones came by keyword */
+    Py_ssize_t nargs;
+    PyObject *context; /* borrowed, or NULL */
+    PyObject *room[3];
+} LmCallArgs;
+
+/* Fills `call`; `lead` names the leading arguments, ended by NULL, all required. -1 with
+   TypeError set. */
+int lm_args_call(LmState *st, const char *function, PyObject *const *args,
+                 Py_ssize_t nargs, PyObject *kwnames, const char *const *lead,
+                 LmCallArgs *call);
+
 /* Positional and keyword arguments into `values` by the order of `names` (ended by
    NULL): the first `most_positional` may be positional, the first `required` must be
    given. Absent ones keep their value. All borrowed. -1 with TypeError set. */

@@ -463,14 +463,15 @@ timer_richcompare(PyObject *self, PyObject *other, int op)
 
 PyDoc_STRVAR(
     cancel_doc,
-    "cancel()\n--\n\nCancel the callback: it will not run. Has no effect once it has "
+    "cancel($self)\n--\n\nCancel the callback: it will not run. Has no effect once it "
+    "has "
     "run or was cancelled.\n\nLoop's thread only. Implements asyncio.Handle.cancel.");
 PyDoc_STRVAR(cancelled_doc,
-             "cancelled()\n--\n\nReturn True if the callback was cancelled.");
+             "cancelled($self)\n--\n\nReturn True if the callback was cancelled.");
 PyDoc_STRVAR(when_doc,
-             "when()\n--\n\nReturn the moment the callback is due, in seconds of "
+             "when($self)\n--\n\nReturn the moment the callback is due, in seconds of "
              "loop.time().\n\nImplements asyncio.TimerHandle.when.");
-PyDoc_STRVAR(run_doc, "_run()\n--\n\nRun the callback in its context now.");
+PyDoc_STRVAR(run_doc, "_run($self)\n--\n\nRun the callback in its context now.");
 
 /* clang-format off */
 #define COMMON_METHODS                                          \

@@ -38,7 +38,8 @@ typedef struct LmLoop {
     uint8_t is_stopping;
     uint8_t is_debug;
     uint8_t is_first_turn; /* of this run: it polls whatever is ready */
-    uint8_t has_done_io;   /* since the last poll: a descriptor of ours may be ready by it */
+    uint8_t
+        has_done_io;  /* since the last poll: a descriptor of ours may be ready by it */
     uint8_t is_plain; /* scheduling methods are the C ones: tasks may go past them */
     uint8_t has_own_time;   /* time() is overridden, on the class or on the instance */
     PyObject *task_factory; /* NULL for the default */

@@ -11,31 +11,39 @@
 #include "task/future.h"
 #include "task/task.h"
 
-/* What all of them check first. *context is borrowed. -1 with an exception set. */
+static const char *const soon_names[] = {"callback", NULL};
+static const char *const later_names[] = {"delay", "callback", NULL};
+static const char *const at_names[] = {"when", "callback", NULL};
+
+/* What all of them check first. -1 with an exception set. */
 static int
 check_call(LmLoop *loop, const char *method, PyObject *const *args, Py_ssize_t nargs,
-           PyObject *kwnames, Py_ssize_t least, PyObject **context)
+           PyObject *kwnames, const char *const *lead, LmCallArgs *call)
 {
-    if (lm_args_context(loop->st, method, args, nargs, kwnames, context) < 0) {
-        return -1;
-    }
-    if (LM_UNLIKELY(nargs < least)) {
-        return lm_args_count(method, nargs, least, least);
-    }
-    return lm_loop_check_closed(loop);
+    return lm_args_call(loop->st, method, args, nargs, kwnames, lead, call) < 0
+               ? -1
+               : lm_loop_check_closed(loop);
+}
+
+/* A handle of args[0](*args[1:]). */
+static PyObject *
+make_handle(LmLoop *loop, const LmCallArgs *call)
+{
+    return lm_handle_new(loop, call->args[0], call->args + 1, call->nargs - 1,
+                         call->context);
 }
 
 PyObject *
 lm_loop_method_call_soon(LM_VECTOR)
 {
     LmLoop *loop = (LmLoop *)self;
-    PyObject *context;
-    if (check_call(loop, "call_soon", args, nargs, kwnames, 1, &context) < 0 ||
+    LmCallArgs call;
+    if (check_call(loop, "call_soon", args, nargs, kwnames, soon_names, &call) < 0 ||
         (LM_UNLIKELY(loop->is_debug) &&
-         lm_debug_check_call(loop, args[0], "call_soon", 1) < 0)) {
+         lm_debug_check_call(loop, call.args[0], "call_soon", 1) < 0)) {
         return NULL;
     }
-    PyObject *handle = lm_handle_new(loop, args[0], args + 1, nargs - 1, context);
+    PyObject *handle = make_handle(loop, &call);
     if (handle == NULL ||
         lm_ready_push(loop, lm_handle_run_item, Py_NewRef(handle)) < 0) {
         Py_XDECREF(handle);
@@ -48,14 +56,14 @@ PyObject *
 lm_loop_method_call_soon_threadsafe(LM_VECTOR)
 {
     LmLoop *loop = (LmLoop *)self;
-    PyObject *context;
-    if (check_call(loop, "call_soon_threadsafe", args, nargs, kwnames, 1, &context) <
-            0 ||
+    LmCallArgs call;
+    if (check_call(loop, "call_soon_threadsafe", args, nargs, kwnames, soon_names,
+                   &call) < 0 ||
         (LM_UNLIKELY(loop->is_debug) &&
-         lm_debug_check_call(loop, args[0], "call_soon_threadsafe", 0) < 0)) {
+         lm_debug_check_call(loop, call.args[0], "call_soon_threadsafe", 0) < 0)) {
         return NULL;
     }
-    PyObject *handle = lm_handle_new(loop, args[0], args + 1, nargs - 1, context);
+    PyObject *handle = make_handle(loop, &call);
     if (handle == NULL ||
         lm_ready_push_threadsafe(loop, lm_handle_run_item, Py_NewRef(handle)) < 0) {
         Py_XDECREF(handle);
@@ -64,12 +72,12 @@ lm_loop_method_call_soon_threadsafe(LM_VECTOR)
     return handle;
 }
 
+/* A scheduled timer of args[1](*args[2:]). */
 static PyObject *
-schedule_timer(LmLoop *loop, double due, PyObject *when, PyObject *const *args,
-               Py_ssize_t nargs, PyObject *context)
+schedule_timer(LmLoop *loop, double due, PyObject *when, const LmCallArgs *call)
 {
-    PyObject *handle =
-        lm_handle_new_timer(loop, due, when, args[0], args + 1, nargs - 1, context);
+    PyObject *handle = lm_handle_new_timer(
+        loop, due, when, call->args[1], call->args + 2, call->nargs - 2, call->context);
     if (handle == NULL || lm_timers_add(loop, lm_handle(handle)) < 0) {
         Py_XDECREF(handle);
         return NULL;
@@ -107,20 +115,20 @@ due_after(LmLoop *loop, PyObject *delay, double *due)
 
 /* call_at is overridden: call_later goes through it, as asyncio's does. */
 static PyObject *
-call_own_call_at(PyObject *self, double due, PyObject *const *args, Py_ssize_t nargs,
-                 PyObject *kwnames)
+call_own_call_at(PyObject *self, double due, const LmCallArgs *call)
 {
-    Py_ssize_t count = nargs + (kwnames != NULL ? PyTuple_GET_SIZE(kwnames) : 0);
+    LmState *st = ((LmLoop *)self)->st;
     PyObject *when = PyFloat_FromDouble(due);
-    PyObject **stack = PyMem_Malloc((size_t)(count + 1) * sizeof(PyObject *));
+    PyObject **stack = PyMem_Malloc((size_t)(call->nargs + 2) * sizeof(PyObject *));
     PyObject *handle = NULL;
     if (when != NULL && stack != NULL) {
-        memcpy(stack + 1, args, (size_t)count * sizeof(PyObject *));
+        memcpy(stack + 1, call->args, (size_t)call->nargs * sizeof(PyObject *));
         stack[0] = self;
         stack[1] = when;
+        stack[call->nargs + 1] = call->context != NULL ? call->context : Py_None;
         handle = PyObject_VectorcallMethod(
-            ((LmLoop *)self)->st->str.call_at, stack,
-            (size_t)(nargs + 1) | PY_VECTORCALL_ARGUMENTS_OFFSET, kwnames);
+            st->str.call_at, stack,
+            (size_t)(call->nargs + 1) | PY_VECTORCALL_ARGUMENTS_OFFSET, st->kw_context);
     }
     else if (stack == NULL) {
         PyErr_NoMemory();
@@ -134,50 +142,50 @@ PyObject *
 lm_loop_method_call_later(LM_VECTOR)
 {
     LmLoop *loop = (LmLoop *)self;
-    PyObject *context;
+    LmCallArgs call;
     double due;
-    if (check_call(loop, "call_later", args, nargs, kwnames, 2, &context) < 0 ||
-        due_after(loop, args[0], &due) < 0 ||
+    if (check_call(loop, "call_later", args, nargs, kwnames, later_names, &call) < 0 ||
+        due_after(loop, call.args[0], &due) < 0 ||
         (LM_UNLIKELY(loop->is_debug) &&
-         lm_debug_check_call(loop, args[1], "call_at", 1) < 0)) {
+         lm_debug_check_call(loop, call.args[1], "call_at", 1) < 0)) {
         return NULL;
     }
     if (LM_UNLIKELY(!loop->is_plain)) {
-        return call_own_call_at(self, due, args, nargs, kwnames);
+        return call_own_call_at(self, due, &call);
     }
-    return schedule_timer(loop, due, NULL, args + 1, nargs - 1, context);
+    return schedule_timer(loop, due, NULL, &call);
 }
 
 PyObject *
 lm_loop_method_call_at(LM_VECTOR)
 {
     LmLoop *loop = (LmLoop *)self;
-    PyObject *context;
-    if (check_call(loop, "call_at", args, nargs, kwnames, 2, &context) < 0) {
+    LmCallArgs call;
+    if (check_call(loop, "call_at", args, nargs, kwnames, at_names, &call) < 0) {
         return NULL;
     }
-    if (args[0] == Py_None) {
+    if (call.args[0] == Py_None) {
         PyErr_SetString(PyExc_TypeError, "when cannot be None");
         return NULL;
     }
-    double due = PyFloat_AsDouble(args[0]);
+    double due = PyFloat_AsDouble(call.args[0]);
     if ((due == -1.0 && PyErr_Occurred()) ||
         (LM_UNLIKELY(loop->is_debug) &&
-         lm_debug_check_call(loop, args[1], "call_at", 1) < 0)) {
+         lm_debug_check_call(loop, call.args[1], "call_at", 1) < 0)) {
         return NULL;
     }
-    return schedule_timer(loop, due, args[0], args + 1, nargs - 1, context);
+    return schedule_timer(loop, due, call.args[0], &call);
 }
 
 PyObject *
 lm_loop_method_make_handle(LM_VECTOR)
 {
     LmLoop *loop = (LmLoop *)self;
-    PyObject *context;
-    if (check_call(loop, "_make_handle", args, nargs, kwnames, 1, &context) < 0) {
+    LmCallArgs call;
+    if (check_call(loop, "_make_handle", args, nargs, kwnames, soon_names, &call) < 0) {
         return NULL;
     }
-    return lm_handle_new(loop, args[0], args + 1, nargs - 1, context);
+    return make_handle(loop, &call);
 }
 
 PyObject *

@@ -145,73 +145,74 @@ static PyGetSetDef loop_getset[] = {
 
 static PyMethodDef loop_methods[] = {
     {"run_forever", lm_loop_method_run_forever, METH_NOARGS,
-     DOC("run_forever()",
+     DOC("run_forever($self)",
          "Run until stop() is called, in the calling thread.\n\n"
          "Raises RuntimeError if it is closed or running, or if another loop "
          "runs in the thread.\nImplements AbstractEventLoop.run_forever.")},
     {"stop", lm_loop_method_stop, METH_NOARGS,
-     DOC("stop()",
+     DOC("stop($self)",
          "End run_forever() when the running turn is over.\n\nLoop's thread only. "
          "Implements AbstractEventLoop.stop.")},
     {"is_running", lm_loop_method_is_running, METH_NOARGS,
-     DOC("is_running()", "Return True while run_forever() runs. Any thread.")},
+     DOC("is_running($self)", "Return True while run_forever() runs. Any thread.")},
     {"is_closed", lm_loop_method_is_closed, METH_NOARGS,
-     DOC("is_closed()", "Return True once close() was called. Any thread.")},
+     DOC("is_closed($self)", "Return True once close() was called. Any thread.")},
     {"call_soon", LM_METHOD_FASTCALL(lm_loop_method_call_soon),
-     DOC("call_soon(callback, *args, context=None)",
+     DOC("call_soon($self, callback, *args, context=None)",
          "Call callback(*args) in the next turn; return its Handle.\n\n"
          "context: the contextvars.Context to run in; a copy of the current one by "
          "default.\n"
          "Loop's thread only. Implements AbstractEventLoop.call_soon.")},
     {"call_soon_threadsafe", LM_METHOD_FASTCALL(lm_loop_method_call_soon_threadsafe),
-     DOC("call_soon_threadsafe(callback, *args, context=None)",
+     DOC("call_soon_threadsafe($self, callback, *args, context=None)",
          "Like call_soon, from any thread; wakes the loop.\n\nRaises RuntimeError if "
          "the loop "
          "is closed. Implements AbstractEventLoop.call_soon_threadsafe.")},
     {"call_later", LM_METHOD_FASTCALL(lm_loop_method_call_later),
-     DOC("call_later(delay, callback, *args, context=None)",
+     DOC("call_later($self, delay, callback, *args, context=None)",
          "Call callback(*args) after delay seconds, never earlier; return its "
          "TimerHandle.\n\n"
          "Loop's thread only. Implements AbstractEventLoop.call_later.")},
     {"call_at", LM_METHOD_FASTCALL(lm_loop_method_call_at),
-     DOC("call_at(when, callback, *args, context=None)",
+     DOC("call_at($self, when, callback, *args, context=None)",
          "Call callback(*args) at the moment when, in seconds of time(); return its "
          "TimerHandle.\n\nEqual moments keep the order of the calls. Loop's thread "
          "only. "
          "Implements AbstractEventLoop.call_at.")},
     {"_make_handle", LM_METHOD_FASTCALL(lm_loop_method_make_handle),
-     DOC("_make_handle(callback, *args, context=None)",
+     DOC("_make_handle($self, callback, *args, context=None)",
          "Return a Handle that is not queued.")},
     {"create_task", LM_METHOD_FASTCALL(lm_loop_method_create_task),
-     DOC("create_task(coro, *, name=None, context=None, **kwargs)",
+     DOC("create_task($self, coro, *, name=None, context=None, **kwargs)",
          "Schedule a coroutine as a Task and return it.\n\nLoop's thread only. "
          "Implements "
          "AbstractEventLoop.create_task.")},
     {"create_future", lm_loop_method_create_future, METH_NOARGS,
-     DOC("create_future()", "Return a pending Future of this loop.\n\nImplements "
-                            "AbstractEventLoop.create_future.")},
+     DOC("create_future($self)", "Return a pending Future of this loop.\n\nImplements "
+                                 "AbstractEventLoop.create_future.")},
     {"time", lm_loop_method_time, METH_NOARGS,
-     DOC("time()",
+     DOC("time($self)",
          "Return the loop's clock in seconds: time.monotonic(). Any thread.")},
     {"get_debug", lm_loop_method_get_debug, METH_NOARGS,
-     DOC("get_debug()", "Return True in debug mode.")},
+     DOC("get_debug($self)", "Return True in debug mode.")},
     {"_add_reader", LM_METHOD_FASTCALL(lm_loop_method_add_reader),
-     DOC("_add_reader(fd, callback, *args)",
+     DOC("_add_reader($self, fd, callback, *args)",
          "add_reader without its checks; return the Handle.")},
     {"_add_writer", LM_METHOD_FASTCALL(lm_loop_method_add_writer),
-     DOC("_add_writer(fd, callback, *args)",
+     DOC("_add_writer($self, fd, callback, *args)",
          "add_writer without its checks; return the Handle.")},
     {"_remove_reader", lm_loop_method_remove_reader, METH_O,
-     DOC("_remove_reader(fd, /)",
+     DOC("_remove_reader($self, fd, /)",
          "Stop watching fd for reading; return whether it was.")},
     {"_remove_writer", lm_loop_method_remove_writer, METH_O,
-     DOC("_remove_writer(fd, /)",
+     DOC("_remove_writer($self, fd, /)",
          "Stop watching fd for writing; return whether it was.")},
     {"_watched", lm_loop_method_watched, METH_O,
-     DOC("_watched(fd, /)", "Return (reader handle, writer handle, owning transport) "
-                            "of fd, each or None.")},
+     DOC("_watched($self, fd, /)",
+         "Return (reader handle, writer handle, owning transport) "
+         "of fd, each or None.")},
     {"_start_serving_native", LM_METHOD_FASTCALL(lm_loop_method_start_serving),
-     DOC("_start_serving_native(protocol_factory, sock, server, backlog)",
+     DOC("_start_serving_native($self, protocol_factory, sock, server, backlog)",
          "Accept connections of a listening socket; return the listener.")},
     {"_make_socket_transport", LM_METHOD_FASTCALL(lm_loop_method_make_socket_transport),
      DOC("_make_socket_transport(sock, protocol, waiter=None, *, extra=None, "
@@ -219,12 +220,13 @@ static PyMethodDef loop_methods[] = {
          "context=None)",
          "Return a transport over a connected, non-blocking stream socket.")},
     {"_close_core", lm_loop_method_close_core, METH_NOARGS,
-     DOC("_close_core()", "Drop everything scheduled and watched and close the poll.")},
+     DOC("_close_core($self)",
+         "Drop everything scheduled and watched and close the poll.")},
     {"_watch_signals", lm_loop_method_watch_signals, METH_NOARGS,
-     DOC("_watch_signals()",
+     DOC("_watch_signals($self)",
          "Take the signal wakeup descriptor until _unwatch_signals().")},
     {"_unwatch_signals", lm_loop_method_unwatch_signals, METH_NOARGS,
-     DOC("_unwatch_signals()", "Give the signal wakeup descriptor back.")},
+     DOC("_unwatch_signals($self)", "Give the signal wakeup descriptor back.")},
     {NULL, NULL, 0, NULL}};
 
 static PyType_Slot loop_slots[] = {{Py_tp_doc, "The C part of loopmod.Loop."},

@@ -66,7 +66,7 @@ bytes_of(double limit)
 int
 lm_flow_set_limits(LmTransport *t, PyObject *high, PyObject *low)
 {
-    double high_mark = DEFAULT_HIGH_WATER, low_mark;
+    double high_mark = DEFAULT_HIGH_WATER, low_mark = 0;
     if (low != Py_None && limit_of(low, &low_mark) < 0) {
         return -1;
     }

@@ -278,9 +278,9 @@ listener_dealloc(PyObject *self)
 
 static PyMethodDef listener_methods[] = {
     {"close", listener_close, METH_NOARGS,
-     "close()\n--\n\nAccept no more connections."},
+     "close($self)\n--\n\nAccept no more connections."},
     {"_resume", listener_resume, METH_NOARGS,
-     "_resume()\n--\n\nAccept again after the system was out of resources."},
+     "_resume($self)\n--\n\nAccept again after the system was out of resources."},
     {NULL, NULL, 0, NULL}};
 
 static PyType_Slot listener_slots[] = {

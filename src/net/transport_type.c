@@ -397,57 +397,60 @@ transport_dealloc(PyObject *self)
 
 static PyMethodDef transport_methods[] = {
     {"write", method_write, METH_O,
-     DOC("write(data, /)", "Send bytes; what the socket does not take now is "
-                           "queued.\n\ndata: bytes, bytearray or "
-                           "memoryview. Raises TypeError for other types, RuntimeError "
-                           "after write_eof(). Loop's "
-                           "thread only. Implements asyncio.WriteTransport.write.")},
+     DOC("write($self, data, /)",
+         "Send bytes; what the socket does not take now is "
+         "queued.\n\ndata: bytes, bytearray or "
+         "memoryview. Raises TypeError for other types, RuntimeError "
+         "after write_eof(). Loop's "
+         "thread only. Implements asyncio.WriteTransport.write.")},
     {"writelines", method_writelines, METH_O,
-     DOC("writelines(list_of_data, /)",
+     DOC("writelines($self, list_of_data, /)",
          "Send several pieces with one system call.\n\nImplements "
          "asyncio.WriteTransport.writelines.")},
     {"write_eof", method_write_eof, METH_NOARGS,
-     DOC("write_eof()", "Shut the sending half down once what is queued is sent.")},
+     DOC("write_eof($self)",
+         "Shut the sending half down once what is queued is sent.")},
     {"can_write_eof", method_can_write_eof, METH_NOARGS,
-     DOC("can_write_eof()", "Return True.")},
+     DOC("can_write_eof($self)", "Return True.")},
     {"close", method_close, METH_NOARGS,
-     DOC("close()",
+     DOC("close($self)",
          "Stop reading, send what is queued, then call connection_lost(None).")},
     {"abort", method_abort, METH_NOARGS,
-     DOC("abort()",
+     DOC("abort($self)",
          "Drop what is queued and call connection_lost(None) in the next turn.")},
     {"is_closing", method_is_closing, METH_NOARGS,
-     DOC("is_closing()",
+     DOC("is_closing($self)",
          "Return True once close() or abort() was called or the peer is gone.")},
     {"is_reading", method_is_reading, METH_NOARGS,
-     DOC("is_reading()", "Return True if neither paused nor closing.")},
+     DOC("is_reading($self)", "Return True if neither paused nor closing.")},
     {"pause_reading", method_pause_reading, METH_NOARGS,
-     DOC("pause_reading()", "Read nothing until resume_reading().")},
+     DOC("pause_reading($self)", "Read nothing until resume_reading().")},
     {"resume_reading", method_resume_reading, METH_NOARGS,
-     DOC("resume_reading()", "Read again after pause_reading().")},
+     DOC("resume_reading($self)", "Read again after pause_reading().")},
     {"get_protocol", method_get_protocol, METH_NOARGS,
-     DOC("get_protocol()", "Return the protocol.")},
+     DOC("get_protocol($self)", "Return the protocol.")},
     {"set_protocol", method_set_protocol, METH_O,
-     DOC("set_protocol(protocol, /)", "Deliver to another protocol from now on.")},
+     DOC("set_protocol($self, protocol, /)",
+         "Deliver to another protocol from now on.")},
     {"get_write_buffer_size", method_get_write_buffer_size, METH_NOARGS,
-     DOC("get_write_buffer_size()", "Return how many bytes are queued.")},
+     DOC("get_write_buffer_size($self)", "Return how many bytes are queued.")},
     {"get_write_buffer_limits", method_get_write_buffer_limits, METH_NOARGS,
-     DOC("get_write_buffer_limits()", "Return (low, high) in bytes.")},
+     DOC("get_write_buffer_limits($self)", "Return (low, high) in bytes.")},
     {"set_write_buffer_limits", FASTCALL(method_set_write_buffer_limits),
-     DOC("set_write_buffer_limits(high=None, low=None)",
+     DOC("set_write_buffer_limits($self, high=None, low=None)",
          "Set the marks, in bytes, at which the protocol is told to pause and resume "
          "writing.\n\n"
          "Raises ValueError unless high >= low >= 0.")},
     {"_make_empty_waiter", method_make_empty_waiter, METH_NOARGS,
-     DOC("_make_empty_waiter()",
+     DOC("_make_empty_waiter($self)",
          "Return a future that is done when nothing is queued.")},
     {"_reset_empty_waiter", method_reset_empty_waiter, METH_NOARGS,
-     DOC("_reset_empty_waiter()", "Allow writing again.")},
+     DOC("_reset_empty_waiter($self)", "Allow writing again.")},
     {"_force_close", method_force_close, METH_O,
-     DOC("_force_close(exc, /)",
+     DOC("_force_close($self, exc, /)",
          "Drop what is queued; connection_lost(exc) in the next turn.")},
     {"_fatal_error", FASTCALL(method_fatal_error),
-     DOC("_fatal_error(exc, message='Fatal error on transport')",
+     DOC("_fatal_error($self, exc, message='Fatal error on transport')",
          "Report the exception and close with it.")},
     {NULL, NULL, 0, NULL}};
 

@@ -416,12 +416,13 @@ future_cancel(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
 static PyMethodDef future_methods[] = {
     LM_FUTURE_COMMON_METHODS,
     {"set_result", future_set_result, METH_O,
-     "set_result(result, /)\n--\n\nMark it done with a result and schedule its "
+     "set_result($self, result, /)\n--\n\nMark it done with a result and schedule its "
      "callbacks.\n\n"
      "Raises InvalidStateError if it is done. Loop's thread only.\n"
      "Implements asyncio.Future.set_result."},
     {"set_exception", future_set_exception, METH_O,
-     "set_exception(exception, /)\n--\n\nMark it done with an exception (class or "
+     "set_exception($self, exception, /)\n--\n\nMark it done with an exception (class "
+     "or "
      "instance) "
      "and schedule its callbacks.\n\nRaises InvalidStateError if it is done, TypeError "
      "for "
@@ -429,7 +430,8 @@ static PyMethodDef future_methods[] = {
      "asyncio.Future.set_exception."},
     {"cancel", (PyCFunction)(void (*)(void))future_cancel,
      METH_FASTCALL | METH_KEYWORDS,
-     "cancel(msg=None)\n--\n\nCancel it and schedule its callbacks; return False if it "
+     "cancel($self, msg=None)\n--\n\nCancel it and schedule its callbacks; return "
+     "False if it "
      "was "
      "done.\n\nLoop's thread only. Implements asyncio.Future.cancel."},
     {NULL, NULL, 0, NULL}};

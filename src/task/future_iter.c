@@ -199,10 +199,10 @@ iter_dealloc(PyObject *self)
 
 static PyMethodDef iter_methods[] = {
     {"send", iter_send_method, METH_O,
-     "send(value, /)\n--\n\nResume; the value is ignored."},
+     "send($self, value, /)\n--\n\nResume; the value is ignored."},
     {"throw", (PyCFunction)(void (*)(void))iter_throw, METH_FASTCALL,
-     "throw(exception, /)\n--\n\nRaise the exception at the await."},
-    {"close", iter_close, METH_NOARGS, "close()\n--\n\nEnd the iteration."},
+     "throw($self, exception, /)\n--\n\nRaise the exception at the await."},
+    {"close", iter_close, METH_NOARGS, "close($self)\n--\n\nEnd the iteration."},
     {NULL, NULL, 0, NULL}};
 
 static PyType_Slot iter_slots[] = {

@@ -33,24 +33,26 @@ PyObject *lm_future_get_cancel_message(PyObject *self, void *closure);
 int lm_future_set_cancel_message(PyObject *self, PyObject *value, void *closure);
 
 #define LM_FUTURE_DOC_RESULT                                                         \
-    "result()\n--\n\nReturn the result, or raise the exception.\n\nRaises "          \
+    "result($self)\n--\n\nReturn the result, or raise the exception.\n\nRaises "     \
     "InvalidStateError while pending, CancelledError once cancelled. Loop's thread " \
     "only."                                                                          \
     "\nImplements asyncio.Future.result."
 #define LM_FUTURE_DOC_EXCEPTION                                                      \
-    "exception()\n--\n\nReturn the exception that was set, or None.\n\nRaises "      \
+    "exception($self)\n--\n\nReturn the exception that was set, or None.\n\nRaises " \
     "InvalidStateError while pending, CancelledError once cancelled. Loop's thread " \
     "only."                                                                          \
     "\nImplements asyncio.Future.exception."
 #define LM_FUTURE_DOC_ADD                                                            \
-    "add_done_callback(fn, *, context=None)\n--\n\nCall fn(self) through call_soon " \
+    "add_done_callback($self, fn, *, context=None)\n--\n\nCall fn(self) through "    \
+    "call_soon "                                                                     \
     "once "                                                                          \
     "the future is done.\n\ncontext: the contextvars.Context to call it in; a copy " \
     "of "                                                                            \
     "the current one by default. Loop's thread only.\nImplements "                   \
     "asyncio.Future.add_done_callback."
-#define LM_FUTURE_DOC_REMOVE                                                         \
-    "remove_done_callback(fn, /)\n--\n\nRemove every done callback that equals fn; " \
+#define LM_FUTURE_DOC_REMOVE                                                     \
+    "remove_done_callback($self, fn, /)\n--\n\nRemove every done callback that " \
+    "equals fn; "                                                                \
     "return how many.\n\nImplements asyncio.Future.remove_done_callback."
 
 /* clang-format off */
@@ -58,19 +60,19 @@ int lm_future_set_cancel_message(PyObject *self, PyObject *value, void *closure)
     {"result", lm_future_method_result, METH_NOARGS, LM_FUTURE_DOC_RESULT},               \
     {"exception", lm_future_method_exception, METH_NOARGS, LM_FUTURE_DOC_EXCEPTION},      \
     {"done", lm_future_method_done, METH_NOARGS,                                          \
-     "done()\n--\n\nReturn True once there is a result or exception, or it was "          \
+     "done($self)\n--\n\nReturn True once there is a result or exception, or it was "          \
      "cancelled."},                                                                       \
     {"cancelled", lm_future_method_cancelled, METH_NOARGS,                                \
-     "cancelled()\n--\n\nReturn True if it was cancelled."},                              \
+     "cancelled($self)\n--\n\nReturn True if it was cancelled."},                              \
     {"get_loop", lm_future_method_get_loop, METH_NOARGS,                                  \
-     "get_loop()\n--\n\nReturn the event loop it belongs to."},                           \
+     "get_loop($self)\n--\n\nReturn the event loop it belongs to."},                           \
     {"add_done_callback",                                                                 \
      (PyCFunction)(void (*)(void))lm_future_method_add_done_callback,                     \
      METH_FASTCALL | METH_KEYWORDS, LM_FUTURE_DOC_ADD},                                   \
     {"remove_done_callback", lm_future_method_remove_done_callback, METH_O,               \
      LM_FUTURE_DOC_REMOVE},                                                               \
     {"_make_cancelled_error", lm_future_method_make_cancelled_error, METH_NOARGS,         \
-     "_make_cancelled_error()\n--\n\nCreate the CancelledError to raise for the "         \
+     "_make_cancelled_error($self)\n--\n\nCreate the CancelledError to raise for the "         \
      "cancellation."}
 
 #define LM_FUTURE_COMMON_GETSET                                                           \

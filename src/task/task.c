@@ -426,33 +426,38 @@ set_log_destroy_pending(PyObject *self, PyObject *value, void *closure LM_UNUSED
 static PyMethodDef task_methods[] = {
     LM_FUTURE_COMMON_METHODS,
     {"set_result", task_set_result, METH_O,
-     "set_result(result, /)\n--\n\nRaise RuntimeError."},
+     "set_result($self, result, /)\n--\n\nRaise RuntimeError."},
     {"set_exception", task_set_exception, METH_O,
-     "set_exception(exception, /)\n--\n\nRaise RuntimeError."},
+     "set_exception($self, exception, /)\n--\n\nRaise RuntimeError."},
     {"cancel", FASTCALL(task_cancel),
-     "cancel(msg=None)\n--\n\nRequest that CancelledError(msg) be thrown into the "
+     "cancel($self, msg=None)\n--\n\nRequest that CancelledError(msg) be thrown into "
+     "the "
      "coroutine; "
      "return False if it is done.\n\nLoop's thread only. Implements "
      "asyncio.Task.cancel."},
     {"cancelling", task_cancelling, METH_NOARGS,
-     "cancelling()\n--\n\nReturn the number of cancellation requests not yet "
+     "cancelling($self)\n--\n\nReturn the number of cancellation requests not yet "
      "uncancelled."},
     {"uncancel", task_uncancel, METH_NOARGS,
-     "uncancel()\n--\n\nTake back one cancellation request; return how many remain.\n\n"
+     "uncancel($self)\n--\n\nTake back one cancellation request; return how many "
+     "remain.\n\n"
      "Implements asyncio.Task.uncancel."},
     {"get_stack", FASTCALL(task_get_stack),
-     "get_stack(*, limit=None)\n--\n\nReturn the frames of the suspended or failed "
+     "get_stack($self, *, limit=None)\n--\n\nReturn the frames of the suspended or "
+     "failed "
      "coroutine.\n\nImplements asyncio.Task.get_stack."},
     {"print_stack", FASTCALL(task_print_stack),
-     "print_stack(*, limit=None, file=None)\n--\n\nPrint the stack or traceback.\n\n"
+     "print_stack($self, *, limit=None, file=None)\n--\n\nPrint the stack or "
+     "traceback.\n\n"
      "Implements asyncio.Task.print_stack."},
-    {"get_name", task_get_name, METH_NOARGS, "get_name()\n--\n\nReturn the name."},
+    {"get_name", task_get_name, METH_NOARGS, "get_name($self)\n--\n\nReturn the name."},
     {"set_name", task_set_name, METH_O,
-     "set_name(value, /)\n--\n\nSet the name to str(value)."},
-    {"get_coro", task_get_coro, METH_NOARGS, "get_coro()\n--\n\nReturn the coroutine."},
+     "set_name($self, value, /)\n--\n\nSet the name to str(value)."},
+    {"get_coro", task_get_coro, METH_NOARGS,
+     "get_coro($self)\n--\n\nReturn the coroutine."},
 #if PY_VERSION_HEX >= 0x030C0000
     {"get_context", task_get_context, METH_NOARGS,
-     "get_context()\n--\n\nReturn the contextvars.Context it runs in."},
+     "get_context($self)\n--\n\nReturn the contextvars.Context it runs in."},
 #endif
     {NULL, NULL, 0, NULL}};
 

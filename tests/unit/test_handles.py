@@ -348,3 +348,30 @@ def test_init_again_does_no_harm(loop, errors):
     loop.call_soon(seen.append, "still well")
     spin(loop, 2)
     assert seen == ["still well"]
+
+
+def test_leading_arguments_by_keyword(loop):
+    seen = []
+
+    def stop():
+        seen.append("called")
+
+    context = contextvars.copy_context()
+    loop.call_soon(callback=stop)
+    loop.call_soon(callback=stop, context=context)
+    loop.call_soon_threadsafe(callback=stop)
+    loop.call_later(delay=0, callback=stop)
+    loop.call_later(0, callback=stop, context=None)
+    loop.call_at(when=loop.time(), callback=stop)
+    for refused in (
+        lambda: loop.call_soon(),
+        lambda: loop.call_soon(nothing=stop),
+        lambda: loop.call_soon(stop, callback=stop),
+        lambda: loop.call_later(callback=stop),
+        lambda: loop.call_later(0, 0, delay=0),
+    ):
+        with pytest.raises(TypeError):
+            refused()
+    loop.call_later(0.01, loop.stop)
+    loop.run_forever()
+    assert len(seen) == 6
