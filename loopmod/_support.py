@@ -36,9 +36,13 @@ def report_callback_fault(loop: Any, handle: Any, exc: BaseException) -> None:
     loop.call_exception_handler(context)
 
 
+# The public name warns from 3.14 on.
+is_coroutine_function: Any = getattr(coroutines, "_iscoroutinefunction", None) or coroutines.iscoroutinefunction
+
+
 def check_callback(callback: Any, method: str) -> None:
     """Raise TypeError, as debug mode does, for a coroutine function or what cannot be called."""
-    if coroutines.iscoroutine(callback) or coroutines.iscoroutinefunction(callback):
+    if coroutines.iscoroutine(callback) or is_coroutine_function(callback):
         raise TypeError(f"coroutines cannot be used with {method}()")
     if not callable(callback):
         raise TypeError(f"a callable object was expected by {method}(), got {callback!r}")

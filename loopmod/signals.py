@@ -1,6 +1,5 @@
 """add_signal_handler and remove_signal_handler. What runs per signal is in C (src/os/signals.c)."""
 
-import asyncio
 import errno
 import signal
 import sys
@@ -8,6 +7,8 @@ import warnings
 from asyncio import coroutines
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+from ._support import is_coroutine_function
 
 if TYPE_CHECKING:
     from .loop import Loop
@@ -19,7 +20,7 @@ def _noop(signum: int, frame: object) -> None:
 
 def add(loop: "Loop", sig: int, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
     """Implement AbstractEventLoop.add_signal_handler; main thread only."""
-    if coroutines.iscoroutine(callback) or asyncio.iscoroutinefunction(callback):
+    if coroutines.iscoroutine(callback) or is_coroutine_function(callback):
         raise TypeError("coroutines cannot be used with add_signal_handler()")
     loop._check_signal(sig)  # type: ignore[attr-defined]
     loop._check_closed()  # type: ignore[attr-defined]
