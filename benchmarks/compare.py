@@ -32,7 +32,8 @@ LOAD = ROOT / "build" / "benchmarks" / "load"
 CONNECTIONS = 64
 MESSAGE_SIZE = 1024
 # Keeps glibc from serving the 256 KiB receive buffers of some loops by mmap, which costs three system calls and
-# their page faults per message.
+# their page faults per message. The first setting alone would move the buffers to the heap's end, where every free
+# gives them back to the system.
 BIG_MALLOC = {"MALLOC_MMAP_THRESHOLD_": "4194304", "MALLOC_TRIM_THRESHOLD_": "8388608"}
 PATIENCE = 120  # seconds after which a sample hangs
 BASES = ("asyncio", "uvloop")  # what the ratios are taken against
@@ -124,12 +125,11 @@ def run_under_load(row: Row, loop: str, seconds: float) -> tuple[int, float, flo
     except subprocess.TimeoutExpired:
         raise SampleFailed(f"not done in {PATIENCE} s") from None
     finally:
-        died = server.poll()
         server.kill()
         _, complaint = server.communicate()
     if load is None or load.returncode != 0:
-        reason = last_line(load.stderr) if load and died is None else last_line(complaint)
-        raise SampleFailed(reason if died is None else f"server ended with {died}: {reason}")
+        said = [text for text in (load.stderr if load else "", complaint) if text]
+        raise SampleFailed("; server: ".join(map(last_line, said)) or "the server ended without a word")
     messages, cpu, wall = load.stdout.split()
     return int(messages), float(cpu), float(wall)
 
@@ -236,8 +236,9 @@ def table(comparison: Comparison) -> str:
 
 
 def bases(comparison: Comparison, loop: str) -> list[str]:
-    """The loops that this one is compared with: those that stand before it in the table."""
-    return [base for base in BASES if base in comparison.loops and base != loop and loop not in BASES[:1]]
+    """The loops that this one is compared with: of BASES those that stand before it in the table."""
+    before = comparison.loops[: comparison.loops.index(loop)]
+    return [base for base in BASES if base in before]
 
 
 def summary(comparison: Comparison) -> list[dict[str, object]]:

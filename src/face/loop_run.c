@@ -81,8 +81,7 @@ begin(LmLoop *loop, Surroundings *before)
         before->tracks_origins = 1;
     }
     before->asyncgen_hooks = PyObject_CallNoArgs(loop->st->get_asyncgen_hooks);
-    if (before->asyncgen_hooks == NULL || install_asyncgen_hooks(loop) < 0 ||
-        lm_signals_begin_run(loop) < 0) {
+    if (before->asyncgen_hooks == NULL || install_asyncgen_hooks(loop) < 0) {
         return -1;
     }
     return set_running_loop(loop->st, (PyObject *)loop);
@@ -97,7 +96,6 @@ end(LmLoop *loop, Surroundings *before)
     if (set_running_loop(st, Py_None) < 0) {
         PyErr_WriteUnraisable((PyObject *)loop);
     }
-    lm_signals_end_run(loop);
     if ((before->tracks_origins || loop->is_debug) && track_origins(loop, 0) < 0) {
         PyErr_WriteUnraisable((PyObject *)loop);
     }
@@ -174,7 +172,7 @@ lm_loop_method_close_core(PyObject *self, PyObject *unused LM_UNUSED)
 PyObject *
 lm_loop_method_watch_signals(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    if (lm_signals_keep(((LmLoop *)self)) < 0) {
+    if (lm_signals_take((LmLoop *)self) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
@@ -183,6 +181,6 @@ lm_loop_method_watch_signals(PyObject *self, PyObject *unused LM_UNUSED)
 PyObject *
 lm_loop_method_unwatch_signals(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    lm_signals_let_go((LmLoop *)self);
+    lm_signals_give_back((LmLoop *)self);
     Py_RETURN_NONE;
 }

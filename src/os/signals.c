@@ -15,8 +15,6 @@ struct LmSignals {
     int write_fd;
     long previous_fd; /* somebody else's wakeup descriptor while ours is set, or -1 */
     uint8_t is_set;
-    uint8_t is_kept; /* there are signal handlers */
-    uint8_t is_running;
 };
 
 /* signal.set_wakeup_fd(fd): the descriptor it replaced, or -2 with an exception set. */
@@ -183,62 +181,17 @@ give_back(struct LmSignals *signals)
 }
 
 int
-lm_signals_begin_run(LmLoop *loop)
+lm_signals_take(LmLoop *loop)
 {
     struct LmSignals *signals = open_pipe(loop);
-    if (signals == NULL) {
-        return -1;
-    }
-    signals->is_running = 1;
-    if (take(signals) < 0) {
-        if (!PyErr_ExceptionMatches(PyExc_ValueError)) {
-            return -1;
-        }
-        PyErr_Clear(); /* not the main thread */
-    }
-    return 0;
+    return signals == NULL ? -1 : take(signals);
 }
 
 void
-lm_signals_end_run(LmLoop *loop)
+lm_signals_give_back(LmLoop *loop)
 {
     if (loop->signals != NULL) {
-        loop->signals->is_running = 0;
-        if (loop->signals->previous_fd >= 0) {
-            /* What came last, and may have ended the run, is the other's too. */
-            PyObject *exc = PyErr_GetRaisedException();
-            if (read_signals(loop, Py_NewRef(loop)) < 0) {
-                PyErr_WriteUnraisable((PyObject *)loop);
-            }
-            if (exc != NULL) {
-                PyErr_SetRaisedException(exc);
-            }
-        }
-        if (!loop->signals->is_kept) {
-            give_back(loop->signals);
-        }
-    }
-}
-
-int
-lm_signals_keep(LmLoop *loop)
-{
-    struct LmSignals *signals = open_pipe(loop);
-    if (signals == NULL || take(signals) < 0) {
-        return -1;
-    }
-    signals->is_kept = 1;
-    return 0;
-}
-
-void
-lm_signals_let_go(LmLoop *loop)
-{
-    if (loop->signals != NULL) {
-        loop->signals->is_kept = 0;
-        if (!loop->signals->is_running) {
-            give_back(loop->signals);
-        }
+        give_back(loop->signals);
     }
 }
 
