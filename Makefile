@@ -5,13 +5,13 @@ PYTHON ?=
 ARGS ?=
 SETUP = tools/setup -p "$(PYTHON)"
 BUILD_EXT = setup.py -q build_ext --inplace
-C_FILES = find src -name '*.c' -o -name '*.h'
+C_FILES = find src benchmarks -name '*.c' -o -name '*.h'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test test-sanitize test-embedded coverage lint format demo clean
+.PHONY: help setup build test test-sanitize test-embedded coverage lint format demo bench clean
 
 help: ## print this list
-	@echo "make TARGET [PYTHON=python3.12] [ARGS='arguments for pytest']"
+	@echo "make TARGET [PYTHON=python3.12] [ARGS='arguments for pytest or the benchmark']"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
 
 setup: ## install what is missing (libev's headers, a virtual environment) and build
@@ -61,6 +61,9 @@ lint: ## ruff, mypy --strict and clang-format, all without changing anything
 format: ## rewrite the files as lint wants them
 	@bin=$$($(SETUP) lint) && "$$bin/ruff" check --fix . && "$$bin/ruff" format . && \
 	$(C_FILES) | xargs "$$bin/clang-format" -i
+
+bench: ## compare with asyncio and uvloop: ARGS=--quick; see benchmarks/README.md
+	@bin=$$($(SETUP) build bench) && "$$bin/python" $(BUILD_EXT) && "$$bin/python" benchmarks/compare.py $(ARGS)
 
 clean: ## remove everything that a build or a test run left
 	rm -rf build dist .venv-* *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -4,11 +4,11 @@ Three kinds, each with a decorator that enters the function in CASES:
 
   @core      `async def case(operations)`: does that many operations; sample.py repeats and times it
   @process   `def case(loop_factory, operations)`: the same for what lies around a loop's life
-  @server    `async def case()`: starts a server on the loopback interface and returns it; load.c drives it and
-             reads the server's CPU clock
+  @server    `async def case()`: starts a server on the loopback interface and returns it; load.c drives it
+             and reads the server's CPU clock
 
-The number given to the decorator is the operations of one batch: enough for a few milliseconds, so that reading the
-clock between batches costs nothing. Relies on the standard library alone.
+The number given to the decorator is the operations of one batch: enough for a few milliseconds, so that
+reading the clock between batches costs nothing. Relies on the standard library alone.
 """
 
 import asyncio

@@ -1,12 +1,12 @@
 """Compare loopmod with the other event loops: python benchmarks/compare.py [--rounds N] [--case NAME] ...
 
-Every sample is a fresh process (sample.py). A round takes every case on every loop, the loops of a case one right
-after the other and in an order that turns from round to round, so that what else the machine does meets all alike.
-Compared is CPU time per operation, not wall time; a ratio is taken between two samples of the same round, and the
-median of the rounds' ratios is reported. README.md says how to read the table.
+Every sample is a fresh process (sample.py). A round takes every case on every loop, the loops of a case one
+right after the other and in an order that turns from round to round, so that what else the machine does meets
+all alike. Compared is CPU time per operation, not wall time; a ratio is taken between two samples of the same
+round, and the median of the rounds' ratios is reported. README.md says how to read the table.
 
-Relies on cases.py and sample.py, on a C compiler for load.c (server cases only), and on nothing outside the standard
-library but the loops themselves; a loop that is not installed is left out.
+Relies on cases.py and sample.py, on a C compiler for load.c (server cases only), and on nothing outside the
+standard library but the loops themselves; a loop that is not installed is left out.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import shlex
 import statistics
 import subprocess
 import sys
+import sysconfig
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -31,9 +32,9 @@ LOAD = ROOT / "build" / "benchmarks" / "load"
 
 CONNECTIONS = 64
 MESSAGE_SIZE = 1024
-# Keeps glibc from serving the 256 KiB receive buffers of some loops by mmap, which costs three system calls and
-# their page faults per message. The first setting alone would move the buffers to the heap's end, where every free
-# gives them back to the system.
+# Keeps glibc from serving the 256 KiB receive buffers of some loops by mmap, which costs three system calls
+# and their page faults per message. The first setting alone would move the buffers to the heap's end, where
+# every free gives them back to the system.
 BIG_MALLOC = {"MALLOC_MMAP_THRESHOLD_": "4194304", "MALLOC_TRIM_THRESHOLD_": "8388608"}
 PATIENCE = 120  # seconds after which a sample hangs
 BASES = ("asyncio", "uvloop")  # what the ratios are taken against
@@ -74,7 +75,7 @@ class SampleFailed(Exception):
 
 
 def environment(malloc: str = "default") -> dict[str, str]:
-    """The environment of a sample: this checkout's loopmod, and no allocator setting but the one asked for."""
+    """A sample's environment: this checkout's loopmod, and no allocator setting but the one asked for."""
     env = {name: value for name, value in os.environ.items() if name not in BIG_MALLOC}
     path = env.get("PYTHONPATH")
     env["PYTHONPATH"] = str(ROOT) + (os.pathsep + path if path else "")
@@ -91,7 +92,8 @@ def last_line(text: str) -> str:
 def run_alone(row: Row, loop: str, seconds: float) -> tuple[int, float, float]:
     command = [sys.executable, str(SAMPLE), row.case.name, loop, str(seconds)]
     try:
-        done = subprocess.run(command, env=environment(row.malloc), capture_output=True, text=True, timeout=PATIENCE)
+        env = environment(row.malloc)
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=PATIENCE)
     except subprocess.TimeoutExpired:
         raise SampleFailed(f"not done in {PATIENCE} s") from None
     if done.returncode != 0:
@@ -213,7 +215,7 @@ def cell(value: float | None, form: str, width: int) -> str:
 
 
 def table(comparison: Comparison) -> str:
-    """A line per case: for each loop the least cost in µs, then how many times less that is than each base."""
+    """A line per case: for each loop the least cost in µs, then how many times less CPU than each base."""
     name_width = max(len("case"), *(len(row.name) for row in comparison.rows))
     above, head = [" " * name_width], ["case".ljust(name_width)]
     for loop in comparison.loops:
@@ -256,6 +258,14 @@ def summary(comparison: Comparison) -> list[dict[str, object]]:
     ]
 
 
+def built_at() -> float:
+    """When this checkout's loopmod last changed: a build during a run would mix two loops in one figure."""
+    package = ROOT / "loopmod"
+    extension = package / f"_loopmod{sysconfig.get_config_var('EXT_SUFFIX')}"
+    files = [file for file in [*package.glob("*.py"), extension] if file.exists()]
+    return max((file.stat().st_mtime for file in files), default=0)
+
+
 def describe_machine(versions: dict[str, str]) -> dict[str, object]:
     return {
         "python": platform.python_version(),
@@ -296,7 +306,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         "--malloc",
         choices=("default", "big", "both"),
         default="both",
-        help="server cases with glibc's allocator as it is, with a high mmap threshold, or (default) with both",
+        help="server cases with glibc's allocator as it is, with a high mmap threshold, or both (default)",
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write every sample and the summary there")
     parser.add_argument("--list", action="store_true", help="say what each case does and end")
@@ -322,14 +332,18 @@ def main(argv: list[str] | None = None) -> int:
         raise SystemExit("compare: build loopmod first: make build")
 
     mallocs = ("default", "big") if args.malloc == "both" else (args.malloc,)
-    rows = [Row(case, malloc) for case in cases for malloc in (mallocs if case.kind == "server" else ("default",))]
+    mallocs_of = {"core": ("default",), "process": ("default",), "server": mallocs}
+    rows = [Row(case, malloc) for case in cases for malloc in mallocs_of[case.kind]]
     if any(case.kind == "server" for case in cases):
         compile_load()
 
     rounds = args.rounds or (2 if args.quick else 5)
     comparison = Comparison(rows, list(found))
     machine = describe_machine(found)
+    built = built_at()
     comparison.run(rounds, seconds=0.05 if args.quick else 0.3)
+    if "loopmod" in found and built_at() != built:
+        raise SystemExit("compare: loopmod was built anew during the run; the samples are of no use")
 
     print(
         f"Python {machine['python']}, {machine['system']}, {machine['cores']} cores, load "

@@ -1,8 +1,9 @@
 """One sample, in a process of its own: python sample.py CASE LOOP SECONDS
 
-Core and process cases: runs batches of the case on the loop for at least SECONDS of CPU time and prints one line of
-JSON with the operations done and the CPU and wall time they took. Server cases: prints the port as a line of JSON
-and serves until killed (or until a generous alarm, so that no server outlives a runner that died).
+Core and process cases: runs batches of the case on the loop for at least SECONDS of CPU time and prints one
+line of JSON with the operations done and the CPU and wall time they took. Server cases: prints the port as a
+line of JSON and serves until killed (or until a generous alarm, so that no server outlives a runner that
+died).
 
 compare.py starts it; by hand it is the thing to put under a profiler. Relies on cases.py.
 """

@@ -12,6 +12,7 @@ Everything that asyncio offers then runs on it unchanged.
 
 from ._loopmod import Future, Handle, Task, TimerHandle
 from .loop import Loop
+from .nested import allow_nested_runs
 from .policy import EventLoopPolicy, install, new_event_loop, run
 from .server import Server
 
@@ -26,6 +27,7 @@ __all__ = (
     "Task",
     "TimerHandle",
     "__version__",
+    "allow_nested_runs",
     "install",
     "new_event_loop",
     "run",

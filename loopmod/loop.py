@@ -15,7 +15,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any, TypeVarTuple
 
-from . import _loopmod, signals
+from . import _loopmod, nested, signals
 from .server import Server
 
 _Ts = TypeVarTuple("_Ts")
@@ -46,6 +46,9 @@ class _WatchView:
 
 class Loop(_loopmod.Loop, asyncio.SelectorEventLoop):
     """An asyncio event loop on libev. One loop belongs to one thread; see asyncio.AbstractEventLoop."""
+
+    # nest_asyncio takes a loop with this mark as it is; we nest by ourselves once it has marked asyncio.
+    _nest_patched = True
 
     # What BaseEventLoop.__init__ sets, as far as C does not hold it: class attributes cost a new loop nothing.
     slow_callback_duration = 0.1
@@ -109,6 +112,33 @@ class Loop(_loopmod.Loop, asyncio.SelectorEventLoop):
             self._default_executor = None
             executor.shutdown(wait=False)
 
+    def _check_running(self) -> None:
+        """Raise RuntimeError if a loop runs in this thread, unless nested runs are allowed."""
+        if not nested.is_allowed():
+            super()._check_running()
+
+    def run_until_complete(self, future: Any) -> Any:
+        """Run until the future or coroutine is done and return its result.
+
+        Within a running loop it raises RuntimeError, unless nested runs are allowed: then the loop's other work
+        goes on meanwhile. Implements AbstractEventLoop.run_until_complete.
+        """
+        if self._thread_id is None:
+            return super().run_until_complete(future)
+        self._check_closed()
+        self._check_running()
+        is_new = not asyncio.isfuture(future)
+        future = asyncio.ensure_future(future, loop=self)
+        if is_new:
+            future._log_destroy_pending = False
+        try:
+            self._run_nested(future)
+        except BaseException:
+            if is_new and future.done() and not future.cancelled():
+                future.exception()  # the caller has no way to look at it
+            raise
+        return future.result()
+
     def _create_task_by_factory(self, coro: Any, **kwargs: Any) -> Any:
         """Call the task factory by the running version's convention, which asyncio's own method knows."""
         return base_events.BaseEventLoop.create_task(self, coro, **kwargs)
@@ -158,7 +188,7 @@ class Loop(_loopmod.Loop, asyncio.SelectorEventLoop):
         ssl_protocol = sslproto.SSLProtocol(
             self, protocol, sslcontext, waiter, server_side, server_hostname, **timeouts
         )
-        self._make_socket_transport(rawsock, ssl_protocol, extra=extra, server=server)
+        self._make_socket_transport(rawsock, ssl_protocol, extra=extra, server=server, context=context)
         return ssl_protocol._app_transport
 
     async def create_server(self, *args: Any, start_serving: bool = True, **kwargs: Any) -> Server:
@@ -193,7 +223,10 @@ class Loop(_loopmod.Loop, asyncio.SelectorEventLoop):
             start = super()._start_serving  # type: ignore[misc]
             start(protocol_factory, sock, sslcontext, server, backlog, *args, **kwargs)
             return
-        self._listeners[sock.fileno()] = self._start_serving_native(protocol_factory, sock, server, backlog)
+        context = kwargs.get("context")
+        self._listeners[sock.fileno()] = self._start_serving_native(
+            protocol_factory, sock, server, backlog, context
+        )
 
     def _stop_serving(self, sock: Any) -> None:
         listener = self._listeners.pop(sock.fileno(), None)

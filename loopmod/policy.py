@@ -7,6 +7,7 @@ from asyncio import events, unix_events
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from . import nested
 from .loop import Loop
 
 _T = TypeVar("_T")
@@ -55,6 +56,8 @@ def run(main: Coroutine[Any, Any, _T], *, debug: bool | None = None) -> _T:
     if sys.version_info >= (3, 12):
         return asyncio.run(main, debug=debug, loop_factory=new_event_loop)
     if events._get_running_loop() is not None:
+        if nested.is_allowed():
+            return asyncio.run(main)
         raise RuntimeError("asyncio.run() cannot be called from a running event loop")
     with asyncio.Runner(debug=debug, loop_factory=new_event_loop) as runner:
         return runner.run(main)

@@ -102,6 +102,18 @@ module_exec(PyObject *module)
     return PyModule_AddStringConstant(module, "__version__", LOOPMOD_VERSION);
 }
 
+static PyObject *
+allow_nested_runs(PyObject *module, PyObject *unused LM_UNUSED)
+{
+    state_of(module)->nesting_allowed = 1;
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef module_methods[] = {
+    {"_allow_nested_runs", allow_nested_runs, METH_NOARGS,
+     "_allow_nested_runs($module)\n--\n\nLet loops run within a running loop from now on."},
+    {NULL, NULL, 0, NULL}};
+
 static PyModuleDef_Slot module_slots[] = {
     {Py_mod_exec, module_exec},
 #if PY_VERSION_HEX >= 0x030C0000
@@ -114,6 +126,7 @@ struct PyModuleDef lm_module = {
     .m_name = "loopmod._loopmod",
     .m_doc = "The C core of loopmod: loop, futures, tasks, transports.",
     .m_size = sizeof(LmState),
+    .m_methods = module_methods,
     .m_slots = module_slots,
 };
 

@@ -106,6 +106,7 @@ typedef struct LmState {
     } str;
 #undef LM_FIELD
 
+    int nesting_allowed; /* allow_nested_runs() was called */
     uint64_t task_names; /* number of the last default task name given */
     LmFreelist handles;
     LmFreelist timer_handles;

@@ -3,6 +3,7 @@
 #include "core/handle.h"
 
 #include "base/oserr.h"
+#include "core/context.h"
 #include "core/debug.h"
 #include "core/fault.h"
 #include "core/ready.h"
@@ -139,27 +140,32 @@ call_callback(LmHandle *h)
                                h->nargs | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
 }
 
+/* The callback may cancel its own handle, which lets go of what is being called. */
 static PyObject *
-run_callback(PyObject *self)
+call_held(LmHandle *h)
+{
+    PyObject *callback = Py_NewRef(h->callback);
+    PyObject *arg0 = Py_XNewRef(h->args[0]);
+    PyObject *arg1 = Py_XNewRef(h->args[1]);
+    PyObject *result = call_callback(h);
+    Py_XDECREF(arg1);
+    Py_XDECREF(arg0);
+    Py_DECREF(callback);
+    return result;
+}
+
+static PyObject *
+run_callback(LmLoop *loop, PyObject *self)
 {
     LmHandle *h = lm_handle(self);
-    PyObject *context = Py_NewRef(h->context);
-    PyObject *result = NULL;
-    if (PyContext_Enter(context) == 0) {
-        /* The callback may cancel its own handle, which lets go of what is being
-           called. */
-        PyObject *callback = Py_NewRef(h->callback);
-        PyObject *arg0 = Py_XNewRef(h->args[0]);
-        PyObject *arg1 = Py_XNewRef(h->args[1]);
-        result = call_callback(h);
-        Py_XDECREF(arg1);
-        Py_XDECREF(arg0);
-        Py_DECREF(callback);
-        if (PyContext_Exit(context) < 0) {
-            Py_CLEAR(result);
-        }
+    PyObject *context = lm_context_enter(loop, h->context);
+    if (context == NULL) {
+        return NULL;
     }
-    Py_DECREF(context);
+    PyObject *result = call_held(h);
+    if (lm_context_exit(context, 0) < 0) {
+        Py_CLEAR(result);
+    }
     return result;
 }
 
@@ -171,7 +177,7 @@ lm_handle_run(LmLoop *loop, PyObject *self)
         return 0;
     }
     lm_loop_leave_task(loop);
-    PyObject *result = run_callback(self);
+    PyObject *result = run_callback(loop, self);
     if (LM_LIKELY(result != NULL)) {
         Py_DECREF(result);
         return 0;

@@ -32,6 +32,7 @@ typedef struct LmLoop {
     int64_t polled_at_ns;    /* end of the last poll */
     unsigned turns_unpolled; /* turns since then */
     unsigned long thread_id; /* 0 while not running */
+    unsigned nesting;        /* runs of this loop within its running one */
     uint8_t is_closed;
     uint8_t is_asleep; /* waits in its poll without the GIL: whoever adds work has to
                           wake it */

@@ -122,22 +122,64 @@ run_turn(LmLoop *loop)
     return expire_timers(loop) < 0 ? -1 : run_ready(loop);
 }
 
-int
-lm_run_forever(LmLoop *loop)
+/* Turns until stop() or, where there is a future, until that is done; -1 with an
+   exception set. A stop() within a run for a future is for the run around it. */
+static int
+run_turns(LmLoop *loop, LmIsDone is_done, PyObject *future)
+{
+    int stop_outer = 0;
+    for (;;) {
+        if (run_turn(loop) < 0) {
+            return -1;
+        }
+        if (future == NULL) {
+            if (loop->is_stopping) {
+                return 0;
+            }
+            continue;
+        }
+        stop_outer |= loop->is_stopping;
+        loop->is_stopping = 0;
+        int done = is_done(future);
+        if (done != 0) {
+            loop->is_stopping = (uint8_t)stop_outer;
+            return done < 0 ? -1 : 0;
+        }
+    }
+}
+
+static int
+run(LmLoop *loop, LmIsDone is_done, PyObject *future)
 {
     unsigned long outer_thread = loop->thread_id;
-    int failed = 0;
+    uint8_t outer_stopping = 0;
+    if (outer_thread != 0) {
+        outer_stopping = loop->is_stopping;
+        loop->is_stopping = 0;
+        loop->nesting++;
+    }
     loop->thread_id = PyThread_get_thread_ident();
     loop->is_first_turn = 1;
-    do {
-        failed = run_turn(loop);
-    } while (failed == 0 && !loop->is_stopping);
+    int failed = run_turns(loop, is_done, future);
     PyObject *exc = failed ? PyErr_GetRaisedException() : NULL;
     lm_loop_leave_task(loop);
     if (exc != NULL) {
         PyErr_SetRaisedException(exc);
     }
-    loop->is_stopping = 0;
+    loop->is_stopping = future != NULL ? loop->is_stopping | outer_stopping : outer_stopping;
+    loop->nesting -= outer_thread != 0;
     loop->thread_id = outer_thread;
     return failed;
+}
+
+int
+lm_run_forever(LmLoop *loop)
+{
+    return run(loop, NULL, NULL);
+}
+
+int
+lm_run_until(LmLoop *loop, LmIsDone is_done, PyObject *future)
+{
+    return run(loop, is_done, future);
 }

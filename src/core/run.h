@@ -8,4 +8,11 @@
    callback. Everything scheduled and not yet run stays scheduled. */
 int lm_run_forever(LmLoop *loop);
 
+/* 1 where the future is done, 0 where not, -1 with an exception set. */
+typedef int (*LmIsDone)(PyObject *future);
+
+/* Runs turns until the future is done, for a run within a run: the outer one's stop() is
+   left to it. 0, or -1 with the exception that left a callback. */
+int lm_run_until(LmLoop *loop, LmIsDone is_done, PyObject *future);
+
 #endif

@@ -88,15 +88,21 @@ lm_loop_method_watched(PyObject *self, PyObject *obj)
                         none_or(lm_readers_owner(loop, fd)));
 }
 
+static PyObject *
+given(PyObject *value)
+{
+    return value != Py_None ? value : NULL;
+}
+
 PyObject *
 lm_loop_method_start_serving(LM_VECTOR)
 {
-    static const char *const names[] = {"protocol_factory", "sock", "server", "backlog",
-                                        NULL};
-    PyObject *values[] = {NULL, NULL, NULL, NULL};
+    static const char *const names[] = {"protocol_factory", "sock",    "server",
+                                        "backlog",          "context", NULL};
+    PyObject *values[] = {NULL, NULL, NULL, NULL, Py_None};
     LmLoop *loop = (LmLoop *)self;
     if (lm_loop_check_closed(loop) < 0 ||
-        lm_args_parse("_start_serving_native", args, nargs, kwnames, 4, 4, names,
+        lm_args_parse("_start_serving_native", args, nargs, kwnames, 5, 4, names,
                       values) < 0) {
         return NULL;
     }
@@ -104,8 +110,8 @@ lm_loop_method_start_serving(LM_VECTOR)
     if (backlog == -1 && PyErr_Occurred()) {
         return NULL;
     }
-    return lm_listener_new(loop, values[0], values[1],
-                           values[2] != Py_None ? values[2] : NULL, backlog);
+    return lm_listener_new(loop, values[0], values[1], given(values[2]), backlog,
+                           given(values[4]));
 }
 
 static int
@@ -118,12 +124,6 @@ check_unowned(LmLoop *loop, int fd, PyObject *sock)
     PyErr_Format(PyExc_RuntimeError, "File descriptor %R is used by transport %R", sock,
                  owner);
     return -1;
-}
-
-static PyObject *
-given(PyObject *value)
-{
-    return value != Py_None ? value : NULL;
 }
 
 PyObject *
@@ -149,6 +149,7 @@ lm_loop_method_make_socket_transport(LM_VECTOR)
         .waiter = given(values[2]),
         .extra = given(values[3]),
         .server = given(values[4]),
+        .context = given(values[5]),
     };
     return lm_transport_new(loop, &parts);
 }

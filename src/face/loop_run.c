@@ -6,31 +6,68 @@
 #include "net/kept.h"
 #include "net/readers.h"
 #include "os/signals.h"
+#include "task/future.h"
+#include "task/registry.h"
 
 /* What the thread held before the run, to be put back after it. */
 typedef struct {
     PyObject *asyncgen_hooks;
+    PyObject *outer_loop; /* of a run within a run, which may be another loop's */
+    PyObject *outer_task;
     int tracks_origins;
 } Surroundings;
 
+/* 1 where the program has asked for runs within runs, of us or of nest_asyncio, which
+   marks the asyncio module; -1 with an exception set. */
 static int
-check_not_running(LmLoop *loop)
+may_nest(LmState *st)
 {
-    if (loop->thread_id != 0) {
-        PyErr_SetString(PyExc_RuntimeError, "This event loop is already running");
+    if (st->nesting_allowed) {
+        return 1;
+    }
+    PyObject *asyncio = PyImport_ImportModule("asyncio");
+    if (asyncio == NULL) {
         return -1;
     }
-    PyObject *other = PyObject_CallNoArgs(loop->st->get_running_loop_or_none);
-    if (other == NULL) {
+    int marked = PyObject_HasAttrString(asyncio, "_nest_patched");
+    Py_DECREF(asyncio);
+    return marked;
+}
+
+static int
+refuse_run(LmState *st, const char *message)
+{
+    int allowed = may_nest(st);
+    if (allowed == 0) {
+        PyErr_SetString(PyExc_RuntimeError, message);
+    }
+    return allowed > 0 ? 0 : -1;
+}
+
+/* Notes the loop that runs in this thread already, if that is allowed. */
+static int
+check_not_running(LmLoop *loop, Surroundings *before)
+{
+    LmState *st = loop->st;
+    unsigned long thread = PyThread_get_thread_ident();
+    if (loop->thread_id != 0 &&
+        (loop->thread_id != thread ||
+         refuse_run(st, "This event loop is already running") < 0)) {
+        if (!PyErr_Occurred()) {
+            PyErr_SetString(PyExc_RuntimeError, "This event loop is already running");
+        }
         return -1;
     }
-    Py_DECREF(other);
-    if (other != Py_None) {
-        PyErr_SetString(PyExc_RuntimeError,
-                        "Cannot run the event loop while another loop is running");
+    PyObject *outer = PyObject_CallNoArgs(st->get_running_loop_or_none);
+    if (outer == NULL) {
         return -1;
     }
-    return 0;
+    if (outer == Py_None) {
+        Py_DECREF(outer);
+        return 0;
+    }
+    before->outer_loop = outer;
+    return refuse_run(st, "Cannot run the event loop while another loop is running");
 }
 
 static int
@@ -74,17 +111,43 @@ set_running_loop(LmState *st, PyObject *loop)
 static int
 begin(LmLoop *loop, Surroundings *before)
 {
-    if (loop->is_debug) {
+    LmState *st = loop->st;
+    if (before->outer_loop != NULL &&
+        lm_registry_suspend(st, before->outer_loop, &before->outer_task) < 0) {
+        return -1;
+    }
+    if (loop->is_debug && loop->thread_id == 0) {
         if (track_origins(loop, 1) < 0) {
             return -1;
         }
         before->tracks_origins = 1;
     }
-    before->asyncgen_hooks = PyObject_CallNoArgs(loop->st->get_asyncgen_hooks);
+    before->asyncgen_hooks = PyObject_CallNoArgs(st->get_asyncgen_hooks);
     if (before->asyncgen_hooks == NULL || install_asyncgen_hooks(loop) < 0) {
         return -1;
     }
-    return set_running_loop(loop->st, (PyObject *)loop);
+    return set_running_loop(st, (PyObject *)loop);
+}
+
+static int
+restore_asyncgen_hooks(LmState *st, PyObject *hooks)
+{
+    PyObject *done = hooks != NULL ? PyObject_Call(st->set_asyncgen_hooks, hooks, NULL)
+                                   : Py_NewRef(Py_None);
+    Py_XDECREF(done);
+    return done != NULL ? 0 : -1;
+}
+
+static int
+restore_outer(LmState *st, Surroundings *before)
+{
+    PyObject *outer = before->outer_loop != NULL ? before->outer_loop : Py_None;
+    int failed = set_running_loop(st, outer);
+    if (failed == 0 && before->outer_loop != NULL) {
+        failed = lm_registry_resume(st, outer, before->outer_task);
+        before->outer_task = NULL;
+    }
+    return failed;
 }
 
 /* Each part is put back whatever became of the others. */
@@ -92,47 +155,65 @@ static void
 end(LmLoop *loop, Surroundings *before)
 {
     LmState *st = loop->st;
+    PyObject *self = (PyObject *)loop;
     PyObject *exc = PyErr_GetRaisedException();
-    if (set_running_loop(st, Py_None) < 0) {
-        PyErr_WriteUnraisable((PyObject *)loop);
+    int stop_tracking =
+        loop->thread_id == 0 && (before->tracks_origins || loop->is_debug);
+    if (restore_outer(st, before) < 0) {
+        PyErr_WriteUnraisable(self);
     }
-    if ((before->tracks_origins || loop->is_debug) && track_origins(loop, 0) < 0) {
-        PyErr_WriteUnraisable((PyObject *)loop);
+    if (stop_tracking && track_origins(loop, 0) < 0) {
+        PyErr_WriteUnraisable(self);
     }
-    if (before->asyncgen_hooks != NULL) {
-        PyObject *done =
-            PyObject_Call(st->set_asyncgen_hooks, before->asyncgen_hooks, NULL);
-        if (done == NULL) {
-            PyErr_WriteUnraisable((PyObject *)loop);
-        }
-        Py_XDECREF(done);
-        Py_DECREF(before->asyncgen_hooks);
+    if (restore_asyncgen_hooks(st, before->asyncgen_hooks) < 0) {
+        PyErr_WriteUnraisable(self);
     }
     if (exc != NULL) {
         PyErr_SetRaisedException(exc);
     }
 }
 
+static void
+drop(Surroundings *before)
+{
+    Py_CLEAR(before->asyncgen_hooks);
+    Py_CLEAR(before->outer_loop);
+    Py_CLEAR(before->outer_task);
+}
+
+/* One run with all that surrounds it; until `future` is done where there is one. */
+static PyObject *
+run(LmLoop *loop, PyObject *future)
+{
+    Surroundings before = {NULL, NULL, NULL, 0};
+    int failed = lm_loop_check_closed(loop) < 0 || check_not_running(loop, &before) < 0 ||
+                 lm_loop_note_overrides(loop) < 0 ||
+                 Py_EnterRecursiveCall(" in a nested event loop");
+    if (!failed) {
+        Py_INCREF(loop);
+        failed = begin(loop, &before) < 0;
+        if (!failed) {
+            failed = future != NULL ? lm_run_until(loop, lm_future_is_done, future) < 0
+                                    : lm_run_forever(loop) < 0;
+        }
+        end(loop, &before);
+        Py_DECREF(loop);
+        Py_LeaveRecursiveCall();
+    }
+    drop(&before);
+    return failed ? NULL : Py_NewRef(Py_None);
+}
+
 PyObject *
 lm_loop_method_run_forever(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    LmLoop *loop = (LmLoop *)self;
-    Surroundings before = {NULL, 0};
-    if (lm_loop_check_closed(loop) < 0 || check_not_running(loop) < 0 ||
-        lm_loop_note_overrides(loop) < 0) {
-        return NULL;
-    }
-    Py_INCREF(self);
-    int failed = begin(loop, &before);
-    if (failed == 0) {
-        failed = lm_run_forever(loop);
-    }
-    end(loop, &before);
-    Py_DECREF(self);
-    if (failed < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    return run((LmLoop *)self, NULL);
+}
+
+PyObject *
+lm_loop_method_run_nested(PyObject *self, PyObject *future)
+{
+    return run((LmLoop *)self, future);
 }
 
 PyObject *

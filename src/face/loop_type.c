@@ -149,6 +149,9 @@ static PyMethodDef loop_methods[] = {
          "Run until stop() is called, in the calling thread.\n\n"
          "Raises RuntimeError if it is closed or running, or if another loop "
          "runs in the thread.\nImplements AbstractEventLoop.run_forever.")},
+    {"_run_nested", lm_loop_method_run_nested, METH_O,
+     DOC("_run_nested($self, future, /)",
+         "Run within a running loop until the future is done.")},
     {"stop", lm_loop_method_stop, METH_NOARGS,
      DOC("stop($self)",
          "End run_forever() when the running turn is over.\n\nLoop's thread only. "
@@ -212,7 +215,7 @@ static PyMethodDef loop_methods[] = {
          "Return (reader handle, writer handle, owning transport) "
          "of fd, each or None.")},
     {"_start_serving_native", LM_METHOD_FASTCALL(lm_loop_method_start_serving),
-     DOC("_start_serving_native($self, protocol_factory, sock, server, backlog)",
+     DOC("_start_serving_native($self, protocol_factory, sock, server, backlog, context=None)",
          "Accept connections of a listening socket; return the listener.")},
     {"_make_socket_transport", LM_METHOD_FASTCALL(lm_loop_method_make_socket_transport),
      DOC("_make_socket_transport(sock, protocol, waiter=None, *, extra=None, "

@@ -15,6 +15,7 @@ int lm_loop_type_init(PyObject *module, LmState *st);
 
 /* loop_run.c */
 PyObject *lm_loop_method_run_forever(PyObject *self, PyObject *unused);
+PyObject *lm_loop_method_run_nested(PyObject *self, PyObject *future);
 PyObject *lm_loop_method_stop(PyObject *self, PyObject *unused);
 PyObject *lm_loop_method_is_running(PyObject *self, PyObject *unused);
 PyObject *lm_loop_method_is_closed(PyObject *self, PyObject *unused);

@@ -20,6 +20,7 @@ typedef struct {
     LmWatch watch;
     LmKept kept;
     int backlog;
+    uint8_t one_context; /* all calls of a connection run in one copy of `context` */
 } Listener;
 
 static void
@@ -65,7 +66,7 @@ report_failed_setup(Listener *l, PyObject *protocol)
 }
 
 static int
-set_up(Listener *l, int fd, const LmAddr *peer)
+set_up(Listener *l, int fd, const LmAddr *peer, PyObject *context)
 {
     PyObject *protocol = PyObject_CallNoArgs(l->factory);
     PyObject *transport = NULL;
@@ -74,6 +75,7 @@ set_up(Listener *l, int fd, const LmAddr *peer)
             .fd = fd,
             .protocol = protocol,
             .server = l->server,
+            .context = l->one_context ? context : NULL,
             .peer = lm_addr_is_inet(peer) ? peer : NULL,
         };
         transport = lm_transport_new(l->loop, &parts);
@@ -97,7 +99,7 @@ set_up_in_context(Listener *l, int fd, const LmAddr *peer)
         close(fd);
         return -1;
     }
-    int failed = set_up(l, fd, peer);
+    int failed = set_up(l, fd, peer, context);
     if (PyContext_Exit(context) < 0) {
         failed = -1;
     }
@@ -193,7 +195,7 @@ on_ready(LmWatch *watch)
 
 PyObject *
 lm_listener_new(LmLoop *loop, PyObject *factory, PyObject *sock, PyObject *server,
-                int backlog)
+                int backlog, PyObject *context)
 {
     int fd = PyObject_AsFileDescriptor(sock);
     PyTypeObject *type = lm_type(loop->st->ListenerType);
@@ -208,7 +210,8 @@ lm_listener_new(LmLoop *loop, PyObject *factory, PyObject *sock, PyObject *serve
     l->backlog = backlog > 0 ? backlog : 1;
     lm_watch_init(&l->watch, fd, LM_WATCH_READ, on_ready);
     lm_kept_init(&l->kept, (PyObject *)l, let_go);
-    l->context = PyContext_CopyCurrent();
+    l->one_context = context != NULL;
+    l->context = context != NULL ? Py_NewRef(context) : PyContext_CopyCurrent();
     if (l->context == NULL || lm_watch_check_fd(fd) < 0 || start(l) < 0) {
         Py_DECREF(l);
         return NULL;

@@ -7,6 +7,7 @@
 #include "net/stream_read.h"
 
 #include "base/oserr.h"
+#include "core/context.h"
 #include "core/ready.h"
 
 #include <sys/socket.h>
@@ -168,16 +169,15 @@ read_ready(LmLoop *loop, PyObject *self)
     LmTransport *t = lm_transport(self);
     int failed = 0;
     if (LM_LIKELY(t->reader.is_active && t->lost == 0)) {
-        PyObject *context = Py_NewRef(t->read_context);
         lm_loop_leave_task(loop);
-        failed = PyContext_Enter(context);
-        if (failed == 0) {
-            failed = t->is_buffered ? read_into_protocol(self) : read_into_bytes(self);
-            if (PyContext_Exit(context) < 0) {
-                failed = -1;
-            }
+        PyObject *context = lm_context_enter(loop, t->read_context);
+        if (context == NULL) {
+            failed = -1;
         }
-        Py_DECREF(context);
+        else {
+            failed = lm_context_exit(context, t->is_buffered ? read_into_protocol(self)
+                                                             : read_into_bytes(self));
+        }
     }
     Py_DECREF(self);
     return failed;
@@ -200,7 +200,7 @@ lm_stream_start_reading(PyObject *self)
         return 0;
     }
     LmPoll *poll = lm_loop_poll(t->loop);
-    PyObject *context = poll != NULL ? PyContext_CopyCurrent() : NULL;
+    PyObject *context = poll != NULL ? lm_transport_new_context(t) : NULL;
     if (context == NULL) {
         return -1;
     }

@@ -5,6 +5,7 @@
 #include "net/stream_write.h"
 
 #include "base/oserr.h"
+#include "core/context.h"
 #include "core/handle.h"
 #include "core/ready.h"
 #include "net/flow.h"
@@ -39,7 +40,7 @@ start_writing(PyObject *self)
 {
     LmTransport *t = lm_transport(self);
     LmPoll *poll = lm_loop_poll(t->loop);
-    PyObject *context = poll != NULL ? PyContext_CopyCurrent() : NULL;
+    PyObject *context = poll != NULL ? lm_transport_new_context(t) : NULL;
     if (context == NULL) {
         return -1;
     }
@@ -308,19 +309,12 @@ write_ready(LmLoop *loop, PyObject *self)
     LmTransport *t = lm_transport(self);
     int failed = 0;
     if (LM_LIKELY(t->writer.is_active && t->lost == 0)) {
-        PyObject *context = Py_NewRef(t->write_context);
         lm_loop_leave_task(loop);
-        failed = PyContext_Enter(context);
-        if (failed == 0) {
-            failed = flush(self);
-            if (failed < 0) {
-                failed = lm_handle_report_fault(loop, &write_ready_def, self);
-            }
-            if (PyContext_Exit(context) < 0) {
-                failed = -1;
-            }
+        PyObject *context = lm_context_enter(loop, t->write_context);
+        failed = context != NULL ? lm_context_exit(context, flush(self)) : -1;
+        if (failed < 0) {
+            failed = lm_handle_report_fault(loop, &write_ready_def, self);
         }
-        Py_DECREF(context);
     }
     Py_DECREF(self);
     return failed;

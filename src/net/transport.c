@@ -106,7 +106,7 @@ static int
 call_soon_bound(LmLoop *loop, PyMethodDef *def, PyObject *self, PyObject *arg)
 {
     PyObject *bound = PyCFunction_New(def, self);
-    int failed = bound == NULL ? -1 : lm_handle_call_soon(loop, bound, &arg, 1, NULL);
+    int failed = bound == NULL ? -1 : lm_handle_call_soon(loop, bound, &arg, 1, lm_transport(self)->context);
     Py_XDECREF(bound);
     return failed;
 }
@@ -116,7 +116,7 @@ schedule_start(LmLoop *loop, PyObject *self, PyObject *waiter)
 {
     LmTransport *t = lm_transport(self);
     PyObject *made = PyObject_GetAttr(t->protocol, t->st->str.connection_made);
-    int failed = made == NULL ? -1 : lm_handle_call_soon(loop, made, &self, 1, NULL);
+    int failed = made == NULL ? -1 : lm_handle_call_soon(loop, made, &self, 1, t->context);
     Py_XDECREF(made);
     return failed < 0 ? -1
                       : call_soon_bound(loop, &begin_def, self,
@@ -168,6 +168,7 @@ fill(PyObject *self, LmLoop *loop, const LmTransportParts *parts)
         return -1;
     }
     t->extra = Py_XNewRef(parts->extra);
+    t->context = Py_XNewRef(parts->context);
     if (parts->server != NULL) {
         if (lm_server_attach(t->st, parts->server, self, &t->server_link) < 0) {
             return -1;

@@ -42,6 +42,7 @@ typedef struct LmTransport {
     int number;
     LmWatch reader;
     LmWatch writer;
+    PyObject *context; /* 3.15+: the one context of all protocol calls; else NULL */
     PyObject *read_context; /* the context that protocol calls of reading run in */
     PyObject *write_context;
     LmOutbuf out;
@@ -78,6 +79,14 @@ lm_transport_of_server_link(LmList *link)
     return lm_transport_object(LM_CONTAINER_OF(link, LmTransport, server_link));
 }
 
+/* The context for a new registration of a watch: a copy of the current one, or the
+   transport's own. New reference, NULL with an exception set. */
+static inline PyObject *
+lm_transport_new_context(LmTransport *t)
+{
+    return t->context != NULL ? Py_NewRef(t->context) : PyContext_CopyCurrent();
+}
+
 int lm_transport_init(PyObject *module, LmState *st);
 
 /* What a new transport is made of. */
@@ -88,6 +97,7 @@ typedef struct {
     PyObject *waiter;   /* future to resolve after connection_made, or NULL */
     PyObject *extra;    /* mapping for get_extra_info, or NULL */
     PyObject *server;   /* or NULL */
+    PyObject *context;  /* what all protocol calls run in, or NULL: by registration */
     const LmAddr *peer; /* or NULL: asked of the kernel */
 } LmTransportParts;
 

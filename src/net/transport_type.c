@@ -341,6 +341,7 @@ transport_traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(t->server);
     Py_VISIT(t->sock);
     Py_VISIT(t->extra);
+    Py_VISIT(t->context);
     Py_VISIT(t->read_context);
     Py_VISIT(t->write_context);
     Py_VISIT(t->empty_waiter);
@@ -386,6 +387,7 @@ transport_dealloc(PyObject *self)
     Py_CLEAR(t->protocol);
     Py_CLEAR(t->server);
     Py_CLEAR(t->sock);
+    Py_CLEAR(t->context);
     Py_CLEAR(t->read_context);
     Py_CLEAR(t->write_context);
     LmLoop *loop = t->loop;

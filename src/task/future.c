@@ -208,6 +208,15 @@ lm_future_cancel(PyObject *self, PyObject *message)
     return lm_waiters_schedule(self) < 0 ? -1 : 1;
 }
 
+int
+lm_future_is_done(PyObject *future)
+{
+    PyObject *done = PyObject_CallMethod(future, "done", NULL);
+    int truth = done != NULL ? PyObject_IsTrue(done) : -1;
+    Py_XDECREF(done);
+    return truth;
+}
+
 PyObject *
 lm_future_make_cancelled_error(LmFuture *f)
 {

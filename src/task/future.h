@@ -78,6 +78,9 @@ int lm_future_check_ready(LmFuture *future);
 int lm_future_set_result(PyObject *self, PyObject *result);
 int lm_future_set_exception(PyObject *self, PyObject *exc);
 
+/* Of any future-like object: 1 where it is done, 0 where not, -1 with an exception. */
+int lm_future_is_done(PyObject *future);
+
 /* 1 where it was pending and is cancelled now, else 0; -1 with an exception set. */
 int lm_future_cancel(PyObject *self, PyObject *message);
 

@@ -268,3 +268,30 @@ lm_registry_swap_back(PyObject *task, PyObject *previous)
     }
     return failed;
 }
+
+int
+lm_registry_suspend(LmState *st, PyObject *loop, PyObject **task)
+{
+    *task = NULL;
+    if (swap_slot(st, loop, NULL, task) < 0) {
+        return -1;
+    }
+    if (PyObject_TypeCheck(loop, lm_type(st->LoopType))) {
+        ((LmLoop *)loop)->current_task = NULL;
+    }
+    return 0;
+}
+
+int
+lm_registry_resume(LmState *st, PyObject *loop, PyObject *task)
+{
+    PyObject *found = NULL;
+    int failed = task != NULL ? swap_slot(st, loop, task, &found) : 0;
+    Py_XDECREF(found);
+    if (failed == 0 && task != NULL && lm_loop_native(st, loop) != NULL &&
+        lm_future_is_exact(st, task)) {
+        ((LmLoop *)loop)->current_task = task;
+    }
+    Py_XDECREF(task);
+    return failed;
+}

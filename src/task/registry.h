@@ -24,6 +24,12 @@ int lm_registry_enter(PyObject *task);
    the slot. Keeps a set exception. */
 void lm_registry_leave(PyObject *task, int is_over);
 
+/* Around a run within a run: the slot of the loop that runs further out (any loop object)
+   is emptied and filled again. `*task` gets what was there, or NULL. -1 with an exception
+   set. */
+int lm_registry_suspend(LmState *st, PyObject *loop, PyObject **task);
+int lm_registry_resume(LmState *st, PyObject *loop, PyObject *task);
+
 /* Exchanges the slot's content for an eager start: `*previous` gets what was there, or
    NULL. */
 int lm_registry_swap(PyObject *task, PyObject **previous);

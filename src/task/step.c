@@ -3,6 +3,7 @@
 #include "task/step.h"
 
 #include "base/oserr.h"
+#include "core/context.h"
 #include "core/handle.h"
 #include "core/ready.h"
 #include "task/registry.h"
@@ -373,25 +374,20 @@ static PyMethodDef step_def = {"__step", task_step, METH_NOARGS, NULL};
 static PyMethodDef wakeup_def = {"task_wakeup", task_wakeup, METH_O, NULL};
 
 static int
-step_in_context(PyObject *self)
+step_in_context(LmLoop *loop, PyObject *self)
 {
     LmTask *t = lm_task(self);
-    PyObject *context = Py_NewRef(t->context);
-    int failed = -1;
-    if (LM_LIKELY(PyContext_Enter(context) == 0)) {
-        failed = step_as_current(self, take_wait_outcome(t));
-        if (PyContext_Exit(context) < 0) {
-            failed = -1;
-        }
+    PyObject *context = lm_context_enter(loop, t->context);
+    if (LM_UNLIKELY(context == NULL)) {
+        return -1;
     }
-    Py_DECREF(context);
-    return failed;
+    return lm_context_exit(context, step_as_current(self, take_wait_outcome(t)));
 }
 
 int
 lm_task_step_item(LmLoop *loop, PyObject *self)
 {
-    int failed = step_in_context(self);
+    int failed = step_in_context(loop, self);
     if (LM_UNLIKELY(failed < 0)) {
         failed = lm_handle_report_fault(loop, &step_def, self);
     }

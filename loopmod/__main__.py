@@ -1,0 +1,105 @@
+"""The command line: runs any program on the loop, or opens a REPL. Its description is HELP, below.
+
+Reads the options; loopmod/launch.py runs the program.
+"""
+
+import argparse
+import os
+import sys
+
+from . import __version__, launch
+
+PROG = "python -m loopmod"
+USAGE = f"{PROG} [--debug] [script | -m module | -c code | -] [argument ...]"
+HELP = """\
+Run an asyncio program as python does, with loopmod's event loop wherever the program
+makes a loop. Without a program, open a REPL that takes await at the top level.
+
+program:
+  script         a file, or a directory or zip file with a __main__.py
+  -m module      a module or package
+  -c code        the code itself
+  -              standard input
+  argument ...   for the program, which finds them in sys.argv
+"""
+
+
+def main() -> None:
+    """Do what sys.argv asks for."""
+    parser = make_parser()
+    own, program = split(sys.argv[1:])
+    options = parser.parse_args(own)
+    if options.debug:
+        set_debug(parser)
+    launch.use_loop()
+    if not start(parser, program):
+        start_repl()
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the words before the program."""
+    parser = argparse.ArgumentParser(
+        prog=PROG,
+        usage=USAGE,
+        description=HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--debug", action="store_true", help="run loops in debug mode, as PYTHONASYNCIODEBUG=1 does")
+    parser.add_argument("-V", "--version", action="version", version=f"loopmod {__version__}")
+    return parser
+
+
+def split(words: list[str]) -> tuple[list[str], list[str]]:
+    """Split before the program: all that comes later is the program's, whatever it looks like."""
+    count = 0
+    while count < len(words) and is_option(words[count]):
+        count += 1
+    return words[:count], words[count:]
+
+
+def is_option(word: str) -> bool:
+    """Whether a word may be an option of ours: it names no program and does not end the options."""
+    return word.startswith("-") and word not in ("-", "--") and word[:2] not in ("-m", "-c")
+
+
+def set_debug(parser: argparse.ArgumentParser) -> None:
+    """Switch asyncio's debug mode on, for this process and those it starts."""
+    if sys.flags.ignore_environment:
+        parser.error("--debug goes through the environment, which python -E and -I ignore: use python -X dev")
+    os.environ["PYTHONASYNCIODEBUG"] = "1"
+
+
+def start(parser: argparse.ArgumentParser, program: list[str]) -> bool:
+    """Run the program of these words; return False if they name none."""
+    first, *arguments = program or ["--"]
+    if first[:2] in ("-m", "-c"):
+        flag, joined = first[:2], first[2:]
+        words = [joined, *arguments] if joined else arguments
+        if not words:
+            parser.error(f"{flag} needs {'a module' if flag == '-m' else 'code'}")
+        run = launch.run_module if flag == "-m" else launch.run_command
+        run(words[0], words[1:])
+        return True
+    if first == "--":
+        if not arguments:
+            return False
+        first, *arguments = arguments
+    if first != "-":
+        launch.run_script(first, arguments)
+    elif sys.stdin is not None and sys.stdin.isatty():
+        return False
+    else:
+        launch.run_stdin(arguments)
+    return True
+
+
+def start_repl() -> None:
+    """Run the REPL of this Python's asyncio, whose loop is one of ours by now."""
+    if not sys.flags.quiet:
+        print(f"loopmod {__version__}, the event loop of this", end=" ", file=sys.stderr, flush=True)
+    launch.run_module("asyncio", [])
+
+
+if __name__ == "__main__":
+    main()
