@@ -97,7 +97,7 @@ def start(parser: argparse.ArgumentParser, program: list[str]) -> bool:
 def start_repl() -> None:
     """Run the REPL of this Python's asyncio, whose loop is one of ours by now."""
     if not sys.flags.quiet:
-        print(f"loopmod {__version__}, the event loop of this", end=" ", file=sys.stderr, flush=True)
+        print(f"loopmod {__version__} is the event loop of this shell.", file=sys.stderr)
     launch.run_module("asyncio", [])
 
 

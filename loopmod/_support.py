@@ -3,7 +3,7 @@ that texts are the running version's own."""
 
 import sys
 import traceback
-from asyncio import base_events, base_futures, base_tasks, coroutines, format_helpers, tasks
+from asyncio import base_events, base_futures, base_tasks, coroutines, format_helpers, futures, tasks
 from asyncio.log import logger
 from typing import Any
 
@@ -76,3 +76,30 @@ future_repr = base_futures._future_repr  # type: ignore[attr-defined]
 task_repr = base_tasks._task_repr
 task_get_stack = base_tasks._task_get_stack
 task_print_stack = base_tasks._task_print_stack
+
+
+async def _specimen_coroutine() -> None:
+    """What a task is made of that only shows where tasks keep things."""
+
+
+class _SpecimenLoop:
+    """The little that a stdlib task and future ask of a loop."""
+
+    def get_debug(self) -> bool:
+        return False
+
+    def call_soon(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+
+def mirror_specimen(add_to_awaited_by: Any) -> tuple[Any, Any, Any, Any]:
+    """Return a pending stdlib task, its coroutine and name, and a future said to be awaited by it (3.14+)."""
+    loop: Any = _SpecimenLoop()
+    coroutine = _specimen_coroutine()
+    name = "specimen of loopmod"
+    task: Any = tasks.Task(coroutine, loop=loop, name=name)
+    task._log_destroy_pending = False
+    future = futures.Future(loop=loop)  # type: ignore[var-annotated]
+    add_to_awaited_by(future, task)
+    coroutine.close()
+    return task, coroutine, name, future

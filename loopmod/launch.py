@@ -148,15 +148,13 @@ def _compile(source: str | bytes, name: str) -> types.CodeType:
 
 
 def _compile_command(source: str) -> types.CodeType:
-    """Compile the code of -c so that tracebacks show its lines, on the versions whose tracebacks do."""
-    if sys.version_info >= (3, 13):
-        lines = source.splitlines(keepends=True)
-        linecache.cache["<string>"] = (len(source), None, lines, "<string>")
+    """Compile the code of -c, with its lines kept for tracebacks where this Python does so."""
     code = _compile(source, "<string>")
     if hasattr(linecache, "_interactive_cache"):
-        # Kept by code object there, so that other code of the same file name does not show these lines.
-        del linecache.cache["<string>"]
-        getattr(linecache, "_register_code")(code, source, "<string>")  # noqa: B009 (unknown to typeshed)
+        # By code object, so that other code that calls its file "<string>" does not show these lines.
+        linecache._register_code(code, source, "<string>")
+    elif sys.version_info >= (3, 13):
+        linecache.cache["<string>"] = (len(source), None, source.splitlines(keepends=True), "<string>")
     return code
 
 

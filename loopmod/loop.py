@@ -224,9 +224,7 @@ class Loop(_loopmod.Loop, asyncio.SelectorEventLoop):
             start(protocol_factory, sock, sslcontext, server, backlog, *args, **kwargs)
             return
         context = kwargs.get("context")
-        self._listeners[sock.fileno()] = self._start_serving_native(
-            protocol_factory, sock, server, backlog, context
-        )
+        self._listeners[sock.fileno()] = self._start_serving_native(protocol_factory, sock, server, backlog, context)
 
     def _stop_serving(self, sock: Any) -> None:
         listener = self._listeners.pop(sock.fileno(), None)

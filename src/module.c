@@ -109,10 +109,11 @@ allow_nested_runs(PyObject *module, PyObject *unused LM_UNUSED)
     Py_RETURN_NONE;
 }
 
-static PyMethodDef module_methods[] = {
-    {"_allow_nested_runs", allow_nested_runs, METH_NOARGS,
-     "_allow_nested_runs($module)\n--\n\nLet loops run within a running loop from now on."},
-    {NULL, NULL, 0, NULL}};
+static PyMethodDef module_methods[] = {{"_allow_nested_runs", allow_nested_runs,
+                                        METH_NOARGS,
+                                        "_allow_nested_runs($module)\n--\n\nLet loops "
+                                        "run within a running loop from now on."},
+                                       {NULL, NULL, 0, NULL}};
 
 static PyModuleDef_Slot module_slots[] = {
     {Py_mod_exec, module_exec},

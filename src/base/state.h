@@ -98,6 +98,15 @@ typedef struct {
     int size;
 } LmFreelist;
 
+/* Where a stdlib task keeps what inspectors read (task/mirror.c); offsets in bytes. */
+typedef struct {
+    Py_ssize_t coro;
+    Py_ssize_t name;
+    Py_ssize_t awaited_by;
+    Py_ssize_t is_task;
+    int is_known;
+} LmMirror;
+
 typedef struct LmState {
 #define LM_FIELD(name) PyObject *name;
     LM_STATE_OBJECTS(LM_FIELD)
@@ -106,6 +115,7 @@ typedef struct LmState {
     } str;
 #undef LM_FIELD
 
+    LmMirror mirror;
     int nesting_allowed; /* allow_nested_runs() was called */
     uint64_t task_names; /* number of the last default task name given */
     LmFreelist handles;

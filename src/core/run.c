@@ -166,7 +166,8 @@ run(LmLoop *loop, LmIsDone is_done, PyObject *future)
     if (exc != NULL) {
         PyErr_SetRaisedException(exc);
     }
-    loop->is_stopping = future != NULL ? loop->is_stopping | outer_stopping : outer_stopping;
+    loop->is_stopping =
+        future != NULL ? loop->is_stopping | outer_stopping : outer_stopping;
     loop->nesting -= outer_thread != 0;
     loop->thread_id = outer_thread;
     return failed;

@@ -186,7 +186,8 @@ static PyObject *
 run(LmLoop *loop, PyObject *future)
 {
     Surroundings before = {NULL, NULL, NULL, 0};
-    int failed = lm_loop_check_closed(loop) < 0 || check_not_running(loop, &before) < 0 ||
+    int failed = lm_loop_check_closed(loop) < 0 ||
+                 check_not_running(loop, &before) < 0 ||
                  lm_loop_note_overrides(loop) < 0 ||
                  Py_EnterRecursiveCall(" in a nested event loop");
     if (!failed) {

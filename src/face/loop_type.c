@@ -215,7 +215,8 @@ static PyMethodDef loop_methods[] = {
          "Return (reader handle, writer handle, owning transport) "
          "of fd, each or None.")},
     {"_start_serving_native", LM_METHOD_FASTCALL(lm_loop_method_start_serving),
-     DOC("_start_serving_native($self, protocol_factory, sock, server, backlog, context=None)",
+     DOC("_start_serving_native($self, protocol_factory, sock, server, backlog, "
+         "context=None)",
          "Accept connections of a listening socket; return the listener.")},
     {"_make_socket_transport", LM_METHOD_FASTCALL(lm_loop_method_make_socket_transport),
      DOC("_make_socket_transport(sock, protocol, waiter=None, *, extra=None, "

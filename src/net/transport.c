@@ -106,7 +106,9 @@ static int
 call_soon_bound(LmLoop *loop, PyMethodDef *def, PyObject *self, PyObject *arg)
 {
     PyObject *bound = PyCFunction_New(def, self);
-    int failed = bound == NULL ? -1 : lm_handle_call_soon(loop, bound, &arg, 1, lm_transport(self)->context);
+    int failed = bound == NULL ? -1
+                               : lm_handle_call_soon(loop, bound, &arg, 1,
+                                                     lm_transport(self)->context);
     Py_XDECREF(bound);
     return failed;
 }
@@ -116,7 +118,8 @@ schedule_start(LmLoop *loop, PyObject *self, PyObject *waiter)
 {
     LmTransport *t = lm_transport(self);
     PyObject *made = PyObject_GetAttr(t->protocol, t->st->str.connection_made);
-    int failed = made == NULL ? -1 : lm_handle_call_soon(loop, made, &self, 1, t->context);
+    int failed =
+        made == NULL ? -1 : lm_handle_call_soon(loop, made, &self, 1, t->context);
     Py_XDECREF(made);
     return failed < 0 ? -1
                       : call_soon_bound(loop, &begin_def, self,

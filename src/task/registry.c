@@ -7,6 +7,8 @@
    and the slot is in the thread state, reached by _swap_current_task. */
 #include "task/registry.h"
 
+#include "task/mirror.h"
+
 #if PY_VERSION_HEX >= 0x030E0000
 #define HAS_SWAP 1
 #else
@@ -21,14 +23,36 @@ import_into(PyObject **place, const char *name)
 }
 
 #if HAS_SWAP
+/* The list of tasks is read from memory by other processes, who stumble over tasks whose
+   words are empty: ours go there only with a mirror, else to the set of eager tasks. */
+static int
+use_register(LmState *st)
+{
+    if (lm_mirror_init(st) < 0) {
+        return -1;
+    }
+    if (lm_mirror_is_known(st)) {
+        return 0;
+    }
+    Py_CLEAR(st->register_task);
+    Py_CLEAR(st->unregister_task);
+    return import_into(&st->register_task, "_register_eager_task") < 0
+               ? -1
+               : import_into(&st->unregister_task, "_unregister_eager_task");
+}
+
 int
 lm_registry_init(LmState *st)
 {
     return import_into(&st->swap_current_task, "_swap_current_task") < 0 ||
                    import_into(&st->register_task, "_register_task") < 0 ||
-                   import_into(&st->unregister_task, "_unregister_task") < 0
+                   import_into(&st->unregister_task, "_unregister_task") < 0 ||
+                   import_into(&st->add_to_awaited_by, "future_add_to_awaited_by") <
+                       0 ||
+                   import_into(&st->discard_awaited_by,
+                               "future_discard_from_awaited_by") < 0
                ? -1
-               : 0;
+               : use_register(st);
 }
 #else
 #if PY_VERSION_HEX >= 0x030C0000
@@ -71,7 +95,8 @@ lm_registry_add(PyObject *task)
     LmTask *t = lm_task(task);
     LmState *st = t->future.st;
     if (st->scheduled_tasks == NULL) {
-        if (call_register(st->register_task, task) < 0) {
+        if (lm_mirror_show_task(task) < 0 ||
+            call_register(st->register_task, task) < 0) {
             return -1;
         }
         Py_XSETREF(t->listed, Py_NewRef(Py_True));

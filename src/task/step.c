@@ -6,6 +6,7 @@
 #include "core/context.h"
 #include "core/handle.h"
 #include "core/ready.h"
+#include "task/mirror.h"
 #include "task/registry.h"
 #include "task/waiters.h"
 
@@ -113,6 +114,7 @@ static int
 now_awaits(LmTask *t, PyObject *future)
 {
     Py_XSETREF(t->awaits, Py_NewRef(future));
+    lm_mirror_show_await(future, lm_future_object(&t->future));
     return LM_UNLIKELY(t->must_cancel) ? cancel_awaited(t) : 0;
 }
 
@@ -286,7 +288,10 @@ step(PyObject *self, PyObject *exc)
     if (add_cancellation(t, &exc) < 0) {
         return -1;
     }
-    Py_CLEAR(t->awaits);
+    if (t->awaits != NULL) {
+        lm_mirror_hide_await(t->awaits, self);
+        Py_CLEAR(t->awaits);
+    }
     PyObject *value;
     PySendResult outcome = resume(t, exc, &value);
     Py_XDECREF(exc);

@@ -6,6 +6,7 @@
 #include "core/fault.h"
 #include "task/future_iter.h"
 #include "task/future_methods.h"
+#include "task/mirror.h"
 #include "task/registry.h"
 #include "task/step.h"
 
@@ -226,6 +227,7 @@ task_finalize(PyObject *self)
         PyErr_WriteUnraisable(self);
     }
     lm_future_report_unread(self);
+    lm_registry_remove(self);
     if (pending != NULL) {
         PyErr_SetRaisedException(pending);
     }
@@ -235,14 +237,14 @@ static void
 task_dealloc(PyObject *self)
 {
     LmTask *t = lm_task(self);
-    int has_report = t->future.log_traceback ||
+    /* Leaving the register may need a live object, which the finalizer has. */
+    int has_report = t->future.log_traceback || t->listed != NULL ||
                      (t->future.state == LM_PENDING && t->log_destroy_pending);
     if (has_report && Py_IS_TYPE(self, lm_type(t->future.st->TaskType)) &&
         PyObject_CallFinalizerFromDealloc(self) < 0) {
         return;
     }
     PyObject_GC_UnTrack(self);
-    lm_registry_remove(self);
     PyObject_ClearWeakRefs(self);
     task_clear(self);
     Py_CLEAR(t->context);
@@ -346,6 +348,7 @@ task_get_name(PyObject *self, PyObject *unused LM_UNUSED)
             Py_RETURN_NONE;
         }
         t->name = PyUnicode_FromFormat("Task-%llu", (unsigned long long)t->number);
+        lm_mirror_show_name(self);
     }
     return Py_XNewRef(t->name);
 }
@@ -359,6 +362,7 @@ task_set_name(PyObject *self, PyObject *value)
         return NULL;
     }
     Py_XSETREF(lm_task(self)->name, text);
+    lm_mirror_show_name(self);
     Py_RETURN_NONE;
 }
 
