@@ -21,6 +21,7 @@ SOURCES = {
 # C files that declare nothing for others, or whose declarations stand in a header of their room.
 HEADERLESS = {
     "src/poll/evsrc.c": "compiles libev in, whose header is ev.h",
+    "src/core/handle_type.c": "a part of core/handle.h",
     "src/face/loop_net.c": "methods of the table in face/loop_type.h",
     "src/face/loop_run.c": "methods of the table in face/loop_type.h",
     "src/face/loop_schedule.c": "methods of the table in face/loop_type.h",

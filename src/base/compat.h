@@ -67,6 +67,16 @@ lm_free_instance(PyObject *self)
     Py_DECREF(type);
 }
 
+/* Around a deallocator's releases: a long chain of objects is freed without using up the
+   C stack. From 3.14 on CPython does that for every collected type by itself. */
+#if PY_VERSION_HEX < 0x030E0000
+#define LM_TRASHCAN_BEGIN(self, dealloc) Py_TRASHCAN_BEGIN(self, dealloc)
+#define LM_TRASHCAN_END Py_TRASHCAN_END
+#else
+#define LM_TRASHCAN_BEGIN(self, dealloc) {
+#define LM_TRASHCAN_END }
+#endif
+
 /* The last part of a type's name, as `type.__name__` gives it for C types. */
 static inline const char *
 lm_type_name(PyTypeObject *type)

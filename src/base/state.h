@@ -19,6 +19,7 @@
     X(TaskType)                                                                           \
     X(HandleType)                                                                         \
     X(TimerHandleType)                                                                    \
+    X(SafeHandleType)                                                                     \
     X(TransportType)                                                                      \
     X(ListenerType)                                                                       \
     X(ServerCoreType)                                                                     \
@@ -120,6 +121,7 @@ typedef struct LmState {
     uint64_t task_names; /* number of the last default task name given */
     LmFreelist handles;
     LmFreelist timer_handles;
+    LmFreelist safe_handles;
     LmFreelist future_iters;
 } LmState;
 

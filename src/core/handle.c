@@ -1,4 +1,5 @@
-/* Handle and TimerHandle: see handle.h. Relies on the loop's queue and heap; running
+/* Making, running and cancelling of handles: see handle.h; the Python types stand in
+   handle_type.c. Relies on the loop's queue and heap; running
    one runs Python. */
 #include "core/handle.h"
 
@@ -7,9 +8,8 @@
 #include "core/debug.h"
 #include "core/fault.h"
 #include "core/ready.h"
+#include "core/safe_handle.h"
 #include "core/timers.h"
-
-Py_ssize_t lm_handle_offset;
 
 static PyObject *
 alloc_handle(PyTypeObject *type, LmFreelist *spare)
@@ -22,9 +22,8 @@ alloc_handle(PyTypeObject *type, LmFreelist *spare)
     return type->tp_alloc(type, 0);
 }
 
-/* Arguments of a handle, borrowed. */
-static PyObject *const *
-handle_args(const LmHandle *h, Py_ssize_t *nargs)
+PyObject *const *
+lm_handle_args(const LmHandle *h, Py_ssize_t *nargs)
 {
     if (h->nargs <= LM_HANDLE_INLINE_ARGS) {
         *nargs = h->nargs;
@@ -69,6 +68,7 @@ make_handle(LmLoop *loop, PyObject *type, LmFreelist *spare, PyObject *callback,
     h->callback = Py_NewRef(callback);
     h->node.index = LM_HEAP_NOWHERE;
     h->is_cancelled = 0;
+    h->is_safe = 0;
     h->nargs = 0;
     if (store_args(h, args, nargs) < 0) {
         goto fail;
@@ -96,6 +96,22 @@ lm_handle_new(LmLoop *loop, PyObject *callback, PyObject *const *args, Py_ssize_
     LmState *st = loop->st;
     return make_handle(loop, st->HandleType, &st->handles, callback, args, nargs,
                        context);
+}
+
+PyObject *
+lm_handle_new_threadsafe(LmLoop *loop, PyObject *callback, PyObject *const *args,
+                         Py_ssize_t nargs, PyObject *context)
+{
+    LmState *st = loop->st;
+    if (st->SafeHandleType == NULL) {
+        return lm_handle_new(loop, callback, args, nargs, context);
+    }
+    PyObject *self = make_handle(loop, st->SafeHandleType, &st->safe_handles, callback,
+                                 args, nargs, context);
+    if (self != NULL) {
+        lm_handle(self)->is_safe = 1;
+    }
+    return self;
 }
 
 PyObject *
@@ -169,14 +185,10 @@ run_callback(LmLoop *loop, PyObject *self)
     return result;
 }
 
-int
-lm_handle_run(LmLoop *loop, PyObject *self)
+/* -1 with an exception that has to leave the loop. */
+static int
+run_and_report(LmLoop *loop, PyObject *self)
 {
-    LmHandle *h = lm_handle(self);
-    if (h->is_cancelled) {
-        return 0;
-    }
-    lm_loop_leave_task(loop);
     PyObject *result = run_callback(loop, self);
     if (LM_LIKELY(result != NULL)) {
         Py_DECREF(result);
@@ -186,8 +198,25 @@ lm_handle_run(LmLoop *loop, PyObject *self)
 }
 
 int
+lm_handle_run(LmLoop *loop, PyObject *self)
+{
+    LmHandle *h = lm_handle(self);
+    if (h->is_cancelled) {
+        return 0;
+    }
+    if (LM_LIKELY(!h->is_safe)) {
+        return run_and_report(loop, self);
+    }
+    lm_safe_handle_begin(self);
+    int failed = run_and_report(loop, self);
+    lm_safe_handle_end(self);
+    return failed;
+}
+
+int
 lm_handle_run_item(LmLoop *loop, PyObject *self)
 {
+    lm_loop_leave_task(loop);
     int failed = lm_handle_run(loop, self);
     Py_DECREF(self);
     return failed;
@@ -214,8 +243,8 @@ lm_handle_report_fault(LmLoop *loop, PyMethodDef *def, PyObject *self)
     return failed;
 }
 
-static void
-drop_callback(LmHandle *h)
+void
+lm_handle_drop_callback(LmHandle *h)
 {
     Py_CLEAR(h->callback);
     int n = h->nargs <= LM_HANDLE_INLINE_ARGS ? h->nargs : 1;
@@ -241,321 +270,6 @@ lm_handle_cancel(PyObject *self)
         Py_XSETREF(h->repr, repr);
     }
     lm_timers_remove(h->loop, h);
-    drop_callback(h);
+    lm_handle_drop_callback(h);
     return 0;
-}
-
-static int
-handle_traverse(PyObject *self, visitproc visit, void *arg)
-{
-    LmHandle *h = lm_handle(self);
-    Py_VISIT(Py_TYPE(self));
-    Py_VISIT(h->loop);
-    Py_VISIT(h->callback);
-    Py_VISIT(h->context);
-    Py_VISIT(h->args[0]);
-    Py_VISIT(h->args[1]);
-    Py_VISIT(h->source_traceback);
-    Py_VISIT(h->when);
-    return 0;
-}
-
-/* The loop and the context stay until the end: a handle can be asked for them, and be
-   run, at any time. */
-static int
-handle_clear(PyObject *self)
-{
-    LmHandle *h = lm_handle(self);
-    h->is_cancelled = 1;
-    drop_callback(h);
-    Py_CLEAR(h->source_traceback);
-    Py_CLEAR(h->repr);
-    Py_CLEAR(h->when);
-    return 0;
-}
-
-static LmFreelist *
-spare_list(LmState *st, PyTypeObject *type)
-{
-    return type == lm_type(st->HandleType)        ? &st->handles
-           : type == lm_type(st->TimerHandleType) ? &st->timer_handles
-                                                  : NULL;
-}
-
-static void
-handle_dealloc(PyObject *self)
-{
-    LmHandle *h = lm_handle(self);
-    PyTypeObject *type = Py_TYPE(self);
-    PyObject_GC_UnTrack(self);
-    PyObject_ClearWeakRefs(self);
-    drop_callback(h);
-    Py_CLEAR(h->context);
-    Py_CLEAR(h->source_traceback);
-    Py_CLEAR(h->repr);
-    Py_CLEAR(h->when);
-    LmLoop *loop =
-        h->loop; /* may be what keeps the module, and so the spare list, alive */
-    h->loop = NULL;
-    LmFreelist *spare = loop != NULL ? spare_list(loop->st, type) : NULL;
-    if (spare != NULL && spare->size < LM_FREELIST_SIZE) {
-        spare->items[spare->size++] = self;
-    }
-    else {
-        type->tp_free(self);
-    }
-    Py_DECREF(type);
-    Py_XDECREF(loop);
-}
-
-static PyObject *
-handle_cancel(PyObject *self, PyObject *unused LM_UNUSED)
-{
-    if (lm_handle_cancel(self) < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
-}
-
-static PyObject *
-handle_cancelled(PyObject *self, PyObject *unused LM_UNUSED)
-{
-    return PyBool_FromLong(lm_handle(self)->is_cancelled);
-}
-
-static PyObject *
-handle_run(PyObject *self, PyObject *unused LM_UNUSED)
-{
-    if (lm_handle_run(lm_handle(self)->loop, self) < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
-}
-
-static PyObject *
-handle_when(PyObject *self, PyObject *unused LM_UNUSED)
-{
-    LmHandle *h = lm_handle(self);
-    return h->when != NULL ? Py_NewRef(h->when) : PyFloat_FromDouble(h->due);
-}
-
-static PyObject *
-none_or(PyObject *value)
-{
-    return Py_NewRef(value != NULL ? value : Py_None);
-}
-
-static PyObject *
-get_loop(PyObject *self, void *closure LM_UNUSED)
-{
-    return none_or((PyObject *)lm_handle(self)->loop);
-}
-
-static PyObject *
-get_callback(PyObject *self, void *closure LM_UNUSED)
-{
-    return none_or(lm_handle(self)->callback);
-}
-
-static PyObject *
-get_context(PyObject *self, void *closure LM_UNUSED)
-{
-    return none_or(lm_handle(self)->context);
-}
-
-static PyObject *
-get_args(PyObject *self, void *closure LM_UNUSED)
-{
-    LmHandle *h = lm_handle(self);
-    if (h->callback == NULL) {
-        Py_RETURN_NONE;
-    }
-    Py_ssize_t nargs;
-    PyObject *const *args = handle_args(h, &nargs);
-    PyObject *tuple = PyTuple_New(nargs);
-    for (Py_ssize_t i = 0; tuple != NULL && i < nargs; i++) {
-        PyTuple_SET_ITEM(tuple, i, Py_NewRef(args[i]));
-    }
-    return tuple;
-}
-
-static PyObject *
-get_cancelled(PyObject *self, void *closure LM_UNUSED)
-{
-    return PyBool_FromLong(lm_handle(self)->is_cancelled);
-}
-
-static PyObject *
-get_repr(PyObject *self, void *closure LM_UNUSED)
-{
-    return none_or(lm_handle(self)->repr);
-}
-
-static PyObject *
-get_source_traceback(PyObject *self, void *closure LM_UNUSED)
-{
-    return none_or(lm_handle(self)->source_traceback);
-}
-
-static PyObject *
-get_when(PyObject *self, void *closure LM_UNUSED)
-{
-    return handle_when(self, NULL);
-}
-
-static PyObject *
-get_scheduled(PyObject *self, void *closure LM_UNUSED)
-{
-    return PyBool_FromLong(lm_handle(self)->node.index != LM_HEAP_NOWHERE);
-}
-
-static Py_hash_t
-timer_hash(PyObject *self)
-{
-    PyObject *when = handle_when(self, NULL);
-    Py_hash_t hash = when != NULL ? PyObject_Hash(when) : -1;
-    Py_XDECREF(when);
-    return hash;
-}
-
-static int
-same_timers(PyObject *a, PyObject *b)
-{
-    LmHandle *x = lm_handle(a), *y = lm_handle(b);
-    if (x->due != y->due || x->is_cancelled != y->is_cancelled ||
-        (x->callback == NULL) != (y->callback == NULL)) {
-        return 0;
-    }
-    if (x->callback == NULL) {
-        return 1;
-    }
-    int same = PyObject_RichCompareBool(x->callback, y->callback, Py_EQ);
-    if (same > 0) {
-        PyObject *args_a = get_args(a, NULL), *args_b = get_args(b, NULL);
-        same = args_a && args_b ? PyObject_RichCompareBool(args_a, args_b, Py_EQ) : -1;
-        Py_XDECREF(args_a);
-        Py_XDECREF(args_b);
-    }
-    return same;
-}
-
-static PyObject *
-timer_richcompare(PyObject *self, PyObject *other, int op)
-{
-    if (Py_TYPE(other) != Py_TYPE(self)) {
-        Py_RETURN_NOTIMPLEMENTED;
-    }
-    double a = lm_handle(self)->due, b = lm_handle(other)->due;
-    int answer;
-    switch (op) {
-    case Py_LT:
-        answer = a < b;
-        break;
-    case Py_GT:
-        answer = a > b;
-        break;
-    case Py_LE:
-        answer = a < b ? 1 : same_timers(self, other);
-        break;
-    case Py_GE:
-        answer = a > b ? 1 : same_timers(self, other);
-        break;
-    default:
-        answer = same_timers(self, other);
-        answer = op == Py_NE && answer >= 0 ? !answer : answer;
-    }
-    return answer < 0 ? NULL : PyBool_FromLong(answer);
-}
-
-PyDoc_STRVAR(
-    cancel_doc,
-    "cancel($self)\n--\n\nCancel the callback: it will not run. Has no effect once it "
-    "has "
-    "run or was cancelled.\n\nLoop's thread only. Implements asyncio.Handle.cancel.");
-PyDoc_STRVAR(cancelled_doc,
-             "cancelled($self)\n--\n\nReturn True if the callback was cancelled.");
-PyDoc_STRVAR(when_doc,
-             "when($self)\n--\n\nReturn the moment the callback is due, in seconds of "
-             "loop.time().\n\nImplements asyncio.TimerHandle.when.");
-PyDoc_STRVAR(run_doc, "_run($self)\n--\n\nRun the callback in its context now.");
-
-/* clang-format off */
-#define COMMON_METHODS                                          \
-    {"cancel", handle_cancel, METH_NOARGS, cancel_doc},         \
-    {"cancelled", handle_cancelled, METH_NOARGS, cancelled_doc}, \
-    {"_run", handle_run, METH_NOARGS, run_doc}
-
-#define COMMON_GETTERS                                                      \
-    {"_loop", get_loop, NULL, NULL, NULL},                                  \
-    {"_callback", get_callback, NULL, NULL, NULL},                          \
-    {"_args", get_args, NULL, NULL, NULL},                                  \
-    {"_context", get_context, NULL, NULL, NULL},                            \
-    {"_cancelled", get_cancelled, NULL, NULL, NULL},                        \
-    {"_repr", get_repr, NULL, NULL, NULL},                                  \
-    {"_source_traceback", get_source_traceback, NULL, NULL, NULL}
-
-static PyMethodDef handle_methods[] = {COMMON_METHODS, {NULL, NULL, 0, NULL}};
-static PyMethodDef timer_methods[] = {
-    COMMON_METHODS, {"when", handle_when, METH_NOARGS, when_doc}, {NULL, NULL, 0, NULL}};
-static PyGetSetDef handle_getset[] = {COMMON_GETTERS, {NULL, NULL, NULL, NULL, NULL}};
-static PyGetSetDef timer_getset[] = {COMMON_GETTERS,
-                                     {"_when", get_when, NULL, NULL, NULL},
-                                     {"_scheduled", get_scheduled, NULL, NULL, NULL},
-                                     {NULL, NULL, NULL, NULL, NULL}};
-
-#define COMMON_SLOTS                                    \
-    {Py_tp_dealloc, handle_dealloc},                    \
-    {Py_tp_traverse, handle_traverse},                  \
-    {Py_tp_clear, handle_clear}
-/* clang-format on */
-
-static PyType_Slot handle_slots[] = {
-    COMMON_SLOTS,
-    {Py_tp_doc, "A scheduled callback; made by the loop. Implements asyncio.Handle."},
-    {Py_tp_methods, handle_methods},
-    {Py_tp_getset, handle_getset},
-    {0, NULL}};
-static PyType_Slot timer_slots[] = {
-    COMMON_SLOTS,
-    {Py_tp_doc, "A callback with a due time; made by the loop. Implements "
-                "asyncio.TimerHandle."},
-    {Py_tp_methods, timer_methods},
-    {Py_tp_getset, timer_getset},
-    {Py_tp_hash, timer_hash},
-    {Py_tp_richcompare, timer_richcompare},
-    {0, NULL}};
-
-static PyObject *
-make_type(PyObject *module, const char *name, PyType_Slot *slots, PyObject *base)
-{
-    PyType_Spec spec = {
-        .name = name,
-        .basicsize = (int)(lm_handle_offset + (Py_ssize_t)sizeof(LmHandle)),
-        .flags =
-            Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
-        .slots = slots,
-    };
-    return PyType_FromModuleAndSpec(module, &spec, base);
-}
-
-int
-lm_handle_init(PyObject *module, LmState *st)
-{
-    PyObject *base = lm_state_import("asyncio", "Handle");
-    st->asyncio_TimerHandle = lm_state_import("asyncio", "TimerHandle");
-    if (base == NULL || st->asyncio_TimerHandle == NULL) {
-        Py_XDECREF(base);
-        return -1;
-    }
-    lm_handle_offset = lm_type(st->asyncio_TimerHandle)->tp_basicsize;
-    st->HandleType = make_type(module, "loopmod.Handle", handle_slots, base);
-    Py_DECREF(base);
-    st->TimerHandleType =
-        make_type(module, "loopmod.TimerHandle", timer_slots, st->asyncio_TimerHandle);
-    if (st->HandleType == NULL || st->TimerHandleType == NULL) {
-        return -1;
-    }
-    return PyModule_AddObjectRef(module, "Handle", st->HandleType) < 0
-               ? -1
-               : PyModule_AddObjectRef(module, "TimerHandle", st->TimerHandleType);
 }

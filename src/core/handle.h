@@ -28,6 +28,7 @@ typedef struct LmHandle {
     LmHeapNode node;
     int32_t nargs;
     uint8_t is_cancelled;
+    uint8_t is_safe; /* an LmSafeHandle (core/safe_handle.h) */
 } LmHandle;
 
 /* Where the fields of ours begin in an instance: the same in both types. */
@@ -57,6 +58,17 @@ PyObject *lm_handle_new(LmLoop *loop, PyObject *callback, PyObject *const *args,
 PyObject *lm_handle_new_timer(LmLoop *loop, double due, PyObject *when,
                               PyObject *callback, PyObject *const *args,
                               Py_ssize_t nargs, PyObject *context);
+
+/* A handle for call_soon_threadsafe; from 3.14 on it can be cancelled from any thread. */
+PyObject *lm_handle_new_threadsafe(LmLoop *loop, PyObject *callback,
+                                   PyObject *const *args, Py_ssize_t nargs,
+                                   PyObject *context);
+
+/* The arguments, borrowed. */
+PyObject *const *lm_handle_args(const LmHandle *handle, Py_ssize_t *nargs);
+
+/* Lets go of callback and arguments. */
+void lm_handle_drop_callback(LmHandle *handle);
 
 /* Runs the callback in its context, reports its exception to the loop's handler. A
    ready-queue function. */

@@ -50,6 +50,8 @@ typedef struct LmLoop {
     /* The native task that CPython's current-task slot names (borrowed), and what
        empties the slot. */
     PyObject *current_task;
+    PyObject
+        *stepping; /* the native task whose coroutine runs now (borrowed), or NULL */
     void (*leave_task)(struct LmLoop *loop);
 
     LmList kept;   /* what the loop keeps alive because it watches it: net/kept.h */

@@ -151,14 +151,11 @@ run_turns(LmLoop *loop, LmIsDone is_done, PyObject *future)
 static int
 run(LmLoop *loop, LmIsDone is_done, PyObject *future)
 {
-    unsigned long outer_thread = loop->thread_id;
     uint8_t outer_stopping = 0;
-    if (outer_thread != 0) {
+    if (loop->nesting > 0) {
         outer_stopping = loop->is_stopping;
         loop->is_stopping = 0;
-        loop->nesting++;
     }
-    loop->thread_id = PyThread_get_thread_ident();
     loop->is_first_turn = 1;
     int failed = run_turns(loop, is_done, future);
     PyObject *exc = failed ? PyErr_GetRaisedException() : NULL;
@@ -168,8 +165,6 @@ run(LmLoop *loop, LmIsDone is_done, PyObject *future)
     }
     loop->is_stopping =
         future != NULL ? loop->is_stopping | outer_stopping : outer_stopping;
-    loop->nesting -= outer_thread != 0;
-    loop->thread_id = outer_thread;
     return failed;
 }
 

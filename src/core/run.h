@@ -4,7 +4,7 @@
 
 #include "core/loop.h"
 
-/* Runs turns in this thread. 0 after stop(), or -1 with the exception that left a
+/* Runs turns in this thread, which has claimed the loop (`thread_id`, `nesting`). 0 after stop(), or -1 with the exception that left a
    callback. Everything scheduled and not yet run stays scheduled. */
 int lm_run_forever(LmLoop *loop);
 

@@ -116,7 +116,7 @@ begin(LmLoop *loop, Surroundings *before)
         lm_registry_suspend(st, before->outer_loop, &before->outer_task) < 0) {
         return -1;
     }
-    if (loop->is_debug && loop->thread_id == 0) {
+    if (loop->is_debug && loop->nesting == 0) {
         if (track_origins(loop, 1) < 0) {
             return -1;
         }
@@ -158,7 +158,7 @@ end(LmLoop *loop, Surroundings *before)
     PyObject *self = (PyObject *)loop;
     PyObject *exc = PyErr_GetRaisedException();
     int stop_tracking =
-        loop->thread_id == 0 && (before->tracks_origins || loop->is_debug);
+        loop->nesting == 0 && (before->tracks_origins || loop->is_debug);
     if (restore_outer(st, before) < 0) {
         PyErr_WriteUnraisable(self);
     }
@@ -181,28 +181,56 @@ drop(Surroundings *before)
     Py_CLEAR(before->outer_task);
 }
 
+/* From here on another thread that tries to run the loop is refused. */
+static void
+claim(LmLoop *loop)
+{
+    loop->nesting += loop->thread_id != 0;
+    loop->thread_id = PyThread_get_thread_ident();
+}
+
+static void
+release(LmLoop *loop)
+{
+    if (loop->nesting > 0) {
+        loop->nesting--;
+    }
+    else {
+        loop->thread_id = 0;
+    }
+}
+
 /* One run with all that surrounds it; until `future` is done where there is one. */
+static int
+run_claimed(LmLoop *loop, PyObject *future, Surroundings *before)
+{
+    int failed = begin(loop, before);
+    if (failed == 0) {
+        failed = future != NULL ? lm_run_until(loop, lm_future_is_done, future)
+                                : lm_run_forever(loop);
+    }
+    loop->is_stopping = loop->nesting > 0 && loop->is_stopping;
+    end(loop, before);
+    return failed;
+}
+
 static PyObject *
 run(LmLoop *loop, PyObject *future)
 {
     Surroundings before = {NULL, NULL, NULL, 0};
-    int failed = lm_loop_check_closed(loop) < 0 ||
-                 check_not_running(loop, &before) < 0 ||
-                 lm_loop_note_overrides(loop) < 0 ||
-                 Py_EnterRecursiveCall(" in a nested event loop");
-    if (!failed) {
+    int failed = -1;
+    if (lm_loop_check_closed(loop) == 0 && check_not_running(loop, &before) == 0 &&
+        lm_loop_note_overrides(loop) == 0 &&
+        Py_EnterRecursiveCall(" in a nested event loop") == 0) {
         Py_INCREF(loop);
-        failed = begin(loop, &before) < 0;
-        if (!failed) {
-            failed = future != NULL ? lm_run_until(loop, lm_future_is_done, future) < 0
-                                    : lm_run_forever(loop) < 0;
-        }
-        end(loop, &before);
+        claim(loop);
+        failed = run_claimed(loop, future, &before);
+        release(loop);
         Py_DECREF(loop);
         Py_LeaveRecursiveCall();
     }
     drop(&before);
-    return failed ? NULL : Py_NewRef(Py_None);
+    return failed < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 PyObject *

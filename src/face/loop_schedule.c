@@ -63,7 +63,8 @@ lm_loop_method_call_soon_threadsafe(LM_VECTOR)
          lm_debug_check_call(loop, call.args[0], "call_soon_threadsafe", 0) < 0)) {
         return NULL;
     }
-    PyObject *handle = make_handle(loop, &call);
+    PyObject *handle = lm_handle_new_threadsafe(loop, call.args[0], call.args + 1,
+                                                call.nargs - 1, call.context);
     if (handle == NULL ||
         lm_ready_push_threadsafe(loop, lm_handle_run_item, Py_NewRef(handle)) < 0) {
         Py_XDECREF(handle);

@@ -51,6 +51,19 @@ lm_outbuf_add(LmOutbuf *out, PyObject *owner, const char *data, size_t left)
     return 0;
 }
 
+void
+lm_outbuf_truncate(LmOutbuf *out, size_t count)
+{
+    while (out->count > count) {
+        LmPiece *piece = &out->pieces[out->first + --out->count];
+        out->size -= piece->left;
+        Py_DECREF(piece->bytes);
+    }
+    if (out->count == 0) {
+        lm_outbuf_clear(out);
+    }
+}
+
 int
 lm_outbuf_vectors(const LmOutbuf *out, struct iovec *vectors, int most)
 {

@@ -34,6 +34,9 @@ lm_outbuf_is_empty(const LmOutbuf *out)
    else a copy. -1 with MemoryError set. */
 int lm_outbuf_add(LmOutbuf *out, PyObject *owner, const char *data, size_t left);
 
+/* Drops what was queued last, so that `count` pieces are left. */
+void lm_outbuf_truncate(LmOutbuf *out, size_t count);
+
 /* Fills up to `most` vectors with the front of the queue; returns how many. */
 int lm_outbuf_vectors(const LmOutbuf *out, struct iovec *vectors, int most);
 

@@ -94,7 +94,8 @@ queue_side(Entry *entry, Side *side)
         return;
     }
     if (lm_handle(side->handle)->is_cancelled) {
-        /* Cancelled by its own cancel(): as good as removed. */
+        /* Cancelled by its own cancel(): as good as removed. It has let go of its callback,
+           so its end runs no Python. */
         lm_watch_stop(&entry->loop->poll, &side->watch);
         Py_CLEAR(side->handle);
         return;
@@ -208,8 +209,11 @@ lm_readers_add(LmLoop *loop, PyObject *fileobj, int fd, int direction, PyObject 
     Side *side = side_of(entry, direction);
     PyObject *old = side->handle;
     side->handle = Py_NewRef(handle);
-    Py_XSETREF(entry->fileobj, Py_NewRef(fileobj));
+    if (entry->fileobj == NULL) {
+        entry->fileobj = Py_NewRef(fileobj);
+    }
     lm_watch_start(poll, &side->watch);
+    /* Last: the old handle's end may run Python, which may free the entry. */
     return retire(old);
 }
 
@@ -222,14 +226,26 @@ lm_readers_remove(LmLoop *loop, int fd, int direction)
         return 0;
     }
     PyObject *old = side->handle;
+    PyObject *fileobj = NULL;
     side->handle = NULL;
     lm_watch_stop(&loop->poll, &side->watch);
-    int failed = retire(old);
-    /* The handle's end may have run Python: the entry is looked at anew. */
     if (entry->reader.handle == NULL && entry->writer.handle == NULL) {
-        Py_CLEAR(entry->fileobj);
+        fileobj = entry->fileobj;
+        entry->fileobj = NULL;
     }
+    /* Last: their end may run Python, which may free the entry. */
+    int failed = retire(old);
+    Py_XDECREF(fileobj);
     return failed < 0 ? -1 : 1;
+}
+
+int
+lm_readers_forget(LmLoop *loop, int fd)
+{
+    return lm_readers_remove(loop, fd, LM_WATCH_READ) < 0 ||
+                   lm_readers_remove(loop, fd, LM_WATCH_WRITE) < 0
+               ? -1
+               : 0;
 }
 
 PyObject *
@@ -242,7 +258,8 @@ lm_readers_handle(LmLoop *loop, int fd, int direction)
 int
 lm_readers_set_owner(LmLoop *loop, int fd, PyObject *transport)
 {
-    if (transport == NULL && (loop->readers == NULL || fd >= loop->readers->size)) {
+    if (fd < 0 ||
+        (transport == NULL && (loop->readers == NULL || fd >= loop->readers->size))) {
         return 0;
     }
     struct LmReaders *table = table_for(loop, fd);

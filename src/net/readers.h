@@ -22,6 +22,10 @@ int lm_readers_add(LmLoop *loop, PyObject *fileobj, int fd, int direction,
 /* 1 where there was one, 0 where not; -1 with an exception set. */
 int lm_readers_remove(LmLoop *loop, int fd, int direction);
 
+/* The descriptor number is a transport's or listener's from now on: a callback that was
+   left on it when an earlier descriptor of that number was closed ends. -1 as above. */
+int lm_readers_forget(LmLoop *loop, int fd);
+
 /* The handle in that direction, borrowed, or NULL. */
 PyObject *lm_readers_handle(LmLoop *loop, int fd, int direction);
 

@@ -196,7 +196,7 @@ int
 lm_stream_start_reading(PyObject *self)
 {
     LmTransport *t = lm_transport(self);
-    if (t->is_closing || t->is_paused || t->reader.is_active) {
+    if (t->is_closing || t->is_paused || t->reader.is_active || t->fd < 0) {
         return 0;
     }
     LmPoll *poll = lm_loop_poll(t->loop);
@@ -214,10 +214,12 @@ void
 lm_stream_stop_reading(PyObject *self)
 {
     LmTransport *t = lm_transport(self);
-    if (t->reader.is_active) {
-        lm_watch_stop(&t->loop->poll, &t->reader);
-        if (!t->writer.is_active) {
-            lm_kept_remove(&t->kept);
-        }
+    if (t->loop == NULL) {
+        return;
+    }
+    /* The poll may have stopped it by itself, for a descriptor that was closed. */
+    lm_watch_stop(&t->loop->poll, &t->reader);
+    if (!t->writer.is_active) {
+        lm_kept_remove(&t->kept);
     }
 }

@@ -54,11 +54,9 @@ void
 lm_stream_stop_writing(PyObject *self)
 {
     LmTransport *t = lm_transport(self);
-    if (t->writer.is_active) {
-        lm_watch_stop(&t->loop->poll, &t->writer);
-        if (!t->reader.is_active) {
-            lm_kept_remove(&t->kept);
-        }
+    lm_watch_stop(&t->loop->poll, &t->writer);
+    if (!t->reader.is_active) {
+        lm_kept_remove(&t->kept);
     }
 }
 
@@ -259,10 +257,13 @@ lm_stream_writelines(PyObject *self, PyObject *pieces)
     if (list == NULL) {
         return -1;
     }
+    size_t queued = t->out.count;
     int was_empty = lm_outbuf_is_empty(&t->out);
     int result = PySequence_Fast_GET_SIZE(list) > 0 ? check_open(t) : 0;
     for (Py_ssize_t i = 0; result > 0 && i < PySequence_Fast_GET_SIZE(list); i++) {
         if (queue_piece(t, PySequence_Fast_GET_ITEM(list, i)) < 0) {
+            /* All or nothing. */
+            lm_outbuf_truncate(&t->out, queued);
             result = -1;
         }
     }

@@ -178,7 +178,9 @@ fill(PyObject *self, LmLoop *loop, const LmTransportParts *parts)
         }
         t->server = Py_NewRef(parts->server);
     }
-    return lm_readers_set_owner(loop, parts->fd, self);
+    return lm_readers_forget(loop, parts->fd) < 0
+               ? -1
+               : lm_readers_set_owner(loop, parts->fd, self);
 }
 
 PyObject *

@@ -104,7 +104,25 @@ lm_poll_init(LmPoll *poll)
     memset(poll, 0, sizeof(*poll));
     lm_list_init(&poll->fired);
     lm_list_init(&poll->changed);
+    lm_list_init(&poll->settled);
     lm_watch_init(&poll->alarm, -1, LM_WATCH_READ, on_alarm);
+}
+
+/* libev tries without end to open its wake-up descriptor: whether there are two left is
+   found out before. */
+static int
+check_two_left(void)
+{
+    int first = lm_sys_alarm_open();
+    int second = first >= 0 ? lm_sys_alarm_open() : -1;
+    int err = second < 0 ? errno : 0;
+    if (first >= 0) {
+        close(first);
+    }
+    if (second >= 0) {
+        close(second);
+    }
+    return err;
 }
 
 int
@@ -117,8 +135,13 @@ lm_poll_open(LmPoll *poll)
     ev_set_syserr_cb(on_libev_error);
     errno = 0;
     poll->ev = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV | EVFLAG_NOSIGMASK);
-    if (poll->ev == NULL) {
-        lm_oserr_set(errno ? errno : ENOMEM);
+    int err = poll->ev == NULL ? (errno ? errno : ENOMEM) : check_two_left();
+    if (err != 0) {
+        if (poll->ev != NULL) {
+            ev_loop_destroy(poll->ev);
+            poll->ev = NULL;
+        }
+        lm_oserr_set(err);
         return -1;
     }
     /* Here and not at the first deadline, so that a running loop opens no descriptor
@@ -159,16 +182,43 @@ static void
 drop_closed_fds(LmPoll *poll)
 {
     while (!lm_list_is_empty(&poll->changed)) {
-        LmWatch *watch = LM_CONTAINER_OF(poll->changed.next, LmWatch, changed);
-        lm_list_remove(&watch->changed);
-        if (fcntl(watch->fd, F_GETFD) < 0) {
-            lm_watch_stop(poll, watch);
-            watch->is_gone = 1;
-            if (watch->sibling != NULL) {
-                lm_watch_stop(poll, watch->sibling);
-            }
+        LmWatch *watch = LM_CONTAINER_OF(poll->changed.next, LmWatch, place);
+        lm_list_remove(&watch->place);
+        if (fcntl(watch->fd, F_GETFD) >= 0) {
+            lm_list_push_back(&poll->settled, &watch->place);
+            continue;
+        }
+        lm_watch_stop(poll, watch);
+        watch->is_gone = 1;
+        if (watch->sibling != NULL) {
+            lm_watch_stop(poll, watch->sibling);
         }
     }
+}
+
+/* In a child: the kernel's set and the alarm are the parent's too, and libev is about to
+   register every descriptor anew. */
+static void
+leave_parent(LmPoll *poll)
+{
+    int was_active = poll->alarm.is_active;
+    poll->fork_count = fork_count;
+    lm_watch_stop(poll, &poll->alarm);
+    if (poll->alarm.fd >= 0) {
+        close(poll->alarm.fd);
+    }
+    poll->alarm.fd = lm_sys_alarm_open();
+    poll->alarm_at_ns = 0;
+    if (was_active && poll->alarm.fd >= 0) {
+        lm_watch_start(poll, &poll->alarm);
+    }
+    while (!lm_list_is_empty(&poll->settled)) {
+        LmList *place = poll->settled.next;
+        lm_list_remove(place);
+        lm_list_push_back(&poll->changed, place);
+    }
+    drop_closed_fds(poll);
+    ev_loop_fork(poll->ev);
 }
 
 /* 0 where the alarm is set to the moment; -1 where the system gives none, which costs
@@ -219,8 +269,7 @@ int
 lm_poll_run(LmPoll *poll, int64_t deadline_ns)
 {
     if (LM_UNLIKELY(poll->fork_count != fork_count)) {
-        poll->fork_count = fork_count;
-        ev_loop_fork(poll->ev);
+        leave_parent(poll);
     }
     int may_block = deadline_ns != 0 && !arm_deadline(poll, deadline_ns);
     drop_closed_fds(poll);

@@ -19,8 +19,9 @@ struct ev_loop;
 typedef struct LmPoll {
     struct ev_loop *ev; /* NULL until lm_poll_open and after lm_poll_close */
     LmList fired;       /* watches whose descriptors are ready, in the kernel's order */
-    LmList changed;     /* watches started since the last poll: their descriptors may be
-                           closed by now */
+    LmList changed;     /* watches started since the last poll, by `place`: their
+                       descriptors may be closed by now */
+    LmList settled;     /* the other active watches */
     union {
         void *align;
         char bytes[LM_EV_TIMER_SIZE];

@@ -34,7 +34,7 @@ lm_watch_init(LmWatch *watch, int fd, int direction, void (*on_ready)(LmWatch *w
 {
     memset(watch, 0, sizeof(*watch));
     lm_list_init(&watch->fired);
-    lm_list_init(&watch->changed);
+    lm_list_init(&watch->place);
     watch->on_ready = on_ready;
     watch->fd = fd;
     watch->direction = (uint8_t)direction;
@@ -54,15 +54,15 @@ lm_watch_start(LmPoll *poll, LmWatch *watch)
     ev_io_start(poll->ev, io);
     watch->is_active = 1;
     watch->is_gone = 0;
-    lm_list_remove(&watch->changed);
-    lm_list_push_back(&poll->changed, &watch->changed);
+    lm_list_remove(&watch->place);
+    lm_list_push_back(&poll->changed, &watch->place);
 }
 
 void
 lm_watch_stop(LmPoll *poll, LmWatch *watch)
 {
     lm_list_remove(&watch->fired);
-    lm_list_remove(&watch->changed);
+    lm_list_remove(&watch->place);
     if (!watch->is_active) {
         return;
     }
@@ -74,8 +74,8 @@ lm_watch_stop(LmPoll *poll, LmWatch *watch)
     /* The sibling's registration changes with ours, so its descriptor is to be checked
        too. */
     if (watch->sibling != NULL && watch->sibling->is_active) {
-        lm_list_remove(&watch->sibling->changed);
-        lm_list_push_back(&poll->changed, &watch->sibling->changed);
+        lm_list_remove(&watch->sibling->place);
+        lm_list_push_back(&poll->changed, &watch->sibling->place);
     }
 }
 

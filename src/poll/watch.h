@@ -25,8 +25,7 @@ typedef struct LmWatch {
         char bytes[LM_EV_IO_SIZE];
     } ev;
     LmList fired; /* in LmPoll.fired between libev's callback and on_ready */
-    LmList
-        changed; /* in LmPoll.changed until the next poll has checked the descriptor */
+    LmList place; /* in LmPoll.changed until a poll has checked it, then in settled */
     void (*on_ready)(struct LmWatch *watch);
     struct LmWatch *sibling; /* the other direction on the same descriptor, or NULL */
     int fd;

@@ -71,9 +71,10 @@ lm_future_setup(PyObject *self, PyObject *loop)
         PyErr_Format(PyExc_RuntimeError, "%T object is already initialized", self);
         return -1;
 #else
-        lm_future_clear_fields(f);
+        /* First: the end of what is let go of may look at the future. */
         f->state = LM_PENDING;
         f->is_exception = f->is_blocking = f->log_traceback = 0;
+        lm_future_clear_fields(f);
 #endif
     }
     loop = loop_or_default(f->st, loop);
@@ -240,7 +241,7 @@ lm_future_take_exception(LmFuture *f)
         return exc != NULL ? exc : PyErr_GetRaisedException();
     }
     f->log_traceback = 0;
-    if (!f->is_exception) {
+    if (!f->is_exception || f->value == NULL) {
         return NULL;
     }
     /* Raising appends to the traceback: each raise begins from the one the exception
@@ -261,7 +262,8 @@ lm_future_result(LmFuture *f)
     }
     PyObject *exc = lm_future_take_exception(f);
     if (exc == NULL) {
-        return Py_NewRef(f->value);
+        /* The collector has taken the value of a future that something still asks. */
+        return Py_NewRef(f->value != NULL ? f->value : Py_None);
     }
     PyErr_SetObject((PyObject *)Py_TYPE(exc), exc);
     Py_DECREF(exc);
@@ -286,12 +288,15 @@ lm_future_traverse_fields(LmFuture *f, visitproc visit, void *arg)
 void
 lm_future_clear_fields(LmFuture *f)
 {
+    /* A waiter and its context go together: the end of one may add another. */
+    PyObject *waiter = f->waiter, *context = f->waiter_context;
+    f->waiter = f->waiter_context = NULL;
+    Py_XDECREF(waiter);
+    Py_XDECREF(context);
+    Py_CLEAR(f->more_waiters);
     Py_CLEAR(f->value);
     Py_CLEAR(f->value_tb);
     Py_CLEAR(f->cancel_message);
-    Py_CLEAR(f->waiter);
-    Py_CLEAR(f->waiter_context);
-    Py_CLEAR(f->more_waiters);
     Py_CLEAR(f->source_traceback);
 }
 
@@ -375,12 +380,14 @@ future_dealloc(PyObject *self)
         return;
     }
     PyObject_GC_UnTrack(self);
+    LM_TRASHCAN_BEGIN(self, future_dealloc)
     PyObject_ClearWeakRefs(self);
     future_clear(self);
     PyObject *loop = f->loop; /* may be what keeps the module alive */
     f->loop = NULL;
     lm_free_instance(self);
     Py_XDECREF(loop);
+    LM_TRASHCAN_END
 }
 
 static PyObject *

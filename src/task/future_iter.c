@@ -43,10 +43,11 @@ static PySendResult
 iter_send(PyObject *self, PyObject *arg LM_UNUSED, PyObject **result)
 {
     FutureIter *it = (FutureIter *)self;
-    *result = NULL;
     if (it->future == NULL) {
-        return PYGEN_ERROR;
+        *result = Py_NewRef(Py_None);
+        return PYGEN_RETURN;
     }
+    *result = NULL;
     LmFuture *f = lm_future(it->future);
     if (f->state == LM_PENDING) {
         if (!f->is_blocking) {
@@ -122,8 +123,9 @@ thrown_exception(PyObject *type, PyObject *value)
     if (!PyExceptionClass_Check(type)) {
         return bad_throw();
     }
-    if (value != NULL && PyObject_IsInstance(value, type) == 1) {
-        return Py_NewRef(value);
+    int is_instance = value != NULL ? PyObject_IsInstance(value, type) : 0;
+    if (is_instance != 0) {
+        return is_instance > 0 ? Py_NewRef(value) : NULL;
     }
     PyObject *exc = value == NULL || value == Py_None
                         ? PyObject_CallNoArgs(type)

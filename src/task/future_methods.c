@@ -44,7 +44,7 @@ lm_future_method_exception(PyObject *self, PyObject *unused LM_UNUSED)
         PyErr_SetString(f->st->InvalidStateError, "Exception is not set.");
         return NULL;
     }
-    if (!f->is_exception) {
+    if (!f->is_exception || f->value == NULL) {
         Py_RETURN_NONE;
     }
     f->log_traceback = 0;

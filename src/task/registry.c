@@ -177,12 +177,19 @@ write_slot(LmState *st, PyObject *loop, PyObject *task)
 }
 
 static int
-refuse_entry(LmState *st, PyObject *loop, PyObject *task, PyObject *current)
+refuse(PyObject *task, PyObject *current)
 {
-    PyObject *mine = NULL;
     PyErr_Format(PyExc_RuntimeError,
                  "Cannot enter into task %R while another task %R is being executed.",
                  task, current);
+    return -1;
+}
+
+static int
+refuse_entry(LmState *st, PyObject *loop, PyObject *task, PyObject *current)
+{
+    PyObject *mine = NULL;
+    refuse(task, current);
     PyObject *exc = PyErr_GetRaisedException();
     if (swap_slot(st, loop, current, &mine) < 0) {
         PyErr_WriteUnraisable(task);
@@ -228,6 +235,9 @@ lm_registry_enter(PyObject *task)
         return enter_empty(f->st, f->loop, task);
     }
     LmLoop *loop = (LmLoop *)f->loop;
+    if (LM_UNLIKELY(loop->stepping != NULL)) {
+        return refuse(task, loop->stepping);
+    }
     if (loop->current_task == task) {
         return 0;
     }
@@ -262,6 +272,20 @@ lm_registry_leave(PyObject *task, int is_over)
     }
 }
 
+/* The slot names `task` again: where that is a native task of a native loop, the loop
+   knows it, and will empty the slot. 1 where that is so. */
+static int
+note_current(LmState *st, PyObject *loop, PyObject *task)
+{
+    if (task == NULL || lm_loop_native(st, loop) == NULL ||
+        !PyObject_TypeCheck(task, lm_type(st->TaskType))) {
+        return 0;
+    }
+    ((LmLoop *)loop)->current_task = task;
+    ((LmLoop *)loop)->leave_task = leave_lazily;
+    return 1;
+}
+
 int
 lm_registry_swap(PyObject *task, PyObject **previous)
 {
@@ -284,9 +308,7 @@ lm_registry_swap_back(PyObject *task, PyObject *previous)
     PyObject *mine = NULL;
     int failed = swap_slot(f->st, f->loop, previous, &mine);
     Py_XDECREF(mine);
-    if (f->is_native && previous != NULL && lm_future_is_exact(f->st, previous)) {
-        ((LmLoop *)f->loop)->current_task = previous;
-    }
+    note_current(f->st, f->loop, previous);
     Py_XDECREF(previous);
     if (exc != NULL) {
         PyErr_SetRaisedException(exc);
@@ -303,6 +325,7 @@ lm_registry_suspend(LmState *st, PyObject *loop, PyObject **task)
     }
     if (PyObject_TypeCheck(loop, lm_type(st->LoopType))) {
         ((LmLoop *)loop)->current_task = NULL;
+        ((LmLoop *)loop)->stepping = NULL;
     }
     return 0;
 }
@@ -313,9 +336,8 @@ lm_registry_resume(LmState *st, PyObject *loop, PyObject *task)
     PyObject *found = NULL;
     int failed = task != NULL ? swap_slot(st, loop, task, &found) : 0;
     Py_XDECREF(found);
-    if (failed == 0 && task != NULL && lm_loop_native(st, loop) != NULL &&
-        lm_future_is_exact(st, task)) {
-        ((LmLoop *)loop)->current_task = task;
+    if (failed == 0 && note_current(st, loop, task)) {
+        ((LmLoop *)loop)->stepping = task;
     }
     Py_XDECREF(task);
     return failed;

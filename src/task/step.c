@@ -314,6 +314,22 @@ forget_when_done(PyObject *self)
     }
 }
 
+/* A step that its loop knows of, so that no other task is entered meanwhile. */
+static int
+step_marked(PyObject *self, PyObject *exc)
+{
+    LmFuture *f = &lm_task(self)->future;
+    if (LM_UNLIKELY(!f->is_native)) {
+        return step(self, exc);
+    }
+    LmLoop *loop = (LmLoop *)f->loop;
+    PyObject *outer = loop->stepping;
+    loop->stepping = self;
+    int failed = step(self, exc);
+    loop->stepping = outer;
+    return failed;
+}
+
 /* Step as the current task; the context is entered already. Steals `exc`. */
 static int
 step_as_current(PyObject *self, PyObject *exc)
@@ -322,7 +338,7 @@ step_as_current(PyObject *self, PyObject *exc)
         Py_XDECREF(exc);
         return -1;
     }
-    int failed = step(self, exc);
+    int failed = step_marked(self, exc);
     lm_registry_leave(self, lm_task(self)->future.state != LM_PENDING);
     forget_when_done(self);
     return failed;
@@ -450,7 +466,7 @@ lm_task_start_eagerly(PyObject *self)
     }
     int failed = PyContext_Enter(context);
     if (failed == 0) {
-        failed = step(self, NULL);
+        failed = step_marked(self, NULL);
         if (PyContext_Exit(context) < 0) {
             failed = -1;
         }

@@ -245,6 +245,7 @@ task_dealloc(PyObject *self)
         return;
     }
     PyObject_GC_UnTrack(self);
+    LM_TRASHCAN_BEGIN(self, task_dealloc)
     PyObject_ClearWeakRefs(self);
     task_clear(self);
     Py_CLEAR(t->context);
@@ -252,6 +253,7 @@ task_dealloc(PyObject *self)
     t->future.loop = NULL;
     lm_free_instance(self);
     Py_XDECREF(loop);
+    LM_TRASHCAN_END
 }
 
 static PyObject *

@@ -1,0 +1,379 @@
+/* The types Handle, TimerHandle and, from 3.14 on, the one of thread-safe calls: slots,
+   methods and getters over handle.h. */
+#include "core/handle.h"
+
+#include "core/safe_handle.h"
+#include "core/timers.h"
+
+Py_ssize_t lm_handle_offset;
+
+static int
+handle_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    LmHandle *h = lm_handle(self);
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(h->loop);
+    Py_VISIT(h->callback);
+    Py_VISIT(h->context);
+    Py_VISIT(h->args[0]);
+    Py_VISIT(h->args[1]);
+    Py_VISIT(h->source_traceback);
+    Py_VISIT(h->when);
+    return 0;
+}
+
+/* The loop and the context stay until the end: a handle can be asked for them, and be
+   run, at any time. */
+static int
+handle_clear(PyObject *self)
+{
+    LmHandle *h = lm_handle(self);
+    h->is_cancelled = 1;
+    lm_handle_drop_callback(h);
+    Py_CLEAR(h->source_traceback);
+    Py_CLEAR(h->repr);
+    Py_CLEAR(h->when);
+    return 0;
+}
+
+static LmFreelist *
+spare_list(LmState *st, PyTypeObject *type)
+{
+    return type == lm_type(st->HandleType)        ? &st->handles
+           : type == lm_type(st->TimerHandleType) ? &st->timer_handles
+           : type == lm_type(st->SafeHandleType)  ? &st->safe_handles
+                                                  : NULL;
+}
+
+static void
+handle_dealloc(PyObject *self)
+{
+    LmHandle *h = lm_handle(self);
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    LM_TRASHCAN_BEGIN(self, handle_dealloc)
+    PyObject_ClearWeakRefs(self);
+    lm_handle_drop_callback(h);
+    Py_CLEAR(h->context);
+    Py_CLEAR(h->source_traceback);
+    Py_CLEAR(h->repr);
+    Py_CLEAR(h->when);
+    LmLoop *loop =
+        h->loop; /* may be what keeps the module, and so the spare list, alive */
+    h->loop = NULL;
+    LmFreelist *spare = loop != NULL ? spare_list(loop->st, type) : NULL;
+    if (spare != NULL && spare->size < LM_FREELIST_SIZE) {
+        spare->items[spare->size++] = self;
+    }
+    else {
+        if (h->is_safe) {
+            lm_safe_handle_free(self);
+        }
+        type->tp_free(self);
+    }
+    Py_DECREF(type);
+    Py_XDECREF(loop);
+    LM_TRASHCAN_END
+}
+
+static PyObject *
+handle_cancel(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    if (lm_handle_cancel(self) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+handle_cancelled(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    return PyBool_FromLong(lm_handle(self)->is_cancelled);
+}
+
+static PyObject *
+handle_run(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    if (lm_handle_run(lm_handle(self)->loop, self) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+handle_when(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    LmHandle *h = lm_handle(self);
+    return h->when != NULL ? Py_NewRef(h->when) : PyFloat_FromDouble(h->due);
+}
+
+static PyObject *
+none_or(PyObject *value)
+{
+    return Py_NewRef(value != NULL ? value : Py_None);
+}
+
+static PyObject *
+get_loop(PyObject *self, void *closure LM_UNUSED)
+{
+    return none_or((PyObject *)lm_handle(self)->loop);
+}
+
+static PyObject *
+get_callback(PyObject *self, void *closure LM_UNUSED)
+{
+    return none_or(lm_handle(self)->callback);
+}
+
+static PyObject *
+get_context(PyObject *self, void *closure LM_UNUSED)
+{
+    return none_or(lm_handle(self)->context);
+}
+
+static PyObject *
+get_args(PyObject *self, void *closure LM_UNUSED)
+{
+    LmHandle *h = lm_handle(self);
+    if (h->callback == NULL) {
+        Py_RETURN_NONE;
+    }
+    Py_ssize_t nargs;
+    PyObject *const *args = lm_handle_args(h, &nargs);
+    PyObject *tuple = PyTuple_New(nargs);
+    for (Py_ssize_t i = 0; tuple != NULL && i < nargs; i++) {
+        PyTuple_SET_ITEM(tuple, i, Py_NewRef(args[i]));
+    }
+    return tuple;
+}
+
+static PyObject *
+get_cancelled(PyObject *self, void *closure LM_UNUSED)
+{
+    return PyBool_FromLong(lm_handle(self)->is_cancelled);
+}
+
+static PyObject *
+get_repr(PyObject *self, void *closure LM_UNUSED)
+{
+    return none_or(lm_handle(self)->repr);
+}
+
+static PyObject *
+get_source_traceback(PyObject *self, void *closure LM_UNUSED)
+{
+    return none_or(lm_handle(self)->source_traceback);
+}
+
+static PyObject *
+get_when(PyObject *self, void *closure LM_UNUSED)
+{
+    return handle_when(self, NULL);
+}
+
+static PyObject *
+get_scheduled(PyObject *self, void *closure LM_UNUSED)
+{
+    return PyBool_FromLong(lm_handle(self)->node.index != LM_HEAP_NOWHERE);
+}
+
+static Py_hash_t
+timer_hash(PyObject *self)
+{
+    PyObject *when = handle_when(self, NULL);
+    Py_hash_t hash = when != NULL ? PyObject_Hash(when) : -1;
+    Py_XDECREF(when);
+    return hash;
+}
+
+/* Both are new references, which a comparison that cancels the handles cannot free. */
+static int
+are_equal(PyObject *a, PyObject *b)
+{
+    int same = a != NULL && b != NULL ? PyObject_RichCompareBool(a, b, Py_EQ) : -1;
+    Py_XDECREF(a);
+    Py_XDECREF(b);
+    return same;
+}
+
+static int
+same_timers(PyObject *a, PyObject *b)
+{
+    LmHandle *x = lm_handle(a), *y = lm_handle(b);
+    if (x->due != y->due || x->is_cancelled != y->is_cancelled) {
+        return 0;
+    }
+    int same = are_equal(get_callback(a, NULL), get_callback(b, NULL));
+    return same > 0 ? are_equal(get_args(a, NULL), get_args(b, NULL)) : same;
+}
+
+static PyObject *
+timer_richcompare(PyObject *self, PyObject *other, int op)
+{
+    if (Py_TYPE(other) != Py_TYPE(self)) {
+        Py_RETURN_NOTIMPLEMENTED;
+    }
+    double a = lm_handle(self)->due, b = lm_handle(other)->due;
+    int answer;
+    switch (op) {
+    case Py_LT:
+        answer = a < b;
+        break;
+    case Py_GT:
+        answer = a > b;
+        break;
+    case Py_LE:
+        answer = a < b ? 1 : same_timers(self, other);
+        break;
+    case Py_GE:
+        answer = a > b ? 1 : same_timers(self, other);
+        break;
+    default:
+        answer = same_timers(self, other);
+        answer = op == Py_NE && answer >= 0 ? !answer : answer;
+    }
+    return answer < 0 ? NULL : PyBool_FromLong(answer);
+}
+
+PyDoc_STRVAR(
+    cancel_doc,
+    "cancel($self)\n--\n\nCancel the callback: it will not run. Has no effect once it "
+    "has "
+    "run or was cancelled.\n\nLoop's thread only. Implements asyncio.Handle.cancel.");
+PyDoc_STRVAR(cancelled_doc,
+             "cancelled($self)\n--\n\nReturn True if the callback was cancelled.");
+PyDoc_STRVAR(when_doc,
+             "when($self)\n--\n\nReturn the moment the callback is due, in seconds of "
+             "loop.time().\n\nImplements asyncio.TimerHandle.when.");
+PyDoc_STRVAR(run_doc, "_run($self)\n--\n\nRun the callback in its context now.");
+
+/* clang-format off */
+#define COMMON_METHODS                                          \
+    {"cancel", handle_cancel, METH_NOARGS, cancel_doc},         \
+    {"cancelled", handle_cancelled, METH_NOARGS, cancelled_doc}, \
+    {"_run", handle_run, METH_NOARGS, run_doc}
+
+#define COMMON_GETTERS                                                      \
+    {"_loop", get_loop, NULL, NULL, NULL},                                  \
+    {"_callback", get_callback, NULL, NULL, NULL},                          \
+    {"_args", get_args, NULL, NULL, NULL},                                  \
+    {"_context", get_context, NULL, NULL, NULL},                            \
+    {"_cancelled", get_cancelled, NULL, NULL, NULL},                        \
+    {"_repr", get_repr, NULL, NULL, NULL},                                  \
+    {"_source_traceback", get_source_traceback, NULL, NULL, NULL}
+
+static PyMethodDef handle_methods[] = {COMMON_METHODS, {NULL, NULL, 0, NULL}};
+static PyMethodDef timer_methods[] = {
+    COMMON_METHODS, {"when", handle_when, METH_NOARGS, when_doc}, {NULL, NULL, 0, NULL}};
+static PyGetSetDef handle_getset[] = {COMMON_GETTERS, {NULL, NULL, NULL, NULL, NULL}};
+static PyGetSetDef timer_getset[] = {COMMON_GETTERS,
+                                     {"_when", get_when, NULL, NULL, NULL},
+                                     {"_scheduled", get_scheduled, NULL, NULL, NULL},
+                                     {NULL, NULL, NULL, NULL, NULL}};
+
+#define COMMON_SLOTS                                    \
+    {Py_tp_dealloc, handle_dealloc},                    \
+    {Py_tp_traverse, handle_traverse},                  \
+    {Py_tp_clear, handle_clear}
+/* clang-format on */
+
+static PyType_Slot handle_slots[] = {
+    COMMON_SLOTS,
+    {Py_tp_doc, "A scheduled callback; made by the loop. Implements asyncio.Handle."},
+    {Py_tp_methods, handle_methods},
+    {Py_tp_getset, handle_getset},
+    {0, NULL}};
+static PyType_Slot timer_slots[] = {
+    COMMON_SLOTS,
+    {Py_tp_doc, "A callback with a due time; made by the loop. Implements "
+                "asyncio.TimerHandle."},
+    {Py_tp_methods, timer_methods},
+    {Py_tp_getset, timer_getset},
+    {Py_tp_hash, timer_hash},
+    {Py_tp_richcompare, timer_richcompare},
+    {0, NULL}};
+
+static PyObject *
+make_type(PyObject *module, const char *name, size_t own_size, PyType_Slot *slots,
+          PyObject *base)
+{
+    PyType_Spec spec = {
+        .name = name,
+        .basicsize = (int)(lm_handle_offset + (Py_ssize_t)own_size),
+        .flags =
+            Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+        .slots = slots,
+    };
+    return PyType_FromModuleAndSpec(module, &spec, base);
+}
+
+#if PY_VERSION_HEX >= 0x030E0000
+static PyObject *
+safe_cancel(PyObject *self, PyObject *unused)
+{
+    lm_safe_handle_wait(self);
+    return handle_cancel(self, unused);
+}
+
+static PyObject *
+safe_cancelled(PyObject *self, PyObject *unused)
+{
+    lm_safe_handle_wait(self);
+    return handle_cancelled(self, unused);
+}
+
+static PyMethodDef safe_methods[] = {
+    {"cancel", safe_cancel, METH_NOARGS, cancel_doc},
+    {"cancelled", safe_cancelled, METH_NOARGS, cancelled_doc},
+    {"_run", handle_run, METH_NOARGS, run_doc},
+    {NULL, NULL, 0, NULL}};
+
+static PyType_Slot safe_slots[] = {
+    COMMON_SLOTS,
+    {Py_tp_doc, "A callback scheduled from another thread; made by the loop."},
+    {Py_tp_methods, safe_methods},
+    {Py_tp_getset, handle_getset},
+    {0, NULL}};
+
+static int
+make_safe_type(PyObject *module, LmState *st)
+{
+    PyObject *base = lm_state_import("asyncio.events", "_ThreadSafeHandle");
+    if (base == NULL) {
+        return -1;
+    }
+    st->SafeHandleType = make_type(module, "loopmod.ThreadSafeHandle",
+                                   sizeof(LmSafeHandle), safe_slots, base);
+    Py_DECREF(base);
+    return st->SafeHandleType != NULL ? 0 : -1;
+}
+#else
+static int
+make_safe_type(PyObject *module LM_UNUSED, LmState *st LM_UNUSED)
+{
+    return 0;
+}
+#endif
+
+int
+lm_handle_init(PyObject *module, LmState *st)
+{
+    PyObject *base = lm_state_import("asyncio", "Handle");
+    st->asyncio_TimerHandle = lm_state_import("asyncio", "TimerHandle");
+    if (base == NULL || st->asyncio_TimerHandle == NULL) {
+        Py_XDECREF(base);
+        return -1;
+    }
+    lm_handle_offset = lm_type(st->asyncio_TimerHandle)->tp_basicsize;
+    st->HandleType =
+        make_type(module, "loopmod.Handle", sizeof(LmHandle), handle_slots, base);
+    Py_DECREF(base);
+    st->TimerHandleType = make_type(module, "loopmod.TimerHandle", sizeof(LmHandle),
+                                    timer_slots, st->asyncio_TimerHandle);
+    if (st->HandleType == NULL || st->TimerHandleType == NULL ||
+        make_safe_type(module, st) < 0 ||
+        PyModule_AddObjectRef(module, "Handle", st->HandleType) < 0) {
+        return -1;
+    }
+    return PyModule_AddObjectRef(module, "TimerHandle", st->TimerHandleType);
+}

@@ -1,0 +1,29 @@
+/* The handle of a thread-safe call (3.14+): while its callback runs, cancel() and cancelled()
+   of another thread wait for its end, so that what they say stays true.
+
+   The GIL guards the fields; the lock is only what others wait at. It is made by the first
+   of them: most handles are never asked. */
+#ifndef LM_CORE_SAFE_HANDLE_H
+#define LM_CORE_SAFE_HANDLE_H
+
+#include "core/handle.h"
+
+#include <pythread.h>
+
+typedef struct {
+    LmHandle handle;
+    unsigned long runner;    /* thread that runs the callback, or 0 */
+    PyThread_type_lock lock; /* held for as long as the callback runs, or NULL */
+    uint8_t is_locked;
+} LmSafeHandle;
+
+/* Around the callback, by the loop. */
+void lm_safe_handle_begin(PyObject *handle);
+void lm_safe_handle_end(PyObject *handle);
+
+/* Waits, without the GIL, while another thread runs the callback. */
+void lm_safe_handle_wait(PyObject *handle);
+
+void lm_safe_handle_free(PyObject *handle);
+
+#endif

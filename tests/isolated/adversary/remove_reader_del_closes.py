@@ -1,0 +1,32 @@
+"""An argument's __del__ closes the (idle) loop inside remove_reader: entry freed under lm_readers_remove."""
+
+import asyncio
+import socket
+import sys
+from asyncio import Future as StdFuture
+from asyncio import Task as StdTask
+
+import loopmod
+
+STOCK = "--stock" in sys.argv
+new = asyncio.SelectorEventLoop if STOCK else loopmod.new_event_loop
+Future = StdFuture if STOCK else loopmod.Future
+Task = StdTask if STOCK else loopmod.Task
+
+loop = new()
+a, b = socket.socketpair()
+a.setblocking(False)
+
+
+class D:
+    def __del__(self):
+        loop.close()
+
+
+loop.add_reader(a, print, D())
+try:
+    loop.remove_reader(a)
+except RuntimeError as e:
+    print(e)
+loop.close()
+print("ok")
