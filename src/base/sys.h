@@ -9,6 +9,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
@@ -61,6 +63,28 @@ lm_sys_probe(int fd)
     }
     close(set);
     return err;
+}
+
+/* 1 where the descriptor is a kernel set of watched descriptors. */
+static inline int
+lm_sys_is_set(int fd)
+{
+    char path[32], target[32];
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(path, target, sizeof(target) - 1);
+    if (length < 0) {
+        return 0;
+    }
+    target[length] = 0;
+    return strcmp(target, "anon_inode:[eventpoll]") == 0;
+}
+
+/* Takes a descriptor out of a set; it need not be there. */
+static inline void
+lm_sys_forget(int set, int fd)
+{
+    struct epoll_event event = {.events = 0};
+    (void)epoll_ctl(set, EPOLL_CTL_DEL, fd, &event);
 }
 
 #endif

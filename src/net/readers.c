@@ -181,6 +181,7 @@ entry_for(LmLoop *loop, int fd)
         lm_watch_init(&entry->reader.watch, fd, LM_WATCH_READ, on_readable);
         lm_watch_init(&entry->writer.watch, fd, LM_WATCH_WRITE, on_writable);
         lm_watch_pair(&entry->reader.watch, &entry->writer.watch);
+        entry->reader.watch.is_users = entry->writer.watch.is_users = 1;
         table->entries[fd] = entry;
     }
     return entry;

@@ -102,6 +102,7 @@ void
 lm_poll_init(LmPoll *poll)
 {
     memset(poll, 0, sizeof(*poll));
+    poll->set_fd = -1;
     lm_list_init(&poll->fired);
     lm_list_init(&poll->changed);
     lm_list_init(&poll->settled);
@@ -133,6 +134,11 @@ lm_poll_open(LmPoll *poll)
     }
     pthread_once(&fork_hook_once, install_fork_hook);
     ev_set_syserr_cb(on_libev_error);
+    /* libev does not tell its kernel set; it is the descriptor that is free now. */
+    int expected = lm_sys_alarm_open();
+    if (expected >= 0) {
+        close(expected);
+    }
     errno = 0;
     poll->ev = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV | EVFLAG_NOSIGMASK);
     int err = poll->ev == NULL ? (errno ? errno : ENOMEM) : check_two_left();
@@ -144,6 +150,7 @@ lm_poll_open(LmPoll *poll)
         lm_oserr_set(err);
         return -1;
     }
+    poll->set_fd = expected >= 0 && lm_sys_is_set(expected) ? expected : -1;
     /* Here and not at the first deadline, so that a running loop opens no descriptor
        behind its user's back. */
     poll->alarm.fd = lm_sys_alarm_open();
@@ -173,6 +180,7 @@ lm_poll_close(LmPoll *poll)
     ev_async_stop(poll->ev, async_of(poll));
     ev_loop_destroy(poll->ev);
     poll->ev = NULL;
+    poll->set_fd = -1;
 }
 
 /* Distribution builds of libev abort on a descriptor that is not open. A program may
@@ -189,7 +197,6 @@ drop_closed_fds(LmPoll *poll)
             continue;
         }
         lm_watch_stop(poll, watch);
-        watch->is_gone = 1;
         if (watch->sibling != NULL) {
             lm_watch_stop(poll, watch->sibling);
         }
@@ -203,6 +210,7 @@ leave_parent(LmPoll *poll)
 {
     int was_active = poll->alarm.is_active;
     poll->fork_count = fork_count;
+    poll->set_fd = -1; /* libev is about to make another */
     lm_watch_stop(poll, &poll->alarm);
     if (poll->alarm.fd >= 0) {
         close(poll->alarm.fd);

@@ -35,6 +35,7 @@ typedef struct LmPoll {
     int64_t alarm_at_ns;  /* the moment it is set to, or 0 */
     PyThreadState *saved; /* while the GIL is let go */
     int may_block;        /* this run lets the GIL go */
+    int set_fd;           /* libev's kernel set, or -1 where it is not known */
     unsigned fork_count;  /* lm_poll_fork_count when the kernel's set was made */
 } LmPoll;
 

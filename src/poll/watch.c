@@ -53,7 +53,6 @@ lm_watch_start(LmPoll *poll, LmWatch *watch)
                watch->direction == LM_WATCH_READ ? EV_READ : EV_WRITE);
     ev_io_start(poll->ev, io);
     watch->is_active = 1;
-    watch->is_gone = 0;
     lm_list_remove(&watch->place);
     lm_list_push_back(&poll->changed, &watch->place);
 }
@@ -71,11 +70,16 @@ lm_watch_stop(LmPoll *poll, LmWatch *watch)
         return;
     }
     ev_io_stop(poll->ev, ev_of(watch));
-    /* The sibling's registration changes with ours, so its descriptor is to be checked
-       too. */
     if (watch->sibling != NULL && watch->sibling->is_active) {
+        /* Its registration changes with ours, so its descriptor is to be checked too. */
         lm_list_remove(&watch->sibling->place);
         lm_list_push_back(&poll->changed, &watch->sibling->place);
+    }
+    else if (watch->is_users && poll->set_fd >= 0) {
+        /* libev leaves it in the kernel's set until it fires. Closed while a copy of it is
+           open it would then make libev register everything anew, and abort over any
+           other that is closed. */
+        lm_sys_forget(poll->set_fd, watch->fd);
     }
 }
 

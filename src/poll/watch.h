@@ -31,8 +31,7 @@ typedef struct LmWatch {
     int fd;
     uint8_t direction;
     uint8_t is_active;
-    uint8_t
-        is_gone; /* the descriptor turned out closed before a poll could register it */
+    uint8_t is_users; /* the user's descriptor, who may close it or a copy of it */
 } LmWatch;
 
 void lm_watch_init(LmWatch *watch, int fd, int direction,

@@ -254,6 +254,8 @@ def main(kind, name):
     # After all that the interpreter and a new loop must be in order.
     for number in (signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
+    # One of the methods called was BaseEventLoop._run_forever_setup.
+    asyncio._set_running_loop(None)
     loop = new_loop()
     assert loop.run_until_complete(asyncio.wait_for(asyncio.sleep(0, "well"), 30)) == "well"
     loop.close()
