@@ -68,10 +68,12 @@ def run_command(text: str, arguments: list[str]) -> None:
     """Run code as `python -c text` does."""
     sys.argv = ["-c", *arguments]
     _drop_current_directory()
-    sys.audit("cpython.run_command", text)
+    source = text + "\n"
+    sys.audit("cpython.run_command", source)
+    if sys.version_info >= (3, 14):
+        source = textwrap.dedent(source)
     main = _make_main(__loader__=importlib.machinery.BuiltinImporter)
-    source = textwrap.dedent(text) if sys.version_info >= (3, 14) else text
-    _run_as_program(lambda: exec(_compile_command(source + "\n"), main.__dict__))
+    _run_as_program(lambda: exec(_compile_command(source), main.__dict__))
 
 
 def run_stdin(arguments: list[str]) -> None:
@@ -152,7 +154,7 @@ def _compile_command(source: str) -> types.CodeType:
     code = _compile(source, "<string>")
     if hasattr(linecache, "_interactive_cache"):
         # By code object, so that other code that calls its file "<string>" does not show these lines.
-        linecache._register_code(code, source, "<string>")
+        linecache._register_code(code, source, "<string>")  # type: ignore[attr-defined]
     elif sys.version_info >= (3, 13):
         linecache.cache["<string>"] = (len(source), None, source.splitlines(keepends=True), "<string>")
     return code

@@ -115,7 +115,7 @@ class Loop(_loopmod.Loop, asyncio.SelectorEventLoop):
     def _check_running(self) -> None:
         """Raise RuntimeError if a loop runs in this thread, unless nested runs are allowed."""
         if not nested.is_allowed():
-            super()._check_running()
+            super()._check_running()  # type: ignore[misc]
 
     def run_until_complete(self, future: Any) -> Any:
         """Run until the future or coroutine is done and return its result.
@@ -123,9 +123,10 @@ class Loop(_loopmod.Loop, asyncio.SelectorEventLoop):
         Within a running loop it raises RuntimeError, unless nested runs are allowed: then the loop's other work
         goes on meanwhile. Implements AbstractEventLoop.run_until_complete.
         """
-        if self._thread_id is None:
+        if not self.is_running():
             return super().run_until_complete(future)
-        self._check_closed()
+        if self.is_closed():
+            raise RuntimeError("Event loop is closed")
         self._check_running()
         is_new = not asyncio.isfuture(future)
         future = asyncio.ensure_future(future, loop=self)

@@ -23,9 +23,10 @@ def is_allowed() -> bool:
 
 @functools.wraps(_plain_run)
 def _run(main: Coroutine[Any, Any, Any], **kwargs: Any) -> Any:
-    loop = events._get_running_loop()
-    if not isinstance(loop, _loopmod.Loop):
+    running = events._get_running_loop()
+    if not issubclass(type(running), _loopmod.Loop):
         return _plain_run(main, **kwargs)
+    loop: Any = running
     task = asyncio.ensure_future(main, loop=loop)
     try:
         return loop.run_until_complete(task)

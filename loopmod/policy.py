@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import threading
 import warnings
 from asyncio import events, unix_events
 from collections.abc import Coroutine
@@ -29,6 +30,26 @@ class EventLoopPolicy(_Policy):  # type: ignore[misc]
     """asyncio's default policy, with loops of ours."""
 
     _loop_factory = Loop
+
+    if sys.version_info >= (3, 14):
+        # Up to 3.13 the default policy makes the main thread's first loop by itself.
+
+        def get_event_loop(self) -> Any:
+            """Return the thread's loop; make one in the main thread if none was ever set.
+
+            Raises RuntimeError where there is none. asyncio's own policy makes none from 3.14 on: programs written
+            in the older spelling go on working on ours.
+            """
+            local = self._local
+            if local._loop is None and not getattr(local, "_set_called", False):
+                if threading.current_thread() is threading.main_thread():
+                    self.set_event_loop(self.new_event_loop())
+            return super().get_event_loop()
+
+        def set_event_loop(self, loop: Any) -> None:
+            """Set the thread's loop; None for no loop."""
+            self._local._set_called = True
+            super().set_event_loop(loop)
 
 
 def install() -> None:

@@ -8,6 +8,7 @@
 
 #include "base/oserr.h"
 #include "core/context.h"
+#include "core/handle.h"
 #include "core/ready.h"
 
 #include <sys/socket.h>
@@ -161,6 +162,22 @@ read_into_protocol(PyObject *self)
     return 0;
 }
 
+static int
+read_once(PyObject *self)
+{
+    return lm_transport(self)->is_buffered ? read_into_protocol(self)
+                                           : read_into_bytes(self);
+}
+
+static PyObject *
+method_read_ready(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    return read_once(self) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+static PyMethodDef read_ready_def = {"_read_ready", method_read_ready, METH_NOARGS,
+                                     NULL};
+
 /* Ready-queue function: one read. What ran before it in the turn may have closed or
    paused the transport. */
 static int
@@ -171,12 +188,9 @@ read_ready(LmLoop *loop, PyObject *self)
     if (LM_LIKELY(t->reader.is_active && t->lost == 0)) {
         lm_loop_leave_task(loop);
         PyObject *context = lm_context_enter(loop, t->read_context);
-        if (context == NULL) {
-            failed = -1;
-        }
-        else {
-            failed = lm_context_exit(context, t->is_buffered ? read_into_protocol(self)
-                                                             : read_into_bytes(self));
+        failed = context != NULL ? lm_context_exit(context, read_once(self)) : -1;
+        if (LM_UNLIKELY(failed < 0)) {
+            failed = lm_handle_report_fault(loop, &read_ready_def, self);
         }
     }
     Py_DECREF(self);

@@ -98,17 +98,6 @@ acquire_gil(struct ev_loop *ev) EV_NOEXCEPT
     }
 }
 
-void
-lm_poll_init(LmPoll *poll)
-{
-    memset(poll, 0, sizeof(*poll));
-    poll->set_fd = -1;
-    lm_list_init(&poll->fired);
-    lm_list_init(&poll->changed);
-    lm_list_init(&poll->settled);
-    lm_watch_init(&poll->alarm, -1, LM_WATCH_READ, on_alarm);
-}
-
 /* libev tries without end to open its wake-up descriptor: whether there are two left is
    found out before. */
 static int
@@ -124,6 +113,17 @@ check_two_left(void)
         close(second);
     }
     return err;
+}
+
+void
+lm_poll_init(LmPoll *poll)
+{
+    memset(poll, 0, sizeof(*poll));
+    poll->set_fd = -1;
+    lm_list_init(&poll->fired);
+    lm_list_init(&poll->changed);
+    lm_list_init(&poll->settled);
+    lm_watch_init(&poll->alarm, -1, LM_WATCH_READ, on_alarm);
 }
 
 int
@@ -204,10 +204,15 @@ drop_closed_fds(LmPoll *poll)
 }
 
 /* In a child: the kernel's set and the alarm are the parent's too, and libev is about to
-   register every descriptor anew. */
-static void
+   register every descriptor anew. -1 with OSError set. */
+static int
 leave_parent(LmPoll *poll)
 {
+    int err = check_two_left();
+    if (err != 0) {
+        lm_oserr_set(err);
+        return -1;
+    }
     int was_active = poll->alarm.is_active;
     poll->fork_count = fork_count;
     poll->set_fd = -1; /* libev is about to make another */
@@ -227,6 +232,7 @@ leave_parent(LmPoll *poll)
     }
     drop_closed_fds(poll);
     ev_loop_fork(poll->ev);
+    return 0;
 }
 
 /* 0 where the alarm is set to the moment; -1 where the system gives none, which costs
@@ -276,8 +282,8 @@ arm_deadline(LmPoll *poll, int64_t deadline_ns)
 int
 lm_poll_run(LmPoll *poll, int64_t deadline_ns)
 {
-    if (LM_UNLIKELY(poll->fork_count != fork_count)) {
-        leave_parent(poll);
+    if (LM_UNLIKELY(poll->fork_count != fork_count) && leave_parent(poll) < 0) {
+        return -1;
     }
     int may_block = deadline_ns != 0 && !arm_deadline(poll, deadline_ns);
     drop_closed_fds(poll);

@@ -52,6 +52,15 @@ lm_future_object(LmFuture *future)
     return (PyObject *)((char *)future - lm_future_offset);
 }
 
+/* The loop to schedule on directly, or NULL where that has to go through its call_soon:
+   a foreign loop, or one whose call_soon was replaced meanwhile. */
+static inline LmLoop *
+lm_future_direct_loop(LmFuture *future)
+{
+    LmLoop *loop = (LmLoop *)future->loop;
+    return future->is_native && loop->is_plain ? loop : NULL;
+}
+
 /* 1 where the fast paths apply: our types themselves, not Python subclasses, which may
    override anything. */
 static inline int

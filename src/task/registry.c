@@ -106,8 +106,12 @@ lm_registry_add(PyObject *task)
     if (ref == NULL) {
         return -1;
     }
+    if (PySet_Add(st->scheduled_tasks, ref) < 0) {
+        Py_DECREF(ref);
+        return -1;
+    }
     Py_XSETREF(t->listed, ref);
-    return PySet_Add(st->scheduled_tasks, ref);
+    return 0;
 }
 
 void

@@ -442,11 +442,10 @@ schedule_on_foreign(PyObject *self)
 int
 lm_task_schedule(PyObject *self)
 {
-    LmTask *t = lm_task(self);
-    if (LM_UNLIKELY(!t->future.is_native)) {
+    LmLoop *loop = lm_future_direct_loop(lm_future(self));
+    if (LM_UNLIKELY(loop == NULL)) {
         return schedule_on_foreign(self);
     }
-    LmLoop *loop = (LmLoop *)t->future.loop;
     if (lm_loop_check_closed(loop) < 0 ||
         (LM_UNLIKELY(loop->is_debug) && lm_loop_check_thread(loop) < 0)) {
         return -1;

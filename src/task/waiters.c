@@ -22,8 +22,9 @@ static int
 call_soon(PyObject *future, PyObject *callback, PyObject *context)
 {
     LmFuture *f = lm_future(future);
-    if (f->is_native) {
-        return call_soon_native((LmLoop *)f->loop, future, callback, context);
+    LmLoop *direct = lm_future_direct_loop(f);
+    if (LM_LIKELY(direct != NULL)) {
+        return call_soon_native(direct, future, callback, context);
     }
     PyObject *stack[] = {f->loop, callback, future, context};
     PyObject *handle = PyObject_VectorcallMethod(f->st->str.call_soon, stack,
@@ -34,9 +35,22 @@ call_soon(PyObject *future, PyObject *callback, PyObject *context)
 }
 
 static int
-wake_task(LmFuture *f, PyObject *task)
+wake_by_callback(PyObject *future, PyObject *task)
 {
-    LmLoop *loop = (LmLoop *)f->loop;
+    PyObject *wakeup = lm_task_wakeup_callable(task);
+    int failed =
+        wakeup != NULL ? call_soon(future, wakeup, lm_task(task)->context) : -1;
+    Py_XDECREF(wakeup);
+    return failed;
+}
+
+static int
+wake_task(PyObject *future, PyObject *task)
+{
+    LmLoop *loop = lm_future_direct_loop(lm_future(future));
+    if (LM_UNLIKELY(loop == NULL)) {
+        return wake_by_callback(future, task);
+    }
     if (lm_loop_check_closed(loop) < 0 ||
         (LM_UNLIKELY(loop->is_debug) && lm_loop_check_thread(loop) < 0)) {
         return -1;
@@ -113,8 +127,8 @@ lm_waiters_schedule(PyObject *future)
     int failed = 0;
     f->waiter = f->waiter_context = f->more_waiters = NULL;
     if (waiter != NULL) {
-        failed =
-            context != NULL ? call_soon(future, waiter, context) : wake_task(f, waiter);
+        failed = context != NULL ? call_soon(future, waiter, context)
+                                 : wake_task(future, waiter);
         Py_DECREF(waiter);
         Py_XDECREF(context);
     }

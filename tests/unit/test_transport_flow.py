@@ -106,18 +106,21 @@ def test_writing_from_resume_writing(run):
 
         def resume_writing(self):
             super().resume_writing()
-            self.rounds -= 1
-            if self.rounds:
+            # A peer that reads fast takes it all at once: then nobody would resume us.
+            while self.events[-1] == "resume":
+                self.rounds -= 1
+                if not self.rounds:
+                    return self.transport.close()
                 self.transport.write(pattern(BIG))
-            else:
-                self.transport.close()
 
     async def main():
         async with connected(Again) as (transport, protocol, far):
             transport.write(pattern(BIG))
             assert await recv_all(far) == pattern(BIG) * 4
             assert await protocol.lost is None
-            assert protocol.events == ["made"] + ["pause", "resume"] * 4 + ["lost"]
+            pairs = protocol.events[1:-1]
+            assert pairs and pairs == ["pause", "resume"] * (len(pairs) // 2)
+            assert (protocol.events[0], protocol.events[-1]) == ("made", "lost")
 
     run(main())
 
