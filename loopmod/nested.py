@@ -5,6 +5,7 @@ The recursion itself is in C (src/face/loop_run.c, src/core/run.c).
 
 import asyncio
 import functools
+import inspect
 from asyncio import events, runners
 from collections.abc import Coroutine
 from contextlib import suppress
@@ -13,6 +14,7 @@ from typing import Any
 from . import _loopmod
 
 _plain_run = asyncio.run
+_signature = inspect.signature(_plain_run)
 _allowed = False
 
 
@@ -26,6 +28,7 @@ def _run(main: Coroutine[Any, Any, Any], **kwargs: Any) -> Any:
     running = events._get_running_loop()
     if not issubclass(type(running), _loopmod.Loop):
         return _plain_run(main, **kwargs)
+    _signature.bind(main, **kwargs)
     loop: Any = running
     task = asyncio.ensure_future(main, loop=loop)
     try:

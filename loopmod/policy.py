@@ -74,8 +74,6 @@ def run(main: Coroutine[Any, Any, _T], *, debug: bool | None = None) -> _T:
     debug: whether the loop is in debug mode; by default as the interpreter is. Raises RuntimeError inside a
     running loop.
     """
-    if sys.version_info >= (3, 12):
-        return asyncio.run(main, debug=debug, loop_factory=new_event_loop)
     if events._get_running_loop() is not None:
         if nested.is_allowed():
             return asyncio.run(main)

@@ -43,12 +43,6 @@ lm_state_import(const char *module_name, const char *name)
 PyObject *
 lm_state_support(LmState *st, const char *name, const char *format, ...)
 {
-    if (st->support == NULL) {
-        st->support = PyImport_ImportModule("loopmod._support");
-        if (st->support == NULL) {
-            return NULL;
-        }
-    }
     char tuple_format[16];
     snprintf(tuple_format, sizeof(tuple_format), "(%s)", format);
     va_list values;
@@ -92,6 +86,11 @@ module_exec(PyObject *module)
     }
     Py_DECREF(asyncio);
     if (intern_strings(st) < 0) {
+        return -1;
+    }
+    /* Now, not when it is first needed: that may be when the interpreter goes down. */
+    st->support = PyImport_ImportModule("loopmod._support");
+    if (st->support == NULL) {
         return -1;
     }
     for (size_t i = 0; i < sizeof(rooms) / sizeof(rooms[0]); i++) {

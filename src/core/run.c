@@ -122,30 +122,32 @@ run_turn(LmLoop *loop)
     return expire_timers(loop) < 0 ? -1 : run_ready(loop);
 }
 
-/* Turns until stop() or, where there is a future, until that is done; -1 with an
-   exception set. A stop() within a run for a future is for the run around it. */
 static int
-run_turns(LmLoop *loop, LmIsDone is_done, PyObject *future)
+run_until_stop(LmLoop *loop)
 {
-    int stop_outer = 0;
-    for (;;) {
+    do {
         if (run_turn(loop) < 0) {
             return -1;
         }
-        if (future == NULL) {
-            if (loop->is_stopping) {
-                return 0;
-            }
-            continue;
+    } while (!loop->is_stopping);
+    return 0;
+}
+
+/* A stop() within a run for a future is for the run around it. */
+static int
+run_until_done(LmLoop *loop, LmIsDone is_done, PyObject *future)
+{
+    int stop_outer = 0;
+    int done;
+    while ((done = is_done(future)) == 0) {
+        if (run_turn(loop) < 0) {
+            return -1;
         }
         stop_outer |= loop->is_stopping;
         loop->is_stopping = 0;
-        int done = is_done(future);
-        if (done != 0) {
-            loop->is_stopping = (uint8_t)stop_outer;
-            return done < 0 ? -1 : 0;
-        }
     }
+    loop->is_stopping = (uint8_t)stop_outer;
+    return done < 0 ? -1 : 0;
 }
 
 static int
@@ -157,7 +159,8 @@ run(LmLoop *loop, LmIsDone is_done, PyObject *future)
         loop->is_stopping = 0;
     }
     loop->is_first_turn = 1;
-    int failed = run_turns(loop, is_done, future);
+    int failed =
+        future != NULL ? run_until_done(loop, is_done, future) : run_until_stop(loop);
     PyObject *exc = failed ? PyErr_GetRaisedException() : NULL;
     lm_loop_leave_task(loop);
     if (exc != NULL) {

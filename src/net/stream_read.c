@@ -57,18 +57,16 @@ on_end_of_stream(PyObject *self)
     if (t->loop->is_debug && lm_transport_log_debug(self, "received EOF") < 0) {
         return -1;
     }
+    /* The end stays readable: a run nested in eof_received would report it again. */
+    lm_stream_stop_reading(self);
     PyObject *answer = PyObject_CallMethodNoArgs(t->protocol, t->st->str.eof_received);
     int keep_open = answer != NULL ? PyObject_IsTrue(answer) : -1;
     Py_XDECREF(answer);
     if (keep_open < 0) {
         return call_fatal(self, "Fatal error: protocol.eof_received() call failed.");
     }
-    if (!keep_open) {
-        return lm_transport_close(self);
-    }
-    /* The other half stays open for writing; there is nothing more to read. */
-    lm_stream_stop_reading(self);
-    return 0;
+    /* Kept open, the other half is for writing; there is nothing more to read. */
+    return keep_open ? 0 : lm_transport_close(self);
 }
 
 static int

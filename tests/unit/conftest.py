@@ -6,6 +6,7 @@ protocol.
 """
 
 import asyncio
+import sys
 
 import pytest
 
@@ -105,10 +106,40 @@ FUTURE_MAKERS = {
     "duck": DuckFuture,
 }
 
+
+class TaskKind:
+    """`make(loop, coro, **kwargs)`: a task; and the books in which tasks of this kind are written.
+
+    Since 3.14 pure-Python tasks have books of their own, which asyncio.current_task() and its like do not show.
+    """
+
+    def __init__(self, make, has_own_books=False):
+        self.make = make
+        self.has_own_books = has_own_books
+        self.current_task = self._book("current_task")
+        self.all_tasks = self._book("all_tasks")
+        self.enter_task = self._book("_enter_task")
+        self.leave_task = self._book("_leave_task")
+        self.swap_current_task = self._book("_swap_current_task")
+        self.register_task = self._book("_register_task")
+        self.unregister_task = self._book("_unregister_task")
+
+    def __call__(self, loop, coro, **kwargs):
+        return self.make(loop, coro, **kwargs)
+
+    def _book(self, name):
+        if self.has_own_books:
+            name = "_py_" + name.lstrip("_")
+        # 3.11 has no swapping.
+        return getattr(asyncio.tasks, name, None)
+
+
 TASK_MAKERS = {
-    "native": lambda loop, coro, **kwargs: loop.create_task(coro, **kwargs),
-    "stdlib": lambda loop, coro, **kwargs: asyncio.Task(coro, loop=loop, **kwargs),
-    "python": lambda loop, coro, **kwargs: PyTask(coro, loop=loop, **kwargs),
+    "native": TaskKind(lambda loop, coro, **kwargs: loop.create_task(coro, **kwargs)),
+    "stdlib": TaskKind(lambda loop, coro, **kwargs: asyncio.Task(coro, loop=loop, **kwargs)),
+    "python": TaskKind(
+        lambda loop, coro, **kwargs: PyTask(coro, loop=loop, **kwargs), has_own_books=sys.version_info >= (3, 14)
+    ),
 }
 
 
@@ -120,7 +151,7 @@ def make_future(request):
 
 @pytest.fixture(params=list(TASK_MAKERS))
 def make_task(request):
-    """`make_task(loop, coro, **kwargs)`: a task of each kind in turn."""
+    """`make_task(loop, coro, **kwargs)`: a task of each kind in turn; its attributes are the books of that kind."""
     return TASK_MAKERS[request.param]
 
 
@@ -128,6 +159,12 @@ def make_task(request):
 def make_other_task(request):
     """The same as `make_task`, for tests that pair two kinds."""
     return TASK_MAKERS[request.param]
+
+
+@pytest.fixture
+def task_kinds():
+    """Every kind of task by name, for tests that choose."""
+    return TASK_MAKERS
 
 
 @pytest.fixture

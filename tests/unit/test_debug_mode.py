@@ -5,6 +5,7 @@ Relies on the fixtures of tests/conftest.py; each test also checks that nothing 
 
 import asyncio
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -48,11 +49,18 @@ def test_new_loop_follows_the_environment(kind):
         "else:\n    import loopmod; loop = loopmod.new_event_loop()\n"
         "print(loop.get_debug()); loop.close()"
     )
-    for options, expected in (([], "False"), (["-X", "dev"], "True")):
+    plain = {name: os.environ[name] for name in os.environ if name not in ("PYTHONASYNCIODEBUG", "PYTHONDEVMODE")}
+    for options, changes, expected in (
+        ([], {}, "False"),
+        (["-X", "dev"], {}, "True"),
+        ([], {"PYTHONASYNCIODEBUG": "1"}, "True"),
+        (["-E"], {"PYTHONASYNCIODEBUG": "1"}, "False"),
+    ):
         command = [sys.executable, *options, "-c", code, kind, *filter(None, sys.path)]
-        assert (
-            subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.strip() == expected
+        done = subprocess.run(
+            command, env={**plain, **changes}, capture_output=True, text=True, timeout=60, check=True
         )
+        assert done.stdout.strip() == expected
 
 
 @pytest.mark.parametrize("how", ["soon", "later", "threadsafe"])
@@ -71,8 +79,9 @@ def test_slow_callbacks_are_logged(loop, debug, caplog, how):
         assert texts == []
         return
     (text,) = texts
-    name = "TimerHandle when=" if how == "later" else "Handle "
-    assert text.replace("_ThreadSafeHandle", "Handle").startswith(f"Executing <{name}")
+    threadsafe = getattr(asyncio.events, "_ThreadSafeHandle", asyncio.Handle).__name__
+    name = {"soon": "Handle ", "threadsafe": f"{threadsafe} ", "later": "TimerHandle when="}[how]
+    assert text.startswith(f"Executing <{name}")
     assert f"plain(1) at {__file__}:{plain.__code__.co_firstlineno} created at {__file__}:" in text
     assert re.search(r"> took \d+\.\d{3} seconds$", text)
 

@@ -4,10 +4,12 @@
 """
 
 import asyncio
+import sys
 import types
 
 import pytest
 
+V314 = sys.version_info >= (3, 14)
 VALUES = [None, 0, (), (1, 2), ValueError("a value"), StopIteration(7), KeyError]
 
 
@@ -50,9 +52,22 @@ def test_finished_iterator_stays_finished(loop):
     fut.set_result(5)
     with pytest.raises(StopIteration):
         next(it)
-    with pytest.raises(StopIteration) as caught:
+    for _ in range(2):
+        with pytest.raises(StopIteration) as caught:
+            next(it)
+        # Since 3.14 it keeps its future and answers again.
+        assert caught.value.value == (5 if V314 else None)
+
+
+def test_failed_iterator_stays_finished(loop):
+    fut = loop.create_future()
+    it = start(fut)
+    fut.set_exception(LookupError("kept"))
+    with pytest.raises(LookupError):
         next(it)
-    assert caught.value.value is None
+    for _ in range(2):
+        with pytest.raises(LookupError if V314 else StopIteration):
+            next(it)
 
 
 def test_iterator_raises_the_exception(loop):

@@ -76,16 +76,19 @@ def test_cancellation_crosses_kinds(loop, run, make_task, make_other_task, make_
 def test_kinds_take_turns_fairly(loop, run, make_task, make_other_task):
     order = []
 
-    async def steps(name):
-        me = asyncio.current_task()
+    async def steps(name, current_task):
+        me = current_task()
+        assert me is not None
         for _ in range(4):
             order.append(name)
             await asyncio.sleep(0)
-            assert asyncio.current_task() is me
+            assert current_task() is me
 
     async def main():
         await asyncio.gather(
-            make_task(loop, steps("a")), make_other_task(loop, steps("b")), make_task(loop, steps("c"))
+            make_task(loop, steps("a", make_task.current_task)),
+            make_other_task(loop, steps("b", make_other_task.current_task)),
+            make_task(loop, steps("c", make_task.current_task)),
         )
         assert order == ["a", "b", "c"] * 4
 
@@ -177,33 +180,35 @@ def test_native_task_on_a_stock_loop_steps_in_debug(task_type):
 
 @needs_eager
 @pytest.mark.parametrize("kind_of_eager", ["stdlib", "native", "python"])
-def test_eager_task_inside_a_task(loop, run, make_task, task_type, kind_of_eager):
+def test_eager_task_inside_a_task(loop, run, make_task, task_kinds, task_type, kind_of_eager):
     cls = {"stdlib": asyncio.Task, "native": task_type, "python": asyncio.tasks._PyTask}[kind_of_eager]
+    eager = task_kinds[kind_of_eager]
     seen = []
 
     async def inside(depth):
-        me = asyncio.current_task()
+        me = eager.current_task()
         seen.append(me)
         if depth:
             child = cls(inside(depth - 1), loop=loop, eager_start=True)
-            assert asyncio.current_task() is me
+            assert eager.current_task() is me
             await child
         await asyncio.sleep(0)
-        assert asyncio.current_task() is me
+        assert eager.current_task() is me
         return depth
 
     async def outer():
-        me = asyncio.current_task()
+        me = make_task.current_task()
         task = cls(inside(3), loop=loop, eager_start=True)
-        assert asyncio.current_task() is me
+        assert make_task.current_task() is me
         assert seen[0] is task
         assert len(set(seen)) == 4
-        assert asyncio.all_tasks() >= {me, *seen}
+        assert me in make_task.all_tasks()
+        assert eager.all_tasks() >= set(seen)
         done = cls(gives("done"), loop=loop, eager_start=True)
         assert done.done()
-        assert done not in asyncio.all_tasks()
+        assert done not in eager.all_tasks()
         assert await task == 3
-        assert asyncio.current_task() is me
+        assert make_task.current_task() is me
 
     async def main():
         await make_task(loop, outer())
@@ -213,19 +218,20 @@ def test_eager_task_inside_a_task(loop, run, make_task, task_type, kind_of_eager
 
 @needs_eager
 @pytest.mark.parametrize("kind_of_eager", ["stdlib", "native", "python"])
-def test_eager_task_inside_a_callback(loop, turn, task_type, kind_of_eager):
+def test_eager_task_inside_a_callback(loop, turn, task_kinds, task_type, kind_of_eager):
     cls = {"stdlib": asyncio.Task, "native": task_type, "python": asyncio.tasks._PyTask}[kind_of_eager]
+    current_task = task_kinds[kind_of_eager].current_task
     seen = []
 
     async def inside():
-        seen.append(asyncio.current_task())
+        seen.append(current_task())
         await asyncio.sleep(0)
-        seen.append(asyncio.current_task())
+        seen.append(current_task())
 
     def callback():
-        seen.append(asyncio.current_task())
+        seen.append(current_task())
         seen.append(cls(inside(), loop=loop, eager_start=True))
-        seen.append(asyncio.current_task())
+        seen.append(current_task())
 
     loop.call_soon(callback)
     turn(3)

@@ -1,7 +1,7 @@
 """The current task and the set of all tasks, seen from steps, callbacks, other loops and other threads.
 
 Both are process-wide books that every kind of task writes: `make_task` runs each test with native, stdlib and
-pure Python tasks.
+pure Python tasks, and names the books of each.
 """
 
 import asyncio
@@ -28,17 +28,18 @@ def test_no_current_task_outside(loop, turn):
 
 
 def test_current_task_of_each_step(loop, run, make_task, make_other_task):
-    async def looks(seen):
-        me = asyncio.current_task()
+    async def looks(seen, current_task):
+        me = current_task()
         for _ in range(5):
             await asyncio.sleep(0)
-            seen.append(asyncio.current_task() is me)
-            seen.append(asyncio.current_task(loop) is me)
+            seen.append(current_task() is me)
+            seen.append(current_task(loop) is me)
         return me
 
     async def main():
         seen = []
-        tasks = [(make_task, make_other_task)[i % 2](loop, looks(seen)) for i in range(6)]
+        kinds = [make_task, make_other_task] * 3
+        tasks = [make(loop, looks(seen, make.current_task)) for make in kinds]
         assert await asyncio.gather(*tasks) == tasks
         assert seen == [True] * 60
 
@@ -49,7 +50,7 @@ def test_no_current_task_in_callbacks(loop, run, make_task):
     seen = []
 
     def look(*args):
-        seen.append(asyncio.current_task())
+        seen.append((asyncio.current_task(), make_task.current_task()))
 
     async def steps():
         loop.call_soon(look)
@@ -67,7 +68,7 @@ def test_no_current_task_in_callbacks(loop, run, make_task):
         task.add_done_callback(look)
         await task
         await asyncio.sleep(0)
-        assert seen == [None] * 5
+        assert seen == [(None, None)] * 5
 
     run(main())
 
@@ -80,22 +81,23 @@ def test_no_current_task_after_an_exit(loop, turn, make_task):
     with pytest.raises(SystemExit):
         turn()
     assert asyncio.current_task(loop) is None
+    assert make_task.current_task(loop) is None
     task.exception()
     turn()
 
 
 def test_current_task_while_awaited_code_raises(loop, run, make_task):
     async def waits():
-        me = asyncio.current_task()
+        me = make_task.current_task()
         with pytest.raises(ValueError):
             fut = loop.create_future()
             loop.call_soon(fut.set_exception, ValueError())
             await fut
-        assert asyncio.current_task() is me
+        assert make_task.current_task() is me
         with pytest.raises(asyncio.CancelledError):
             me.cancel()
             await asyncio.sleep(0)
-        assert asyncio.current_task() is me
+        assert make_task.current_task() is me
 
     async def main():
         await make_task(loop, waits())
@@ -105,9 +107,9 @@ def test_current_task_while_awaited_code_raises(loop, run, make_task):
 
 def test_current_task_seen_from_another_thread(loop, run, make_task):
     def in_thread(seen):
-        seen.append(asyncio.current_task(loop))
+        seen.append(make_task.current_task(loop))
         with pytest.raises(RuntimeError, match="no running event loop"):
-            asyncio.current_task()
+            make_task.current_task()
         seen.append("asked")
 
     async def blocks(seen):
@@ -135,6 +137,9 @@ def test_current_task_of_another_loop(loop, run, new_loop):
 
 
 def test_all_tasks(loop, run, make_task, make_other_task):
+    def all_tasks(*where):
+        return asyncio.all_tasks(*where) | make_task.all_tasks(*where) | make_other_task.all_tasks(*where)
+
     async def main():
         me = asyncio.current_task()
         assert asyncio.all_tasks() == {me}
@@ -143,14 +148,17 @@ def test_all_tasks(loop, run, make_task, make_other_task):
         async def waits():
             await fut
 
-        tasks = {make_task(loop, waits()), make_other_task(loop, waits())}
-        assert asyncio.all_tasks() == tasks | {me}
+        one, other = make_task(loop, waits()), make_other_task(loop, waits())
+        tasks = {one, other}
+        assert all_tasks() == tasks | {me}
+        assert one in make_task.all_tasks()
+        assert other in make_other_task.all_tasks()
         await asyncio.sleep(0)
-        assert asyncio.all_tasks(loop) == tasks | {me}
+        assert all_tasks(loop) == tasks | {me}
         fut.set_result(None)
-        assert asyncio.all_tasks() == tasks | {me}
+        assert all_tasks() == tasks | {me}
         await asyncio.sleep(0)
-        assert asyncio.all_tasks() == {me}
+        assert all_tasks() == {me}
 
     run(main())
 
@@ -163,13 +171,13 @@ def test_ended_tasks_are_not_among_all_tasks(loop, turn, make_task, end):
         await asyncio.sleep(0)
 
     task = make_task(loop, ends())
-    assert asyncio.all_tasks(loop) == {task}
+    assert make_task.all_tasks(loop) == {task}
     if end == "cancel":
         task.cancel()
-        assert asyncio.all_tasks(loop) == {task}
+        assert make_task.all_tasks(loop) == {task}
     turn(2)
     assert task.done()
-    assert asyncio.all_tasks(loop) == set()
+    assert make_task.all_tasks(loop) == set()
     task._log_traceback = False
 
 

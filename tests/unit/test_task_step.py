@@ -89,7 +89,7 @@ def test_yielding_a_generator(loop, make_task):
 
 def test_awaiting_itself(loop, make_task):
     async def misbehaves():
-        await asyncio.current_task()
+        await make_task.current_task()
 
     task = make_task(loop, misbehaves())
     loop.run_until_complete(asyncio.wait([task]))
@@ -145,7 +145,7 @@ def test_foreign_future_whose_parts_fail(loop, turn, errors, make_task, part):
     # The step breaks down, which the loop reports; nobody is left to go on with the task.
     assert [str(report["exception"]) for report in errors] == [f"{part}"]
     assert not task.done()
-    assert asyncio.current_task(loop) is None
+    assert make_task.current_task(loop) is None
     task._log_destroy_pending = False
     task.get_coro().close()
 

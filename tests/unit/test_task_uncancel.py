@@ -20,7 +20,7 @@ def cancelled_args(task):
 
 def test_task_that_cancels_itself(loop, run, make_task):
     async def suicidal():
-        task = asyncio.current_task()
+        task = make_task.current_task()
         assert task.cancel("self") is True
         assert task._must_cancel is True
         try:
@@ -41,7 +41,7 @@ def test_task_that_cancels_itself(loop, run, make_task):
 
 def test_task_that_cancels_itself_and_returns(loop, turn, make_task):
     async def returns():
-        asyncio.current_task().cancel("late")
+        make_task.current_task().cancel("late")
         return "ignored"
 
     task = make_task(loop, returns())
@@ -53,7 +53,7 @@ def test_task_that_cancels_itself_and_returns(loop, turn, make_task):
 
 def test_task_that_cancels_itself_and_fails(loop, turn, make_task):
     async def fails():
-        asyncio.current_task().cancel()
+        make_task.current_task().cancel()
         raise ValueError("mine")
 
     task = make_task(loop, fails())
@@ -66,7 +66,7 @@ def test_self_cancelled_task_cancels_what_it_waits_for_next(loop, turn, make_tas
     fut = make_future(loop)
 
     async def waits():
-        asyncio.current_task().cancel("next wait")
+        make_task.current_task().cancel("next wait")
         await fut
 
     task = make_task(loop, waits())

@@ -111,7 +111,37 @@ def test_unconnected_socket_given(run, errors):
     assert errors == []
 
 
+def stock_closes_what_it_refuses():
+    """Whether this release's create_connection closes the socket it was given when no transport comes of it."""
+
+    async def main():
+        near, far = tcp_pair()
+        with contextlib.suppress(ZeroDivisionError):
+            await asyncio.get_running_loop().create_connection(lambda: 1 / 0, sock=near)
+        far.close()
+        return near.fileno() == -1
+
+    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+        return runner.run(main())
+
+
+def test_socket_without_a_transport(run):
+    closes = stock_closes_what_it_refuses()
+
+    async def main():
+        near, far = tcp_pair()
+        with pytest.raises(ZeroDivisionError):
+            await asyncio.get_running_loop().create_connection(lambda: 1 / 0, sock=near)
+        assert (near.fileno() == -1) is closes
+        near.close()
+        far.close()
+
+    run(main())
+
+
 def test_fd_of_a_transport_is_guarded(run):
+    closes = stock_closes_what_it_refuses()
+
     async def main():
         loop = asyncio.get_running_loop()
         near, far = tcp_pair()
@@ -121,11 +151,12 @@ def test_fd_of_a_transport_is_guarded(run):
                 call(near.fileno(), print)
         with pytest.raises(RuntimeError, match="is used by transport"):
             loop.remove_reader(near)
+        far.send(b"ok")
+        assert await protocol.until_received(2) == b"ok"
         if sys.version_info >= (3, 12):
             with pytest.raises(RuntimeError, match="is used by transport"):
                 await loop.create_connection(Recorder, sock=near)
-        far.send(b"ok")
-        assert await protocol.until_received(2) == b"ok"
+            assert (near.fileno() == -1) is closes
         drop(transport)
         far.close()
         await turns()

@@ -113,8 +113,11 @@ def test_dropped_unclosed(run):
             warnings.simplefilter("always")
             del near, transport, protocol
             gc.collect()
+            found = [str(w.message) for w in caught if w.category is ResourceWarning]
+            # A recorded warning holds its source, and since 3.15 weak references are cleared after finalizers.
+            caught.clear()
+            gc.collect()
         assert ref() is None
-        found = [str(w.message) for w in caught if w.category is ResourceWarning]
         assert f"unclosed transport {text}" in found
         assert await loop.sock_recv(far, 1) == b""
         far.close()

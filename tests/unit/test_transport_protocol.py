@@ -22,6 +22,7 @@ from tcp_support import (
     turns,
 )
 
+V315 = sys.version_info >= (3, 15)
 pytestmark = pytest.mark.timeout(60)
 
 
@@ -251,13 +252,14 @@ def test_context_of_the_callbacks(run):
             WHERE.set("closer")
             transport.close()
             await protocol.lost
+            # Since 3.15 what the loop calls by itself runs in the one context of the connection.
             assert protocol.events == [
                 "made creator",
                 "data creator",
                 "pause writer",
-                "resume writer",
+                "resume creator" if V315 else "resume writer",
                 "eof creator",
-                "lost closer",
+                "lost creator" if V315 else "lost closer",
             ]
 
     run(main())
@@ -278,7 +280,6 @@ def test_context_of_the_loss_after_an_end_of_stream(run):
     run(main())
 
 
-@pytest.mark.skipif(sys.version_info >= (3, 15), reason="3.15 gives each connection one context")
 def test_context_after_resume_reading(run):
     async def main():
         WHERE.set("creator")
@@ -289,7 +290,69 @@ def test_context_after_resume_reading(run):
             WHERE.set("later")
             far.send(b"x")
             await protocol.until_received(1)
-            assert protocol.events == ["made creator", "data resumer"]
+            assert protocol.events == ["made creator", "data creator" if V315 else "data resumer"]
+
+    run(main())
+
+
+def test_context_of_a_connection(run):
+    """What connection_made sets stays for the callbacks after it since 3.15, and never reaches the creator."""
+
+    class Sets(Seen):
+        def connection_made(self, transport):
+            super().connection_made(transport)
+            WHERE.set("connection")
+
+    async def main():
+        WHERE.set("creator")
+        async with connected(Sets) as (transport, protocol, far):
+            far.send(b"x")
+            await protocol.until_received(1)
+            transport.write(pattern(BIG))
+            await recv_exactly(far, BIG)
+            WHERE.set("closer")
+            transport.abort()
+            await protocol.lost
+            assert WHERE.get() == "closer"
+            if V315:
+                kept = ["data connection", "pause creator", "resume connection", "lost connection"]
+            else:
+                kept = ["data creator", "pause creator", "resume creator", "lost closer"]
+            assert protocol.events == ["made creator", *kept]
+
+    run(main())
+
+
+def test_contexts_of_accepted_connections(run):
+    """Each accepted connection has a context of its own: what one sets, the next does not see."""
+    made = []
+
+    class Sets(Seen):
+        def connection_made(self, transport):
+            super().connection_made(transport)
+            WHERE.set(f"connection {len(made)}")
+
+    def factory():
+        made.append(Sets())
+        return made[-1]
+
+    async def main():
+        WHERE.set("server")
+        server = await asyncio.get_running_loop().create_server(factory, "127.0.0.1", 0)
+        for count in (1, 2):
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            writer.write(b"x")
+            while len(made) < count:
+                await asyncio.sleep(0.001)
+            protocol = made[-1]
+            await protocol.until_received(1)
+            data = f"data connection {count}" if V315 else "data server"
+            assert protocol.events == ["made server", data]
+            protocol.transport.abort()
+            await protocol.lost
+            writer.close()
+        server.close()
+        await server.wait_closed()
 
     run(main())
 

@@ -56,12 +56,16 @@ def test_kinds_of_data(run, errors):
     "data", ["text", None, 5, [b"x"], array.array("B", b"x")], ids=lambda data: type(data).__name__
 )
 def test_other_kinds_are_refused(run, errors, data):
+    # The words differ between releases; stock asyncio looks at the kind before anything of the transport.
+    stock = asyncio.selector_events._SelectorSocketTransport
+    with pytest.raises(TypeError, match="^data argument must be ") as expected:
+        stock.write(stock.__new__(stock), data)
+
     async def main():
         async with connected() as (transport, protocol, far):
             with pytest.raises(TypeError) as caught:
                 transport.write(data)
-            name = type(data).__name__
-            assert str(caught.value) == f"data argument must be a bytes-like object, not '{name}'"
+            assert str(caught.value) == str(expected.value)
             transport.write(b"alive")
             assert await recv_exactly(far, 5) == b"alive"
 
@@ -177,7 +181,7 @@ def test_writelines(run, errors):
     assert errors == []
 
 
-@pytest.mark.parametrize("lines", [[b"a", "b"], [None], 5], ids=["str", "None", "int"])
+@pytest.mark.parametrize("lines", [[b"a", "b"], [7], 5], ids=["str", "int", "no list"])
 def test_writelines_of_wrong_things(run, lines):
     async def main():
         async with connected() as (transport, protocol, far):
