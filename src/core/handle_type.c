@@ -342,7 +342,7 @@ make_safe_type(PyObject *module, LmState *st)
     if (base == NULL) {
         return -1;
     }
-    st->SafeHandleType = make_type(module, "loopmod.ThreadSafeHandle",
+    st->SafeHandleType = make_type(module, "loopmod._ThreadSafeHandle",
                                    sizeof(LmSafeHandle), safe_slots, base);
     Py_DECREF(base);
     return st->SafeHandleType != NULL ? 0 : -1;

@@ -13,6 +13,12 @@
 #include <sys/socket.h>
 
 #define MOST_VECTORS 64
+#if PY_VERSION_HEX >= 0x030E0000
+#define WRONG_DATA \
+    "data argument must be a bytes, bytearray, or memoryview object, not '%s'"
+#else
+#define WRONG_DATA "data argument must be a bytes-like object, not '%s'"
+#endif
 #define DROPPED_WRITES_BEFORE_LOG 5
 
 /* Bytes sent, or -1 with an exception set; 0 where the socket takes none now. */
@@ -138,9 +144,7 @@ lm_stream_write(PyObject *self, PyObject *data)
                    : write_buffer(self, data, PyBytes_AS_STRING(data), (size_t)length);
     }
     if (!PyBytes_Check(data) && !PyByteArray_Check(data) && !PyMemoryView_Check(data)) {
-        PyErr_Format(PyExc_TypeError,
-                     "data argument must be a bytes-like object, not '%s'",
-                     lm_type_name(Py_TYPE(data)));
+        PyErr_Format(PyExc_TypeError, WRONG_DATA, lm_type_name(Py_TYPE(data)));
         return -1;
     }
     Py_buffer view;

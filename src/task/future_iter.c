@@ -58,10 +58,15 @@ iter_send(PyObject *self, PyObject *arg LM_UNUSED, PyObject **result)
         PyErr_SetString(PyExc_RuntimeError, "await wasn't used with future");
         return PYGEN_ERROR;
     }
+#if PY_VERSION_HEX >= 0x030E0000
+    /* From 3.14 on an iterator gives the same outcome again when it is asked again. */
+    *result = lm_future_result(f);
+#else
     PyObject *future = it->future;
     it->future = NULL;
     *result = lm_future_result(f);
     Py_DECREF(future);
+#endif
     return *result != NULL ? PYGEN_RETURN : PYGEN_ERROR;
 }
 
