@@ -8,13 +8,17 @@ from asyncio.log import logger
 from typing import Any
 
 
-def source_traceback() -> Any:
-    """Return the stack of the running Python code, as debug mode keeps it."""
+def source_traceback(is_whole: bool) -> Any:
+    """Return the stack of the running Python code, as debug mode keeps it.
+
+    For a handle that is the innermost frames, for a future or task (is_whole) all of them with their lines, which
+    can so be shown at the interpreter's end, when nothing can be read any more.
+    """
     try:
         frame = sys._getframe(1)
     except ValueError:
         return traceback.StackSummary()
-    return format_helpers.extract_stack(frame)
+    return traceback.extract_stack(frame) if is_whole else format_helpers.extract_stack(frame)
 
 
 def _describe_callback(loop: Any, handle: Any) -> str:

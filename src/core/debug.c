@@ -2,9 +2,9 @@
 #include "core/debug.h"
 
 PyObject *
-lm_debug_source_traceback(LmState *st)
+lm_debug_source_traceback(LmState *st, int is_whole)
 {
-    return lm_state_support(st, "source_traceback", "");
+    return lm_state_support(st, "source_traceback", "N", PyBool_FromLong(is_whole));
 }
 
 int

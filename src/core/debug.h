@@ -5,9 +5,9 @@
 
 #include "core/loop.h"
 
-/* The last frames of the running Python code, as asyncio's debug mode keeps them. New
-   reference. */
-PyObject *lm_debug_source_traceback(LmState *st);
+/* The frames of the running Python code, as asyncio's debug mode keeps them: all for a
+   future or task, the last few for a handle. New reference. */
+PyObject *lm_debug_source_traceback(LmState *st, int is_whole);
 
 /* Logs that the ready item on `obj` took `seconds`, if that is longer than
    loop.slow_callback_duration. -1 with an exception set. */

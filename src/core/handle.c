@@ -78,7 +78,7 @@ make_handle(LmLoop *loop, PyObject *type, LmFreelist *spare, PyObject *callback,
         goto fail;
     }
     if (LM_UNLIKELY(loop->is_debug)) {
-        h->source_traceback = lm_debug_source_traceback(loop->st);
+        h->source_traceback = lm_debug_source_traceback(loop->st, 0);
         if (h->source_traceback == NULL) {
             goto fail;
         }

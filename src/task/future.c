@@ -53,7 +53,7 @@ bind_to_loop(LmFuture *f, PyObject *loop)
     Py_XSETREF(f->loop, loop);
     f->is_native = native != NULL;
     if (LM_UNLIKELY(is_debug)) {
-        PyObject *traceback = lm_debug_source_traceback(f->st);
+        PyObject *traceback = lm_debug_source_traceback(f->st, 1);
         if (traceback == NULL) {
             return -1;
         }

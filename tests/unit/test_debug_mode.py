@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import threading
+from asyncio import constants
 
 import pytest
 
@@ -220,6 +221,8 @@ def test_source_traceback_of_futures_and_tasks(loop, debug):
             # The last frame of a future may be that of create_future itself.
             names = [frame.name for frame in each._source_traceback[-2:]]
             assert "test_source_traceback_of_futures_and_tasks" in names
+            # All frames, down to the program's first, and not only those that a handle keeps.
+            assert len(each._source_traceback) > constants.DEBUG_STACK_DEPTH
             assert " created at " in repr(each)
     spin(loop, 2)
 
