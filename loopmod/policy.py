@@ -13,12 +13,24 @@ from .loop import Loop
 
 _T = TypeVar("_T")
 
-# Public name up to 3.13; underscored, for the same class, from 3.14.
-_Policy: Any = (
-    unix_events._UnixDefaultEventLoopPolicy
-    if hasattr(unix_events, "_UnixDefaultEventLoopPolicy")
-    else unix_events.DefaultEventLoopPolicy
+# Public name up to 3.13; underscored, for the same class, from 3.14; gone in 3.16.
+_asyncio_policy: Any = getattr(unix_events, "_UnixDefaultEventLoopPolicy", None) or getattr(
+    unix_events, "DefaultEventLoopPolicy", None
 )
+_set_policy: Any = getattr(events, "_set_event_loop_policy", None) or getattr(events, "set_event_loop_policy", None)
+
+
+class _NoPolicy:
+    """What EventLoopPolicy is based on where there are no policies."""
+
+    def __init__(self) -> None:
+        raise RuntimeError(
+            "this Python has no event loop policies: use loopmod.run(main()), "
+            "asyncio.run(main(), loop_factory=loopmod.new_event_loop) or python -m loopmod"
+        )
+
+
+_Policy: Any = _asyncio_policy or _NoPolicy
 
 
 def new_event_loop() -> Loop:
@@ -27,7 +39,7 @@ def new_event_loop() -> Loop:
 
 
 class EventLoopPolicy(_Policy):  # type: ignore[misc]
-    """asyncio's default policy, with loops of ours."""
+    """asyncio's default policy, with loops of ours. Raises RuntimeError where Python has no policies (3.16)."""
 
     _loop_factory = Loop
 
@@ -57,15 +69,10 @@ def install() -> None:
 
     Raises RuntimeError on a Python that has no policies any more (3.16 and later).
     """
-    setter = getattr(events, "_set_event_loop_policy", None) or getattr(events, "set_event_loop_policy", None)
-    if setter is None:
-        raise RuntimeError(
-            "this Python has no event loop policies: use loopmod.run(main()), "
-            "asyncio.run(main(), loop_factory=loopmod.new_event_loop) or python -m loopmod"
-        )
+    policy = EventLoopPolicy()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        setter(EventLoopPolicy())
+        _set_policy(policy)
 
 
 def run(main: Coroutine[Any, Any, _T], *, debug: bool | None = None) -> _T:
