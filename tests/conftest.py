@@ -8,12 +8,17 @@ wrong and a failure on `loopmod` alone that the loop is. `LOOPMOD_TEST_ONLY=asyn
 import asyncio
 import gc
 import os
+import signal
 import warnings
 
 import pytest
 
 ONLY = os.environ.get("LOOPMOD_TEST_ONLY")
 KINDS = [ONLY] if ONLY else ["asyncio", "loopmod"]
+
+# A run in a shell's background begins with Ctrl-C ignored, which every child would inherit.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def make_factory(kind):
