@@ -4,14 +4,15 @@ Three kinds, each with a decorator that enters the function in CASES:
 
   @core      `async def case(operations)`: does that many operations; sample.py repeats and times it
   @process   `def case(loop_factory, operations)`: the same for what lies around a loop's life
-  @server    `async def case()`: starts a server on the loopback interface and returns it; load.c drives it
-             and reads the server's CPU clock
+  @server    `async def case()`: starts a server on the loopback interface or on an abstract Unix socket and
+             returns it; load.c drives it and reads the server's CPU clock
 
 The number given to the decorator is the operations of one batch: enough for a few milliseconds, so that
 reading the clock between batches costs nothing. Relies on the standard library alone.
 """
 
 import asyncio
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -187,3 +188,13 @@ async def echo_streams() -> asyncio.AbstractServer:
             writer.close()
 
     return await asyncio.start_server(serve, "127.0.0.1", 0)
+
+
+# Unix sockets
+
+
+@server
+async def echo_unix() -> asyncio.AbstractServer:
+    """a 1 KiB message echoed by a Protocol over a Unix socket (64 connections, as above)"""
+    # Abstract: nobody has to remove a file after a server that was killed.
+    return await asyncio.get_running_loop().create_unix_server(_Echo, f"\0loopmod-bench-{os.getpid()}")

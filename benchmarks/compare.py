@@ -123,7 +123,7 @@ def run_under_load(row: Row, loop: str, seconds: float) -> tuple[int, float, flo
         os.sched_setaffinity(server.pid, {server_core})
         hello = server.stdout.readline()
         if hello:
-            load = drive(json.loads(hello)["port"], server.pid, seconds, load_core)
+            load = drive(json.loads(hello)["address"], server.pid, seconds, load_core)
     except subprocess.TimeoutExpired:
         raise SampleFailed(f"not done in {PATIENCE} s") from None
     finally:
@@ -136,8 +136,8 @@ def run_under_load(row: Row, loop: str, seconds: float) -> tuple[int, float, flo
     return int(messages), float(cpu), float(wall)
 
 
-def drive(port: int, server: int, seconds: float, core: int) -> "subprocess.CompletedProcess[str]":
-    arguments = [port, server, CONNECTIONS, MESSAGE_SIZE, seconds, core]
+def drive(address: int | str, server: int, seconds: float, core: int) -> "subprocess.CompletedProcess[str]":
+    arguments = [address, server, CONNECTIONS, MESSAGE_SIZE, seconds, core]
     return subprocess.run([str(LOAD), *map(str, arguments)], capture_output=True, text=True, timeout=PATIENCE)
 
 

@@ -1,9 +1,9 @@
 /* The load of the echo cases: keeps one message in flight on each of many connections.
  *
- *   load PORT PID CONNECTIONS SIZE SECONDS CPU
+ *   load ADDRESS PID CONNECTIONS SIZE SECONDS CPU
  *
- * Connects to 127.0.0.1:PORT, plays ping-pong for a tenth of SECONDS unmeasured and then
- * for SECONDS, and prints `messages cpu wall`: the messages that came back in that time,
+ * Connects to ADDRESS, a port of 127.0.0.1 or `@` and the name of an abstract Unix socket,
+ * plays ping-pong for a tenth of SECONDS unmeasured and then for SECONDS, and prints `messages cpu wall`: the messages that came back in that time,
  * the CPU seconds that process PID (the server) spent in it, system time included, and
  * the seconds themselves. Runs on core CPU (-1: anywhere). Every answer is compared with
  * what was sent. Reading the server's clock from here leaves the server's loop alone.
@@ -17,11 +17,13 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sched.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -88,8 +90,35 @@ send_message(const Load *load, const Connection *conn)
     }
 }
 
-static void
-open_connection(const Load *load, Connection *conn, int index, int port, int poll)
+static int
+connected(int family, const void *address, size_t length)
+{
+    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        die("load: socket");
+    }
+    if (connect(fd, address, (socklen_t)length) < 0) {
+        die("load: connect");
+    }
+    return fd;
+}
+
+static int
+connect_unix(const char *name)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    size_t length = strlen(name);
+    if (length >= sizeof(address.sun_path)) {
+        fprintf(stderr, "load: the name is too long\n");
+        exit(1);
+    }
+    memcpy(address.sun_path + 1, name, length);
+    return connected(AF_UNIX, &address,
+                     offsetof(struct sockaddr_un, sun_path) + 1 + length);
+}
+
+static int
+connect_inet(int port)
 {
     struct sockaddr_in address = {
         .sin_family = AF_INET,
@@ -97,17 +126,19 @@ open_connection(const Load *load, Connection *conn, int index, int port, int pol
         .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
     };
     int on = 1;
-
-    conn->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (conn->fd < 0) {
-        die("load: socket");
-    }
-    if (connect(conn->fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
-        die("load: connect");
-    }
-    if (setsockopt(conn->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0) {
+    int fd = connected(AF_INET, &address, sizeof(address));
+    if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0) {
         die("load: TCP_NODELAY");
     }
+    return fd;
+}
+
+static void
+open_connection(const Load *load, Connection *conn, int index, const char *address,
+                int poll)
+{
+    conn->fd =
+        address[0] == '@' ? connect_unix(address + 1) : connect_inet(atoi(address));
     conn->message = malloc(load->size);
     if (conn->message == NULL) {
         die("load: malloc");
@@ -172,10 +203,9 @@ int
 main(int argc, char **argv)
 {
     if (argc != 7) {
-        fprintf(stderr, "usage: load PORT PID CONNECTIONS SIZE SECONDS CPU\n");
+        fprintf(stderr, "usage: load ADDRESS PID CONNECTIONS SIZE SECONDS CPU\n");
         return 2;
     }
-    int port = atoi(argv[1]);
     pid_t server = (pid_t)atol(argv[2]);
     int count = atoi(argv[3]);
     Load load = {.size = (size_t)atol(argv[4])};
@@ -194,7 +224,7 @@ main(int argc, char **argv)
         die("load: set-up");
     }
     for (int i = 0; i < count; i++) {
-        open_connection(&load, &conns[i], i, port, poll);
+        open_connection(&load, &conns[i], i, argv[1], poll);
     }
     for (int i = 0; i < count; i++) {
         send_message(&load, &conns[i]);

@@ -1,9 +1,9 @@
 """One sample, in a process of its own: python sample.py CASE LOOP SECONDS
 
 Core and process cases: runs batches of the case on the loop for at least SECONDS of CPU time and prints one
-line of JSON with the operations done and the CPU and wall time they took. Server cases: prints the port as a
-line of JSON and serves until killed (or until a generous alarm, so that no server outlives a runner that
-died).
+line of JSON with the operations done and the CPU and wall time they took. Server cases: prints its address as a
+line of JSON (a port, or `@` and the name of an abstract Unix socket) and serves until killed (or until a generous
+alarm, so that no server outlives a runner that died).
 
 compare.py starts it; by hand it is the thing to put under a profiler. Relies on cases.py.
 """
@@ -85,7 +85,9 @@ def run_process(watch: Stopwatch, factory: Callable[[], asyncio.AbstractEventLoo
 
 async def run_server(case: Case) -> None:
     server = await case.function()
-    print(json.dumps({"port": server.sockets[0].getsockname()[1]}), flush=True)
+    address = server.sockets[0].getsockname()
+    shown = "@" + address[1:].decode() if isinstance(address, bytes) else address[1]
+    print(json.dumps({"address": shown}), flush=True)
     await asyncio.get_running_loop().create_future()  # until killed
 
 

@@ -7,13 +7,21 @@
 
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
-/* An address of the internet families, or family AF_UNSPEC for none kept. */
-typedef union {
-    struct sockaddr any;
-    struct sockaddr_in in;
-    struct sockaddr_in6 in6;
+/* An address of the internet families or of AF_UNIX, or family AF_UNSPEC for none
+   kept. */
+typedef struct {
+    union {
+        struct sockaddr any;
+        struct sockaddr_in in;
+        struct sockaddr_in6 in6;
+        struct sockaddr_un un;
+    };
+    socklen_t length; /* as the kernel gave it: an AF_UNIX name ends there */
 } LmAddr;
+
+enum { LM_ADDR_ROOM = sizeof(struct sockaddr_un) };
 
 static inline int
 lm_addr_is_inet(const LmAddr *addr)
@@ -21,7 +29,14 @@ lm_addr_is_inet(const LmAddr *addr)
     return addr->any.sa_family == AF_INET || addr->any.sa_family == AF_INET6;
 }
 
-/* The tuple that socket.getsockname() gives, of an internet address. New reference. */
-PyObject *lm_addr_tuple(const LmAddr *addr);
+static inline int
+lm_addr_is_known(const LmAddr *addr)
+{
+    return lm_addr_is_inet(addr) || addr->any.sa_family == AF_UNIX;
+}
+
+/* What socket.getsockname() gives for a known address: a tuple, or the name of a Unix
+   socket. New reference. */
+PyObject *lm_addr_show(const LmAddr *addr);
 
 #endif

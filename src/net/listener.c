@@ -77,7 +77,7 @@ set_up(Listener *l, int fd, const LmAddr *peer, PyObject *context)
             .protocol = protocol,
             .server = l->server,
             .context = l->one_context ? context : NULL,
-            .peer = lm_addr_is_inet(peer) ? peer : NULL,
+            .peer = lm_addr_is_known(peer) ? peer : NULL,
         };
         transport = lm_transport_new(l->loop, &parts);
     }
@@ -163,9 +163,9 @@ accept_ready(LmLoop *loop, PyObject *self)
     lm_loop_leave_task(loop);
     for (int i = 0; failed == 0 && i < l->backlog && l->watch.is_active; i++) {
         LmAddr peer;
-        socklen_t length = sizeof(peer);
+        peer.length = LM_ADDR_ROOM;
         peer.any.sa_family = AF_UNSPEC;
-        int fd = lm_sys_accept(l->watch.fd, &peer.any, &length);
+        int fd = lm_sys_accept(l->watch.fd, &peer.any, &peer.length);
         if (fd < 0) {
             failed = on_accept_error(l, errno);
             break;

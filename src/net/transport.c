@@ -129,16 +129,15 @@ schedule_start(LmLoop *loop, PyObject *self, PyObject *waiter)
 static void
 ask_addresses(LmTransport *t, const LmAddr *peer)
 {
-    socklen_t length = sizeof(t->local);
-    if (getsockname(t->fd, &t->local.any, &length) < 0) {
+    t->local.length = t->peer.length = LM_ADDR_ROOM;
+    if (getsockname(t->fd, &t->local.any, &t->local.length) < 0) {
         t->local.any.sa_family = AF_UNSPEC;
     }
     if (peer != NULL) {
         t->peer = *peer;
         return;
     }
-    length = sizeof(t->peer);
-    if (getpeername(t->fd, &t->peer.any, &length) < 0) {
+    if (getpeername(t->fd, &t->peer.any, &t->peer.length) < 0) {
         t->peer.any.sa_family = AF_UNSPEC;
     }
 }

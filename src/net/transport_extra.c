@@ -43,8 +43,8 @@ closed_socket(LmTransport *t)
 static PyObject *
 address_of(LmTransport *t, const LmAddr *addr, const char *method)
 {
-    if (lm_addr_is_inet(addr)) {
-        return lm_addr_tuple(addr);
+    if (lm_addr_is_known(addr)) {
+        return lm_addr_show(addr);
     }
     PyObject *sock = lm_transport_socket(t);
     if (sock == NULL) {
