@@ -56,12 +56,14 @@ class Loop(_loopmod.Loop, asyncio.SelectorEventLoop):
     _exception_handler: Callable[..., object] | None = None
     _clock_resolution = 1e-9
     _internal_fds = 0
+    _timer_cancelled_count = 0  # a cancelled timer leaves the queue at once
     _coroutine_origin_tracking_enabled = False
     _coroutine_origin_tracking_saved_depth: int | None = None
     _asyncgens_shutdown_called = False
     _executor_shutdown_called = False
     _old_agen_hooks = None
     _csock = None
+    _ssock = None
 
     def __init__(self) -> None:
         self._debug = coroutines._is_debug_mode()  # type: ignore[attr-defined]
@@ -90,6 +92,22 @@ class Loop(_loopmod.Loop, asyncio.SelectorEventLoop):
     @cached_property
     def _selector(self) -> _WatchView:
         return _WatchView(self)
+
+    # The queues under the names of asyncio's, for those who look whether there is work or what is due. Snapshots: the
+    # queues themselves are in C, and what is put on a tuple by mistake says so.
+
+    @property
+    def _ready(self) -> tuple[asyncio.Handle, ...]:
+        """What runs next, in its order. Tasks and transports have no handle: each is the `__self__` of a callback."""
+        return tuple(
+            item if isinstance(item, asyncio.Handle) else asyncio.Handle(item.__repr__, (), self)
+            for item in self._ready_items
+        )
+
+    @property
+    def _scheduled(self) -> tuple[asyncio.TimerHandle, ...]:
+        """The timers, the soonest first."""
+        return tuple(sorted(self._timers, key=asyncio.TimerHandle.when))
 
     def close(self) -> None:
         """Close the loop: nothing scheduled runs any more, nothing can be scheduled.
@@ -232,3 +250,8 @@ class Loop(_loopmod.Loop, asyncio.SelectorEventLoop):
         if listener is not None:
             listener.close()
         super()._stop_serving(sock)  # type: ignore[misc]
+
+
+# inspect.signature() shows the running version's own.
+for _name in ("create_server", "create_unix_server"):
+    vars(Loop)[_name].__wrapped__ = getattr(asyncio.SelectorEventLoop, _name)

@@ -2,6 +2,8 @@
    in the other files here. */
 #include "face/loop_type.h"
 
+#include "core/ready.h"
+#include "core/timers.h"
 #include "net/kept.h"
 #include "net/readers.h"
 #include "os/signals.h"
@@ -134,12 +136,42 @@ set_task_factory(PyObject *self, PyObject *value, void *closure LM_UNUSED)
     return 0;
 }
 
+static int
+append(PyObject *obj, void *list)
+{
+    return PyList_Append(list, obj);
+}
+
+static PyObject *
+list_of(LmLoop *loop, int (*traverse)(LmLoop *loop, visitproc visit, void *arg))
+{
+    PyObject *list = PyList_New(0);
+    if (list != NULL && traverse(loop, append, list) < 0) {
+        Py_CLEAR(list);
+    }
+    return list;
+}
+
+static PyObject *
+get_ready_items(PyObject *self, void *closure LM_UNUSED)
+{
+    return list_of((LmLoop *)self, lm_ready_traverse);
+}
+
+static PyObject *
+get_timers(PyObject *self, void *closure LM_UNUSED)
+{
+    return list_of((LmLoop *)self, lm_timers_traverse);
+}
+
 static PyGetSetDef loop_getset[] = {
     {"_closed", get_closed, NULL, NULL, NULL},
     {"_stopping", get_stopping, NULL, NULL, NULL},
     {"_thread_id", get_thread_id, NULL, NULL, NULL},
     {"_debug", get_debug, set_debug, NULL, NULL},
     {"_current_handle", get_current_handle, NULL, NULL, NULL},
+    {"_ready_items", get_ready_items, NULL, NULL, NULL},
+    {"_timers", get_timers, NULL, NULL, NULL},
     {"_task_factory", get_task_factory, set_task_factory, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL}};
 

@@ -29,15 +29,20 @@ none_or(PyObject *value)
 }
 
 static PyObject *
-method_write(PyObject *self, PyObject *data)
+method_write(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    return none_if(lm_stream_write(self, data));
+    PyObject *data = lm_args_only("write", args, nargs, kwnames, "data");
+    return data != NULL ? none_if(lm_stream_write(self, data)) : NULL;
 }
 
 static PyObject *
-method_writelines(PyObject *self, PyObject *pieces)
+method_writelines(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                  PyObject *kwnames)
 {
-    return none_if(lm_stream_writelines(self, pieces));
+    PyObject *list_of_data =
+        lm_args_only("writelines", args, nargs, kwnames, "list_of_data");
+    return list_of_data != NULL ? none_if(lm_stream_writelines(self, list_of_data))
+                                : NULL;
 }
 
 static PyObject *
@@ -140,9 +145,14 @@ method_get_protocol(PyObject *self, PyObject *unused LM_UNUSED)
 }
 
 static PyObject *
-method_set_protocol(PyObject *self, PyObject *protocol)
+method_set_protocol(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                    PyObject *kwnames)
 {
     LmTransport *t = lm_transport(self);
+    PyObject *protocol = lm_args_only("set_protocol", args, nargs, kwnames, "protocol");
+    if (protocol == NULL) {
+        return NULL;
+    }
     if (t->loop == NULL) {
         Py_RETURN_NONE; /* nobody would ever call it */
     }
@@ -398,15 +408,15 @@ transport_dealloc(PyObject *self)
 #define DOC(signature, text) signature "\n--\n\n" text
 
 static PyMethodDef transport_methods[] = {
-    {"write", method_write, METH_O,
-     DOC("write($self, data, /)",
+    {"write", FASTCALL(method_write),
+     DOC("write($self, data)",
          "Send bytes; what the socket does not take now is "
          "queued.\n\ndata: bytes, bytearray or "
          "memoryview. Raises TypeError for other types, RuntimeError "
          "after write_eof(). Loop's "
          "thread only. Implements asyncio.WriteTransport.write.")},
-    {"writelines", method_writelines, METH_O,
-     DOC("writelines($self, list_of_data, /)",
+    {"writelines", FASTCALL(method_writelines),
+     DOC("writelines($self, list_of_data)",
          "Send several pieces with one system call.\n\nImplements "
          "asyncio.WriteTransport.writelines.")},
     {"write_eof", method_write_eof, METH_NOARGS,
@@ -431,9 +441,8 @@ static PyMethodDef transport_methods[] = {
      DOC("resume_reading($self)", "Read again after pause_reading().")},
     {"get_protocol", method_get_protocol, METH_NOARGS,
      DOC("get_protocol($self)", "Return the protocol.")},
-    {"set_protocol", method_set_protocol, METH_O,
-     DOC("set_protocol($self, protocol, /)",
-         "Deliver to another protocol from now on.")},
+    {"set_protocol", FASTCALL(method_set_protocol),
+     DOC("set_protocol($self, protocol)", "Deliver to another protocol from now on.")},
     {"get_write_buffer_size", method_get_write_buffer_size, METH_NOARGS,
      DOC("get_write_buffer_size($self)", "Return how many bytes are queued.")},
     {"get_write_buffer_limits", method_get_write_buffer_limits, METH_NOARGS,
