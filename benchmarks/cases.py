@@ -13,6 +13,7 @@ reading the clock between batches costs nothing. Relies on the standard library 
 
 import asyncio
 import os
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -198,3 +199,35 @@ async def echo_unix() -> asyncio.AbstractServer:
     """a 1 KiB message echoed by a Protocol over a Unix socket (64 connections, as above)"""
     # Abstract: nobody has to remove a file after a server that was killed.
     return await asyncio.get_running_loop().create_unix_server(_Echo, f"\0loopmod-bench-{os.getpid()}")
+
+
+class _SocketServer:
+    """What load.c needs of a server, around a listening socket that is served by coroutines."""
+
+    def __init__(self) -> None:
+        self.sockets = [socket.create_server(("127.0.0.1", 0), backlog=128)]
+        self.sockets[0].setblocking(False)
+        self._tasks = {asyncio.get_running_loop().create_task(self._accept())}
+
+    async def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            connection, _ = await loop.sock_accept(self.sockets[0])
+            self._tasks.add(loop.create_task(self._echo(connection)))
+
+    async def _echo(self, connection: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            while data := await loop.sock_recv(connection, 65536):
+                await loop.sock_sendall(connection, data)
+        except ConnectionError:
+            pass  # as above
+        finally:
+            connection.close()
+
+
+@server
+async def echo_sockets() -> Any:
+    """a 1 KiB message echoed by sock_recv and sock_sendall (64 connections, as above)"""
+    return _SocketServer()

@@ -25,6 +25,7 @@ HEADERLESS = {
     "src/face/loop_net.c": "methods of the table in face/loop_type.h",
     "src/face/loop_run.c": "methods of the table in face/loop_type.h",
     "src/face/loop_schedule.c": "methods of the table in face/loop_type.h",
+    "src/face/loop_socks.c": "methods of the table in face/loop_type.h",
     "src/net/transport_extra.c": "a part of net/transport.h",
     "src/net/transport_type.c": "a part of net/transport.h",
 }

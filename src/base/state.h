@@ -22,6 +22,7 @@
     X(SafeHandleType)                                                                     \
     X(TransportType)                                                                      \
     X(ListenerType)                                                                       \
+    X(SockOpType)                                                                         \
     X(ServerCoreType)                                                                     \
     /* asyncio's classes */                                                               \
     X(asyncio_Future)                                                                     \
@@ -51,6 +52,11 @@
     /* the socket module's socket class, asyncio's TransportSocket */                     \
     X(socket_class)                                                                       \
     X(TransportSocket)                                                                    \
+    /* the socket type's own methods (net/sock_calls.c), asyncio's check */                \
+    X(socket_recv)                                                                        \
+    X(socket_recv_into)                                                                   \
+    X(socket_send)                                                                        \
+    X(check_ssl_socket)                                                                   \
     /* loopmod._support: what is cold enough to be Python */                              \
     X(support)                                                                            \
     /* keyword-name tuples for vectorcalls */                                             \
@@ -63,8 +69,11 @@
     X(_asyncgen_firstiter_hook)                                                           \
     X(_asyncio_future_blocking)                                                           \
     X(_create_task_by_factory)                                                            \
+    X(_ensure_fd_no_transport)                                                            \
     X(_loop)                                                                              \
+    X(_transports)                                                                        \
     X(_wakeup)                                                                            \
+    X(accept)                                                                             \
     X(add_done_callback)                                                                  \
     X(buffer_updated)                                                                     \
     X(call_exception_handler)                                                             \
@@ -72,20 +81,31 @@
     X(call_soon)                                                                          \
     X(cancel)                                                                             \
     X(close)                                                                              \
+    X(connect)                                                                            \
     X(connection_lost)                                                                    \
     X(connection_made)                                                                    \
     X(context)                                                                            \
     X(data_received)                                                                      \
     X(eof_received)                                                                       \
+    X(fileno)                                                                             \
     X(finalizer)                                                                          \
     X(firstiter)                                                                          \
     X(get_buffer)                                                                         \
     X(get_debug)                                                                          \
     X(get_loop)                                                                           \
+    X(getsockopt)                                                                         \
+    X(gettimeout)                                                                         \
     X(is_running)                                                                         \
     X(pause_writing)                                                                      \
+    X(recv)                                                                               \
+    X(recv_into)                                                                          \
+    X(recvfrom)                                                                           \
+    X(recvfrom_into)                                                                      \
     X(result)                                                                             \
     X(resume_writing)                                                                     \
+    X(send)                                                                               \
+    X(sendto)                                                                             \
+    X(setblocking)                                                                        \
     X(slow_callback_duration)                                                             \
     X(throw)                                                                              \
     X(time)
@@ -123,6 +143,7 @@ typedef struct LmState {
     LmFreelist timer_handles;
     LmFreelist safe_handles;
     LmFreelist future_iters;
+    LmFreelist sock_ops;
 } LmState;
 
 static inline PyTypeObject *

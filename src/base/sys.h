@@ -65,6 +65,13 @@ lm_sys_probe(int fd)
     return err;
 }
 
+/* A kernel set of watched descriptors. */
+static inline int
+lm_sys_set_open(void)
+{
+    return epoll_create1(EPOLL_CLOEXEC);
+}
+
 /* 1 where the descriptor is a kernel set of watched descriptors. */
 static inline int
 lm_sys_is_set(int fd)

@@ -10,6 +10,8 @@
 
 #define LM_VECTOR \
     PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames
+#define LM_METHOD_POSITIONAL(function) \
+    (PyCFunction)(void (*)(void))(function), METH_FASTCALL
 
 int lm_loop_type_init(PyObject *module, LmState *st);
 
@@ -42,5 +44,23 @@ PyObject *lm_loop_method_remove_writer(PyObject *self, PyObject *fd);
 PyObject *lm_loop_method_watched(PyObject *self, PyObject *fd);
 PyObject *lm_loop_method_start_serving(LM_VECTOR);
 PyObject *lm_loop_method_make_socket_transport(LM_VECTOR);
+
+/* loop_socks.c */
+PyObject *lm_loop_method_start_recv(PyObject *self, PyObject *const *args,
+                                    Py_ssize_t nargs);
+PyObject *lm_loop_method_start_recv_into(PyObject *self, PyObject *const *args,
+                                         Py_ssize_t nargs);
+PyObject *lm_loop_method_start_recvfrom(PyObject *self, PyObject *const *args,
+                                        Py_ssize_t nargs);
+PyObject *lm_loop_method_start_recvfrom_into(PyObject *self, PyObject *const *args,
+                                             Py_ssize_t nargs);
+PyObject *lm_loop_method_start_accept(PyObject *self, PyObject *const *args,
+                                      Py_ssize_t nargs);
+PyObject *lm_loop_method_start_sendall(PyObject *self, PyObject *const *args,
+                                       Py_ssize_t nargs);
+PyObject *lm_loop_method_start_sendto(PyObject *self, PyObject *const *args,
+                                      Py_ssize_t nargs);
+PyObject *lm_loop_method_start_connect(PyObject *self, PyObject *const *args,
+                                       Py_ssize_t nargs);
 
 #endif

@@ -1,15 +1,16 @@
 /* User callbacks on descriptors: see readers.h. One entry per descriptor with a watch
-   for each direction; entries are made when first needed and stay for reuse. */
+   for each direction; entries are made when first needed and stay for reuse. Callbacks are
+   served by watches, operations by the entry's LmOnce. */
 #include "net/readers.h"
 
 #include "core/handle.h"
-#include "core/ready.h"
 
 #include <stdlib.h>
 
 typedef struct {
     LmWatch watch;
-    PyObject *handle; /* owned while watched, else NULL */
+    PyObject *handle; /* or operation: owned while watched, else NULL */
+    LmReadyFn run;    /* lm_handle_run_item, or that of the operation */
 } Side;
 
 typedef struct {
@@ -18,6 +19,7 @@ typedef struct {
                           is closed */
     Side reader;
     Side writer;
+    LmOnce once; /* for both sides */
 } Entry;
 
 struct LmReaders {
@@ -124,6 +126,34 @@ on_writable(LmWatch *watch)
     queue_side(entry, &entry->writer);
 }
 
+/* The operation stays where it is: it may have to wait on. */
+static void
+queue_operation(Entry *entry, Side *side)
+{
+    if (side->handle == NULL || side->run == lm_handle_run_item) {
+        return;
+    }
+    if (lm_ready_push(entry->loop, side->run, Py_NewRef(side->handle)) < 0) {
+        /* So that the next poll reports it again. */
+        PyErr_Clear();
+        if (lm_once_arm(&entry->loop->poll, &entry->once, side->watch.direction) < 0) {
+            PyErr_Clear();
+        }
+    }
+}
+
+static void
+on_once(LmOnce *once, int directions)
+{
+    Entry *entry = LM_CONTAINER_OF(once, Entry, once);
+    if (directions & LM_WATCH_READ) {
+        queue_operation(entry, &entry->reader);
+    }
+    if (directions & LM_WATCH_WRITE) {
+        queue_operation(entry, &entry->writer);
+    }
+}
+
 static int
 grow(struct LmReaders *table, int fd)
 {
@@ -182,17 +212,42 @@ entry_for(LmLoop *loop, int fd)
         lm_watch_init(&entry->writer.watch, fd, LM_WATCH_WRITE, on_writable);
         lm_watch_pair(&entry->reader.watch, &entry->writer.watch);
         entry->reader.watch.is_users = entry->writer.watch.is_users = 1;
+        lm_once_init(&entry->once, fd, on_once);
         table->entries[fd] = entry;
     }
     return entry;
 }
 
-/* Cancels and drops a handle that is watched no more. */
-static int
-retire(PyObject *handle)
+/* What stands in a side, to be taken out of it; NULL where nothing does. */
+typedef struct {
+    PyObject *handle;
+    PyObject *fileobj;
+    int is_operation;
+} Retired;
+
+/* Takes what is watched out of its side; whether it is watched on is the caller's. */
+static Retired
+take_out(Entry *entry, Side *side)
 {
-    int failed = handle != NULL ? lm_handle_cancel(handle) : 0;
-    Py_XDECREF(handle);
+    Retired old = {.handle = side->handle,
+                   .is_operation = side->run != lm_handle_run_item};
+    side->handle = NULL;
+    if (entry->reader.handle == NULL && entry->writer.handle == NULL) {
+        old.fileobj = entry->fileobj;
+        entry->fileobj = NULL;
+    }
+    return old;
+}
+
+/* Cancels and drops what was taken out. Last: its end may run Python, which may free the
+   entry. An operation looks for itself whether it is still there. */
+static int
+retire(Retired old)
+{
+    int failed =
+        old.handle != NULL && !old.is_operation ? lm_handle_cancel(old.handle) : 0;
+    Py_XDECREF(old.handle);
+    Py_XDECREF(old.fileobj);
     return failed;
 }
 
@@ -208,14 +263,54 @@ lm_readers_add(LmLoop *loop, PyObject *fileobj, int fd, int direction, PyObject 
         return -1;
     }
     Side *side = side_of(entry, direction);
-    PyObject *old = side->handle;
+    Retired old = {.handle = side->handle,
+                   .is_operation = side->run != lm_handle_run_item};
     side->handle = Py_NewRef(handle);
+    side->run = lm_handle_run_item;
     if (entry->fileobj == NULL) {
         entry->fileobj = Py_NewRef(fileobj);
     }
+    lm_once_disarm(poll, &entry->once, direction);
     lm_watch_start(poll, &side->watch);
-    /* Last: the old handle's end may run Python, which may free the entry. */
     return retire(old);
+}
+
+int
+lm_readers_wait(LmLoop *loop, int fd, int direction, LmReadyFn run, PyObject *operation)
+{
+    LmPoll *poll = lm_loop_poll(loop);
+    Entry *entry = poll != NULL ? entry_for(loop, fd) : NULL;
+    if (entry == NULL || lm_once_arm(poll, &entry->once, direction) < 0) {
+        return -1;
+    }
+    Side *side = side_of(entry, direction);
+    if (side->handle == operation) {
+        return 0;
+    }
+    Retired old = take_out(entry, side);
+    side->handle = Py_NewRef(operation);
+    side->run = run;
+    if (LM_LIKELY(old.handle == NULL)) {
+        return 0;
+    }
+    lm_watch_stop(poll, &side->watch);
+    return retire(old);
+}
+
+void
+lm_readers_end_wait(LmLoop *loop, int fd, int direction, PyObject *operation,
+                    int is_last)
+{
+    Entry *entry = find_entry(loop, fd);
+    Side *side = entry != NULL ? side_of(entry, direction) : NULL;
+    if (side == NULL || side->handle != operation) {
+        return;
+    }
+    lm_once_disarm(&loop->poll, &entry->once, direction);
+    if (is_last) {
+        lm_once_forget(&loop->poll, &entry->once);
+    }
+    (void)retire(take_out(entry, side));
 }
 
 int
@@ -226,18 +321,9 @@ lm_readers_remove(LmLoop *loop, int fd, int direction)
     if (side == NULL || side->handle == NULL) {
         return 0;
     }
-    PyObject *old = side->handle;
-    PyObject *fileobj = NULL;
-    side->handle = NULL;
     lm_watch_stop(&loop->poll, &side->watch);
-    if (entry->reader.handle == NULL && entry->writer.handle == NULL) {
-        fileobj = entry->fileobj;
-        entry->fileobj = NULL;
-    }
-    /* Last: their end may run Python, which may free the entry. */
-    int failed = retire(old);
-    Py_XDECREF(fileobj);
-    return failed < 0 ? -1 : 1;
+    lm_once_disarm(&loop->poll, &entry->once, direction);
+    return retire(take_out(entry, side)) < 0 ? -1 : 1;
 }
 
 int
@@ -305,6 +391,7 @@ lm_readers_close(LmLoop *loop)
         if (entry != NULL) {
             lm_watch_stop(&loop->poll, &entry->reader.watch);
             lm_watch_stop(&loop->poll, &entry->writer.watch);
+            lm_once_end(&loop->poll, &entry->once);
             Py_CLEAR(entry->fileobj);
             Py_CLEAR(entry->reader.handle);
             Py_CLEAR(entry->writer.handle);

@@ -1,9 +1,11 @@
-/* add_reader and add_writer: callbacks on descriptors of the user's; and which
-   descriptors are a transport's. */
+/* Who is told when a descriptor of the user's is ready: a callback of add_reader or
+   add_writer, each time, or an operation on a socket (sockops.h), once. Each direction has
+   one of them at most, the last that came. And which descriptors are a transport's. */
 #ifndef LM_NET_READERS_H
 #define LM_NET_READERS_H
 
 #include "core/loop.h"
+#include "core/ready.h"
 
 /* The descriptor of an int or of an object with fileno(). -1 with asyncio's ValueError
    set. */
@@ -19,6 +21,17 @@ int lm_readers_find(LmLoop *loop, PyObject *obj);
 int lm_readers_add(LmLoop *loop, PyObject *fileobj, int fd, int direction,
                    PyObject *handle);
 
+/* Calls `run` with the operation, once, when the descriptor is ready; a handle or other
+   operation that was there before is replaced. Asking again is the way to wait on. -1 with
+   an exception set. */
+int lm_readers_wait(LmLoop *loop, int fd, int direction, LmReadyFn run,
+                    PyObject *operation);
+
+/* The operation waits no more; no matter where another has taken its place. `is_last`
+   where the next is not expected soon. */
+void lm_readers_end_wait(LmLoop *loop, int fd, int direction, PyObject *operation,
+                         int is_last);
+
 /* 1 where there was one, 0 where not; -1 with an exception set. */
 int lm_readers_remove(LmLoop *loop, int fd, int direction);
 
@@ -26,7 +39,7 @@ int lm_readers_remove(LmLoop *loop, int fd, int direction);
    left on it when an earlier descriptor of that number was closed ends. -1 as above. */
 int lm_readers_forget(LmLoop *loop, int fd);
 
-/* The handle in that direction, borrowed, or NULL. */
+/* The handle or operation in that direction, borrowed, or NULL. */
 PyObject *lm_readers_handle(LmLoop *loop, int fd, int direction);
 
 /* Notes (or, with NULL, forgets) that a transport owns the descriptor; borrowed. -1

@@ -13,14 +13,12 @@
 
 #include <sys/socket.h>
 
-#define SCRATCH_SIZE (256 * 1024)
-
-static char *
-scratch_of(LmLoop *loop)
+char *
+lm_stream_scratch(LmLoop *loop)
 {
     if (loop->scratch == NULL) {
         /* Pages are touched, and so cost memory, only as far as reads fill them. */
-        loop->scratch = PyMem_RawMalloc(SCRATCH_SIZE);
+        loop->scratch = PyMem_RawMalloc(LM_SCRATCH_SIZE);
         if (loop->scratch == NULL) {
             PyErr_NoMemory();
         }
@@ -73,11 +71,11 @@ static int
 read_into_bytes(PyObject *self)
 {
     LmTransport *t = lm_transport(self);
-    char *scratch = scratch_of(t->loop);
+    char *scratch = lm_stream_scratch(t->loop);
     if (scratch == NULL) {
         return call_fatal(self, "Fatal read error on socket transport");
     }
-    ssize_t count = receive(t, scratch, SCRATCH_SIZE);
+    ssize_t count = receive(t, scratch, LM_SCRATCH_SIZE);
     if (count == 0) {
         return on_end_of_stream(self);
     }

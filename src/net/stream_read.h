@@ -13,4 +13,9 @@ void lm_stream_on_readable(LmWatch *watch);
 int lm_stream_start_reading(PyObject *self);
 void lm_stream_stop_reading(PyObject *self);
 
+/* Room to receive into, shared by all of the loop: what is in it is taken out before
+   anything else runs. NULL with MemoryError set. */
+#define LM_SCRATCH_SIZE (256 * 1024)
+char *lm_stream_scratch(LmLoop *loop);
+
 #endif

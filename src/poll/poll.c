@@ -38,6 +38,12 @@ install_fork_hook(void)
     pthread_atfork(NULL, NULL, count_fork);
 }
 
+unsigned
+lm_poll_fork_count(void)
+{
+    return fork_count;
+}
+
 static void
 on_libev_error(const char *message LM_UNUSED)
 {
@@ -124,6 +130,7 @@ lm_poll_init(LmPoll *poll)
     lm_list_init(&poll->changed);
     lm_list_init(&poll->settled);
     lm_watch_init(&poll->alarm, -1, LM_WATCH_READ, on_alarm);
+    lm_once_set_init(&poll->once);
 }
 
 int
@@ -176,6 +183,7 @@ lm_poll_close(LmPoll *poll)
         poll->alarm.fd = -1;
     }
     poll->alarm_at_ns = 0;
+    lm_once_set_close(poll);
     ev_timer_stop(poll->ev, timer_of(poll));
     ev_async_stop(poll->ev, async_of(poll));
     ev_loop_destroy(poll->ev);
@@ -225,6 +233,7 @@ leave_parent(LmPoll *poll)
     if (was_active && poll->alarm.fd >= 0) {
         lm_watch_start(poll, &poll->alarm);
     }
+    lm_once_set_leave_parent(poll);
     while (!lm_list_is_empty(&poll->settled)) {
         LmList *place = poll->settled.next;
         lm_list_remove(place);

@@ -8,7 +8,7 @@
 #ifndef LM_POLL_POLL_H
 #define LM_POLL_POLL_H
 
-#include "poll/watch.h"
+#include "poll/once.h"
 
 struct ev_loop;
 
@@ -30,8 +30,9 @@ typedef struct LmPoll {
         void *align;
         char bytes[LM_EV_ASYNC_SIZE];
     } async;
-    LmWatch alarm; /* watched from the first near deadline on; fd -1 where the system
+    LmWatch alarm;  /* watched from the first near deadline on; fd -1 where the system
                       has none */
+    LmOnceSet once; /* what is waited for once at a time */
     int64_t alarm_at_ns;  /* the moment it is set to, or 0 */
     PyThreadState *saved; /* while the GIL is let go */
     int may_block;        /* this run lets the GIL go */
@@ -55,6 +56,10 @@ int lm_poll_run(LmPoll *poll, int64_t deadline_ns);
 
 /* Calls on_ready of every watch that fired, in the kernel's order. */
 void lm_poll_dispatch(LmPoll *poll);
+
+/* How many forks this process came out of: what was made before the last is a parent's
+   too. */
+unsigned lm_poll_fork_count(void);
 
 /* Ends the wait of the loop's thread, now or the next. The one call that any thread may
    make. */

@@ -142,8 +142,8 @@ thrown_exception(PyObject *type, PyObject *value)
     return exc;
 }
 
-static PyObject *
-iter_throw(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+PyObject *
+lm_future_iter_thrown(PyObject *const *args, Py_ssize_t nargs)
 {
     if (lm_args_count("throw", nargs, 1, 3) < 0) {
         return NULL;
@@ -161,11 +161,18 @@ iter_throw(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
         return NULL;
     }
     PyObject *exc = thrown_exception(args[0], nargs > 1 ? args[1] : NULL);
+    if (exc != NULL && tb != NULL) {
+        PyException_SetTraceback(exc, tb);
+    }
+    return exc;
+}
+
+static PyObject *
+iter_throw(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    PyObject *exc = lm_future_iter_thrown(args, nargs);
     if (exc == NULL) {
         return NULL;
-    }
-    if (tb != NULL) {
-        PyException_SetTraceback(exc, tb);
     }
     Py_CLEAR(((FutureIter *)self)->future);
     PyErr_SetObject((PyObject *)Py_TYPE(exc), exc);
