@@ -132,24 +132,24 @@ is_registered(const LmOnceSet *set, const LmOnce *once)
     return has_set(set) && once->set_number == set->number;
 }
 
-/* Makes the set, with what an earlier one had to report. -1 with OSError set. */
-static int
-open_set(LmPoll *poll)
+int
+lm_once_set_open(LmPoll *poll)
 {
     LmOnceSet *set = &poll->once;
     close_set(poll);
-    int fd = lm_sys_set_open();
-    if (fd < 0) {
+    set->watch.fd = lm_sys_set_open();
+    if (set->watch.fd < 0) {
         lm_oserr_set(errno);
         return -1;
     }
     set->number++;
     set->fork_count = lm_poll_fork_count();
-    set->watch.fd = fd;
-    lm_watch_start(poll, &set->watch);
     for (LmList *link = set->armed.next; link != &set->armed; link = link->next) {
         /* Fails over a closed descriptor, of which nothing would come in any set. */
         (void)apply(set, LM_CONTAINER_OF(link, LmOnce, place));
+    }
+    if (!lm_list_is_empty(&set->armed)) {
+        lm_watch_start(poll, &set->watch);
     }
     return 0;
 }
@@ -189,8 +189,11 @@ int
 lm_once_arm(LmPoll *poll, LmOnce *once, int direction)
 {
     LmOnceSet *set = &poll->once;
-    if ((!has_set(set) && open_set(poll) < 0) || note(set, once) < 0) {
+    if ((!has_set(set) && lm_once_set_open(poll) < 0) || note(set, once) < 0) {
         return -1;
+    }
+    if (LM_UNLIKELY(!set->watch.is_active)) {
+        lm_watch_start(poll, &set->watch);
     }
     uint8_t before = once->wanted;
     once->wanted |= (uint8_t)direction;
@@ -254,12 +257,7 @@ lm_once_set_init(LmOnceSet *set)
 void
 lm_once_set_leave_parent(LmPoll *poll)
 {
-    LmOnceSet *set = &poll->once;
-    if (set->watch.fd < 0 || has_set(set)) {
-        return;
-    }
-    close_set(poll);
-    if (!lm_list_is_empty(&set->armed) && open_set(poll) < 0) {
+    if (!has_set(&poll->once) && lm_once_set_open(poll) < 0) {
         PyErr_Clear(); /* the next one to wait tries again, and is told */
     }
 }

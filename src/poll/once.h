@@ -54,6 +54,9 @@ void lm_once_end(struct LmPoll *poll, LmOnce *once);
 
 void lm_once_set_init(LmOnceSet *set);
 
+/* Makes the kernel's set, with what an earlier one had to report. -1 with OSError set. */
+int lm_once_set_open(struct LmPoll *poll);
+
 /* In a child, where the set is the parent's too: makes another where it is needed. */
 void lm_once_set_leave_parent(struct LmPoll *poll);
 
