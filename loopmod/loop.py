@@ -187,7 +187,9 @@ class Loop(_loopmod.Loop, asyncio.SelectorEventLoop):
         owner = self._watched(fileno)[2] if fileno >= 0 else None
         if owner is None and "_transports" in self.__dict__:
             owner = self._transports.get(fileno)
-        if owner is not None and not owner.is_closing():
+        # While a file is sent over a transport its descriptor is sendfile's to watch.
+        is_lent = owner is not None and owner._empty_waiter is not None
+        if owner is not None and not owner.is_closing() and not is_lent:
             raise RuntimeError(f"File descriptor {fd!r} is used by transport {owner!r}")
 
     def _make_ssl_transport(
@@ -260,6 +262,25 @@ class Loop(_loopmod.Loop, asyncio.SelectorEventLoop):
         Implements AbstractEventLoop.sock_accept.
         """
         return await self._start_accept(sock)
+
+    async def _sendfile_native(self, transp: Any, file: Any, offset: int, count: int | None) -> int:
+        """Send a file over a transport by the system call; see AbstractEventLoop.sendfile.
+
+        The transport sends what it has first and nothing of its own meanwhile, nor does it read.
+        """
+        if not isinstance(transp, _loopmod.SocketTransport):
+            result: int = await super()._sendfile_native(transp, file, offset, count)  # type: ignore[misc]
+            return result
+        all_is_sent = transp._make_empty_waiter()
+        resume_reading = transp.is_reading()
+        transp.pause_reading()
+        try:
+            await all_is_sent
+            return await self.sock_sendfile(transp._sock, file, offset, count, fallback=False)
+        finally:
+            transp._reset_empty_waiter()
+            if resume_reading:
+                transp.resume_reading()
 
     async def create_server(self, *args: Any, start_serving: bool = True, **kwargs: Any) -> Server:
         """Create a TCP server; see AbstractEventLoop.create_server for the arguments."""

@@ -271,6 +271,8 @@ lm_readers_add(LmLoop *loop, PyObject *fileobj, int fd, int direction, PyObject 
         entry->fileobj = Py_NewRef(fileobj);
     }
     lm_once_disarm(poll, &entry->once, direction);
+    /* A transport that lent its descriptor (sendfile) may watch it too. */
+    side->watch.is_users = lm_readers_owner(loop, fd) == NULL;
     lm_watch_start(poll, &side->watch);
     return retire(old);
 }
@@ -279,7 +281,14 @@ int
 lm_readers_wait(LmLoop *loop, int fd, int direction, LmReadyFn run, PyObject *operation)
 {
     LmPoll *poll = lm_loop_poll(loop);
-    Entry *entry = poll != NULL ? entry_for(loop, fd) : NULL;
+    Entry *entry = poll != NULL ? find_entry(loop, fd) : NULL;
+    if (LM_UNLIKELY(entry == NULL)) {
+        /* Before there is room made for the number, which may be anything. */
+        if (poll == NULL || lm_watch_check_fd(fd) < 0) {
+            return -1;
+        }
+        entry = entry_for(loop, fd);
+    }
     if (entry == NULL || lm_once_arm(poll, &entry->once, direction) < 0) {
         return -1;
     }
@@ -324,6 +333,18 @@ lm_readers_remove(LmLoop *loop, int fd, int direction)
     lm_watch_stop(&loop->poll, &side->watch);
     lm_once_disarm(&loop->poll, &entry->once, direction);
     return retire(take_out(entry, side)) < 0 ? -1 : 1;
+}
+
+int
+lm_readers_rouse(LmLoop *loop, int fd, int direction)
+{
+    Entry *entry = find_entry(loop, fd);
+    Side *side = entry != NULL ? side_of(entry, direction) : NULL;
+    if (side == NULL || side->handle == NULL || side->run != lm_handle_run_item) {
+        return 0;
+    }
+    lm_watch_stop(&loop->poll, &side->watch);
+    return lm_ready_push(loop, side->run, Py_NewRef(side->handle));
 }
 
 int

@@ -35,6 +35,10 @@ void lm_readers_end_wait(LmLoop *loop, int fd, int direction, PyObject *operatio
 /* 1 where there was one, 0 where not; -1 with an exception set. */
 int lm_readers_remove(LmLoop *loop, int fd, int direction);
 
+/* The descriptor was closed: its callback in that direction is called once more, to find
+   out. -1 as above. */
+int lm_readers_rouse(LmLoop *loop, int fd, int direction);
+
 /* The descriptor number is a transport's or listener's from now on: a callback that was
    left on it when an earlier descriptor of that number was closed ends. -1 as above. */
 int lm_readers_forget(LmLoop *loop, int fd);

@@ -9,6 +9,7 @@
 #include "core/handle.h"
 #include "core/ready.h"
 #include "net/flow.h"
+#include "task/future.h"
 
 #include <sys/socket.h>
 
@@ -171,6 +172,15 @@ queue_piece(LmTransport *t, PyObject *piece)
     return failed;
 }
 
+/* Whether sendfile still waits: not where it was cancelled, which it learns a turn later.
+   -1 with an exception set. */
+static int
+is_pending(PyObject *waiter)
+{
+    int done = waiter != NULL ? lm_future_is_done(waiter) : 1;
+    return done < 0 ? -1 : !done;
+}
+
 /* Sends the front of the queue once. 1 where something or nothing went out, 0 where the
    transport broke and was closed; -1 with an exception that has to leave the loop. */
 static int
@@ -190,7 +200,11 @@ send_queued(PyObject *self)
     lm_outbuf_clear(&t->out);
     PyErr_SetRaisedException(Py_NewRef(exc));
     int failed = lm_transport_fatal(self, "Fatal write error on socket transport");
-    if (failed == 0 && waiter != NULL) {
+    int pending = failed == 0 ? is_pending(waiter) : 0;
+    if (pending < 0) {
+        failed = -1;
+    }
+    if (pending > 0) {
         PyObject *done = PyObject_CallMethod(waiter, "set_exception", "O", exc);
         failed = done != NULL ? 0 : -1;
         Py_XDECREF(done);
@@ -217,7 +231,11 @@ on_drained(PyObject *self)
 {
     LmTransport *t = lm_transport(self);
     lm_stream_stop_writing(self);
-    if (t->empty_waiter != NULL) {
+    int pending = is_pending(t->empty_waiter);
+    if (pending < 0) {
+        return -1;
+    }
+    if (pending) {
         PyObject *done =
             PyObject_CallMethod(t->empty_waiter, "set_result", "O", Py_None);
         Py_XDECREF(done);

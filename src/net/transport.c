@@ -10,6 +10,7 @@
 #include "net/server.h"
 #include "net/stream_read.h"
 #include "net/stream_write.h"
+#include "task/future.h"
 
 #include <netinet/tcp.h>
 #include <unistd.h>
@@ -313,11 +314,17 @@ keep_first(PyObject **first, int failed)
     }
 }
 
+/* sendfile waits for the queue to become empty, or for the descriptor it was lent: it is
+   told by an exception, or by the call that it makes when it is woken. */
 static int
-fail_empty_waiter(LmTransport *t)
+end_sendfile(LmTransport *t, LmLoop *loop, int fd)
 {
     if (t->empty_waiter == NULL) {
         return 0;
+    }
+    int is_done = lm_future_is_done(t->empty_waiter);
+    if (is_done != 0) {
+        return is_done < 0 ? -1 : lm_readers_rouse(loop, fd, LM_WATCH_WRITE);
     }
     PyObject *exc = PyObject_CallFunction(PyExc_ConnectionError, "s",
                                           "Connection is closed by peer");
@@ -346,7 +353,8 @@ lm_transport_finish(PyObject *self, PyObject *exc)
     Py_XDECREF(done);
     Py_DECREF(protocol);
 
-    lm_readers_set_owner(loop, t->fd, NULL);
+    int fd = t->fd;
+    lm_readers_set_owner(loop, fd, NULL);
     loop->has_done_io = 1;
     keep_first(&first, close_socket(t));
     Py_CLEAR(t->protocol);
@@ -357,7 +365,7 @@ lm_transport_finish(PyObject *self, PyObject *exc)
         keep_first(&first, lm_server_detach(t->st, server, self, &t->server_link));
         Py_DECREF(server);
     }
-    keep_first(&first, fail_empty_waiter(t));
+    keep_first(&first, end_sendfile(t, loop, fd));
     Py_DECREF(loop);
     if (first != NULL) {
         PyErr_SetRaisedException(first);

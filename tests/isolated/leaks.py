@@ -137,6 +137,61 @@ def threadsafe(loop, count):
         turn(loop)
 
 
+def socket_pair():
+    left, right = socket.socketpair()
+    left.setblocking(False)
+    right.setblocking(False)
+    return left, right
+
+
+@case(50_000)
+def socket_messages(loop, count):
+    async def echo(sock):
+        while data := await loop.sock_recv(sock, 1000):
+            await loop.sock_sendall(sock, data)
+
+    async def main():
+        left, right = socket_pair()
+        room = bytearray(100)
+        with left, right:
+            echoing = loop.create_task(echo(right))
+            for _ in range(count):
+                await loop.sock_sendall(left, b"message")
+                await loop.sock_recv_into(left, room)
+            left.shutdown(socket.SHUT_WR)
+            await echoing
+
+    loop.run_until_complete(main())
+
+
+@case(20_000)
+def socket_waits_cancelled(loop, count):
+    async def main():
+        left, right = socket_pair()
+        with left, right:
+            for _ in range(count):
+                task = loop.create_task(loop.sock_recv(left, 1000))
+                await asyncio.sleep(0)
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+    loop.run_until_complete(main())
+
+
+@case(10_000)
+def sockets_closed_after_a_wait(loop, count):
+    async def main():
+        for _ in range(count):
+            left, right = socket_pair()
+            with left, right:
+                task = loop.create_task(loop.sock_recv(left, 1000))
+                await asyncio.sleep(0)
+                right.send(b"last words")
+                await task
+
+    loop.run_until_complete(main())
+
+
 @case(100_000)
 def failing_callbacks(loop, count):
     def fail():
