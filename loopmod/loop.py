@@ -188,7 +188,7 @@ class Loop(_loopmod.Loop, asyncio.SelectorEventLoop):
         if owner is None and "_transports" in self.__dict__:
             owner = self._transports.get(fileno)
         # While a file is sent over a transport its descriptor is sendfile's to watch.
-        is_lent = owner is not None and owner._empty_waiter is not None
+        is_lent = getattr(owner, "_empty_waiter", None) is not None
         if owner is not None and not owner.is_closing() and not is_lent:
             raise RuntimeError(f"File descriptor {fd!r} is used by transport {owner!r}")
 
