@@ -71,6 +71,7 @@
     X(_create_task_by_factory)                                                            \
     X(_ensure_fd_no_transport)                                                            \
     X(_loop)                                                                              \
+    X(_sockets)                                                                           \
     X(_transports)                                                                        \
     X(_wakeup)                                                                            \
     X(accept)                                                                             \

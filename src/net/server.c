@@ -32,12 +32,35 @@ call_foreign(PyObject *server, const char *name, PyObject *transport)
     return done != NULL ? 0 : -1;
 }
 
+/* Whether close() was called. -1 with an exception set. */
+static int
+is_closed(LmState *st, PyObject *server)
+{
+    PyObject *sockets = PyObject_GetAttr(server, st->str._sockets);
+    Py_XDECREF(sockets);
+    return sockets != NULL ? sockets == Py_None : -1;
+}
+
+/* asyncio asserts the same: a closed server may have told its waiters that all is over. */
+static int
+check_open(LmState *st, PyObject *server)
+{
+    int closed = is_closed(st, server);
+    if (closed > 0) {
+        PyErr_SetString(PyExc_AssertionError, "the server is closed");
+    }
+    return closed == 0 ? 0 : -1;
+}
+
 int
 lm_server_attach(LmState *st, PyObject *server, PyObject *transport, LmList *link)
 {
     ServerCore *core = core_of(st, server);
     if (core == NULL) {
         return call_foreign(server, "_attach", transport);
+    }
+    if (check_open(st, server) < 0) {
+        return -1;
     }
     lm_list_push_back(&core->clients, link);
     core->count++;
@@ -51,13 +74,9 @@ wake_if_over(LmState *st, ServerCore *core)
         return 0;
     }
     PyObject *server = (PyObject *)core;
-    PyObject *sockets = PyObject_GetAttrString(server, "_sockets");
-    if (sockets == NULL) {
-        return -1;
-    }
-    Py_DECREF(sockets);
-    if (sockets != Py_None) {
-        return 0;
+    int closed = is_closed(st, server);
+    if (closed <= 0) {
+        return closed;
     }
     PyObject *done = PyObject_CallMethodNoArgs(server, st->str._wakeup);
     Py_XDECREF(done);
@@ -104,6 +123,10 @@ core_dealloc(PyObject *self)
 static PyObject *
 core_attach(PyObject *self, PyObject *const *args LM_UNUSED, Py_ssize_t nargs LM_UNUSED)
 {
+    LmState *st = lm_state_of_type(Py_TYPE(self));
+    if (st == NULL || check_open(st, self) < 0) {
+        return NULL;
+    }
     ((ServerCore *)self)->count++;
     Py_RETURN_NONE;
 }
