@@ -61,7 +61,6 @@ IDLE_LOOP = {
     "_check_running": lambda loop: loop._check_running() is None,
     "_coroutine_origin_tracking_enabled": lambda loop: loop._coroutine_origin_tracking_enabled is False,
     "_transports": lambda loop: len(loop._transports) == 0,
-    "_unix_server_sockets": lambda loop: loop._unix_server_sockets == {},
     # hooks that tools call or put something of theirs around
     "methods": lambda loop: all(
         callable(getattr(loop, name))
