@@ -161,9 +161,6 @@ lm_poll_open(LmPoll *poll)
     /* Here and not at the first deadline, so that a running loop opens no descriptor
        behind its user's back. */
     poll->alarm.fd = lm_sys_alarm_open();
-    if (lm_once_set_open(poll) < 0) {
-        PyErr_Clear(); /* whoever waits first tries again, and is told */
-    }
     poll->fork_count = fork_count;
     ev_set_userdata(poll->ev, poll);
     ev_set_loop_release_cb(poll->ev, release_gil, acquire_gil);
@@ -171,6 +168,10 @@ lm_poll_open(LmPoll *poll)
     /* Always active: ev_run returns at once from a loop that watches nothing. */
     ev_async_init(async_of(poll), on_wake);
     ev_async_start(poll->ev, async_of(poll));
+    /* Last: libev would not do without what it opens. */
+    if (lm_once_set_open(poll) < 0) {
+        PyErr_Clear(); /* whoever waits first tries again, and is told */
+    }
     return 0;
 }
 
