@@ -8,7 +8,7 @@
 
 #include <stdlib.h>
 
-enum { BATCH = 64, FIRST_SIZE = 64 };
+enum { BATCH = 256, FIRST_SIZE = 64 };
 
 static uint32_t
 events_of(int directions)
