@@ -8,7 +8,7 @@ BUILD_EXT = setup.py -q build_ext --inplace
 C_FILES = find src benchmarks -name '*.c' -o -name '*.h'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test test-sanitize test-embedded test-sid coverage lint format demo bench clean
+.PHONY: help setup build test test-sanitize test-embedded test-stdlib test-sid coverage lint format demo bench clean
 
 help: ## print this list
 	@echo "make TARGET [PYTHON=python3.12] [ARGS='arguments for pytest or the benchmark']"
@@ -45,6 +45,10 @@ test-embedded: ## the same suite with libev compiled in (its source comes from a
 	else \
 	    echo "test-embedded: skipped, no source of libev: set LOOPMOD_LIBEV_SRC to a directory with ev.c"; \
 	fi
+
+test-stdlib: ## only CPython's own asyncio suite, as the interpreter ships it, on loopmod
+	@bin=$$($(SETUP) build test) && "$$bin/python" $(BUILD_EXT) && \
+	"$$bin/python" -m pytest -q -rs tests/stdlib $(ARGS)
 
 test-sid: ## the same suite on CPython 3.14 and 3.15, in a chroot; ARGS='3.15 tests/unit', see tools/test-sid
 	@tools/test-sid $(ARGS)

@@ -1,0 +1,38 @@
+"""CPython's own suite of asyncio, as the running interpreter ships it, on loopmod: an item per way and module.
+
+ways.py says what is replaced in each way, inapplicable.py what is left out and why. LOOPMOD_TEST_ONLY=asyncio runs
+the same on stock asyncio, where all must pass too: then a failure on loopmod is loopmod's.
+"""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import inapplicable
+import pytest
+import runner
+
+SUBJECT = os.environ.get("LOOPMOD_TEST_ONLY") or "loopmod"
+PROCESSES = 2
+
+
+@pytest.fixture(scope="session")
+def results(request):
+    """What every selected run will give, as futures: some processes work ahead of the test that asks."""
+    with ThreadPoolExecutor(PROCESSES) as pool:
+        wanted = [item.callspec.params["run"] for item in request.session.items if "results" in item.fixturenames]
+        yield {run: pool.submit(runner.run_module, SUBJECT, *run) for run in wanted}
+        pool.shutdown(cancel_futures=True)
+
+
+@pytest.mark.skipif(not runner.suite_modules(), reason="this interpreter comes without its test package")
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("run", list(runner.runs()), ids="-".join)
+def test_suite(run, results):
+    outcomes = results[run].result()
+    failed = [outcome for outcome in outcomes if outcome.outcome == "failed"]
+    if failed:
+        names = "\n".join(outcome.name for outcome in failed)
+        texts = "\n".join(f"\n--- {outcome.name}\n{outcome.text}" for outcome in failed)
+        pytest.fail(f"{len(failed)} of {len(outcomes)} tests failed:\n{names}\n{texts}", pytrace=False)
+    if not any(outcome.counts for outcome in outcomes):
+        pytest.skip("none of its tests makes a loop or uses a type of ours")
