@@ -233,6 +233,16 @@ task_finalize(PyObject *self)
     }
 }
 
+/* A finalizer in Python need not have called ours, and is never called twice: a dead task
+   must not stay in the register. */
+static void
+leave_register(PyObject *self)
+{
+    Py_SET_REFCNT(self, 1);
+    lm_registry_remove(self);
+    Py_SET_REFCNT(self, 0);
+}
+
 static void
 task_dealloc(PyObject *self)
 {
@@ -245,6 +255,9 @@ task_dealloc(PyObject *self)
         return;
     }
     PyObject_GC_UnTrack(self);
+    if (LM_UNLIKELY(t->listed != NULL)) {
+        leave_register(self);
+    }
     LM_TRASHCAN_BEGIN(self, task_dealloc)
     PyObject_ClearWeakRefs(self);
     task_clear(self);

@@ -353,3 +353,55 @@ def test_coroutine_written_by_hand(loop, make_task):
     loop.call_later(0.001, fut.set_exception, error)
     assert loop.run_until_complete(task) == "thrown"
     assert coro.seen == [("send", None), ("throw", error)]
+
+
+def test_dead_task_whose_finalizer_is_the_users_is_listed_no_more(loop, task_type):
+    class Quiet(task_type):
+        def __del__(self):
+            pass
+
+    coro = gives()
+    task = Quiet(coro, loop=loop)
+    task._log_destroy_pending = False
+    assert asyncio.all_tasks(loop) == {task}
+    gone = weakref.ref(task)
+    loop.close()  # what is scheduled lets go
+    del task
+    gc.collect()
+    assert gone() is None
+    # What takes its memory is not taken for it.
+    kept = [bytearray(n) for n in range(200, 1200)]
+    assert asyncio.all_tasks(loop) == set()
+    coro.close()
+    kept.clear()
+
+
+def test_outcome_set_by_the_future_type(loop, turn, future_type, errors):
+    """A task is a future of the same kind to the methods of the future type that it overrides."""
+    coro = gives("own")
+    task = loop.create_task(coro)
+    with pytest.raises(RuntimeError):
+        task.set_result("other")
+    future_type.set_result(task, "other")
+    assert task.result() == "other"
+    turn()
+    assert [type(error["exception"]) for error in errors] == [asyncio.InvalidStateError]
+    coro.close()
+    for foreign in (object(), 1, asyncio.futures._PyFuture(loop=loop)):
+        with pytest.raises(TypeError):
+            future_type.set_result(foreign, None)
+        with pytest.raises(TypeError):
+            future_type.set_exception(foreign, ValueError())
+
+
+def test_outcome_of_a_stdlib_future_set_by_the_future_type(loop, kind, future_type):
+    foreign = asyncio.Future(loop=loop)
+    if kind == "asyncio":
+        future_type.set_result(foreign, 1)
+        assert foreign.result() == 1
+        return
+    with pytest.raises(TypeError):
+        future_type.set_result(foreign, 1)
+    with pytest.raises(TypeError):
+        future_type.set_exception(foreign, ValueError())
+    assert not foreign.done()
