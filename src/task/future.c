@@ -399,10 +399,28 @@ future_repr(PyObject *self)
                : lm_state_support(f->st, "future_repr", "O", self);
 }
 
+/* These two are descriptors of asyncio's Future, so that they take a task as well, which
+   there is a future: so `self` may be of any kind. -1 with TypeError set unless it is
+   ours. */
+static int
+check_ours(PyObject *self)
+{
+    /* Subclasses inherit it, unless they override __iter__. */
+    if (LM_LIKELY(Py_TYPE(self)->tp_iter == lm_future_iter_new)) {
+        return 0;
+    }
+    if (lm_state_of_type(Py_TYPE(self)) != NULL) {
+        return 0;
+    }
+    PyErr_Format(PyExc_TypeError, "a future or task of loopmod was expected, got '%s'",
+                 lm_type_name(Py_TYPE(self)));
+    return -1;
+}
+
 static PyObject *
 future_set_result(PyObject *self, PyObject *result)
 {
-    if (lm_future_set_result(self, result) < 0) {
+    if (check_ours(self) < 0 || lm_future_set_result(self, result) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
@@ -411,11 +429,27 @@ future_set_result(PyObject *self, PyObject *result)
 static PyObject *
 future_set_exception(PyObject *self, PyObject *exc)
 {
-    if (lm_future_set_exception(self, exc) < 0) {
+    if (check_ours(self) < 0 || lm_future_set_exception(self, exc) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
 }
+
+static PyMethodDef outcome_methods[] = {
+    {"set_result", future_set_result, METH_O,
+     "set_result($self, result, /)\n--\n\nMark it done with a result and schedule its "
+     "callbacks.\n\n"
+     "Raises InvalidStateError if it is done. Loop's thread only.\n"
+     "Implements asyncio.Future.set_result."},
+    {"set_exception", future_set_exception, METH_O,
+     "set_exception($self, exception, /)\n--\n\nMark it done with an exception (class "
+     "or "
+     "instance) "
+     "and schedule its callbacks.\n\nRaises InvalidStateError if it is done, TypeError "
+     "for "
+     "what is no exception. Loop's thread only.\nImplements "
+     "asyncio.Future.set_exception."},
+    {NULL, NULL, 0, NULL}};
 
 static PyObject *
 future_cancel(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
@@ -431,19 +465,6 @@ future_cancel(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
 
 static PyMethodDef future_methods[] = {
     LM_FUTURE_COMMON_METHODS,
-    {"set_result", future_set_result, METH_O,
-     "set_result($self, result, /)\n--\n\nMark it done with a result and schedule its "
-     "callbacks.\n\n"
-     "Raises InvalidStateError if it is done. Loop's thread only.\n"
-     "Implements asyncio.Future.set_result."},
-    {"set_exception", future_set_exception, METH_O,
-     "set_exception($self, exception, /)\n--\n\nMark it done with an exception (class "
-     "or "
-     "instance) "
-     "and schedule its callbacks.\n\nRaises InvalidStateError if it is done, TypeError "
-     "for "
-     "what is no exception. Loop's thread only.\nImplements "
-     "asyncio.Future.set_exception."},
     {"cancel", (PyCFunction)(void (*)(void))future_cancel,
      METH_FASTCALL | METH_KEYWORDS,
      "cancel($self, msg=None)\n--\n\nCancel it and schedule its callbacks; return "
@@ -472,6 +493,21 @@ static PyType_Slot future_slots[] = {
     {Py_am_await, lm_future_iter_new},
     {0, NULL}};
 
+static int
+add_outcome_methods(LmState *st)
+{
+    for (PyMethodDef *def = outcome_methods; def->ml_name != NULL; def++) {
+        PyObject *method = PyDescr_NewMethod(lm_type(st->asyncio_Future), def);
+        int failed = method == NULL ||
+                     PyObject_SetAttrString(st->FutureType, def->ml_name, method) < 0;
+        Py_XDECREF(method);
+        if (failed) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
 int
 lm_future_init(PyObject *module, LmState *st)
 {
@@ -493,7 +529,7 @@ lm_future_init(PyObject *module, LmState *st)
         .slots = future_slots,
     };
     st->FutureType = PyType_FromModuleAndSpec(module, &spec, st->asyncio_Future);
-    if (st->FutureType == NULL) {
+    if (st->FutureType == NULL || add_outcome_methods(st) < 0) {
         return -1;
     }
     return PyModule_AddObjectRef(module, "Future", st->FutureType);
