@@ -227,18 +227,10 @@ lm_future_get_cancel_message(PyObject *self, void *closure LM_UNUSED)
 int
 lm_future_set_cancel_message(PyObject *self, PyObject *value, void *closure LM_UNUSED)
 {
-#if PY_VERSION_HEX >= 0x030E0000
-    (void)self;
-    (void)value;
-    PyErr_SetString(PyExc_AttributeError,
-                    "attribute '_cancel_message' of Future objects is not writable");
-    return -1;
-#else
     if (value == NULL) {
         PyErr_SetString(PyExc_AttributeError, "cannot delete attribute");
         return -1;
     }
     Py_XSETREF(lm_future(self)->cancel_message, Py_NewRef(value));
     return 0;
-#endif
 }
