@@ -1,10 +1,9 @@
 """What the C core leaves to Python because it is cold: reprs, debug mode, logging. Relies on asyncio's helpers, so
-that texts are the running version's own."""
+that texts are the running version's own, and on its logger where asyncio has it, so that who replaces it sees ours."""
 
 import sys
 import traceback
 from asyncio import base_events, base_futures, base_tasks, coroutines, format_helpers, futures, tasks
-from asyncio.log import logger
 from typing import Any
 
 
@@ -58,22 +57,22 @@ def log_slow(item: Any, seconds: float) -> None:
         text = repr(item)
     else:
         text = base_events._format_handle(item)  # type: ignore[attr-defined]
-    logger.warning("Executing %s took %.3f seconds", text, seconds)
+    base_events.logger.warning("Executing %s took %.3f seconds", text, seconds)
 
 
 def log_debug(item: Any, text: str) -> None:
     """Log a transport's event, in debug mode."""
-    logger.debug("%r %s", item, text)
+    base_events.logger.debug("%r %s", item, text)
 
 
 def log_transport_error(transport: Any, message: str, exc: BaseException) -> None:
     """Log, in debug mode, an OSError that closed a transport."""
-    logger.debug("%r: %s", transport, message, exc_info=exc)
+    base_events.logger.debug("%r: %s", transport, message, exc_info=exc)
 
 
 def log_dropped_write() -> None:
     """Log a write to a transport whose connection is lost."""
-    logger.warning("socket.send() raised exception.")
+    base_events.logger.warning("socket.send() raised exception.")
 
 
 future_repr = base_futures._future_repr  # type: ignore[attr-defined]

@@ -9,9 +9,9 @@ import asyncio
 import concurrent.futures
 import selectors
 import socket
+import sys
 import weakref
-from asyncio import base_events, coroutines, sslproto
-from asyncio.log import logger
+from asyncio import base_events, coroutines, sslproto, unix_events
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any, TypeVarTuple
@@ -110,6 +110,15 @@ class Loop(_loopmod.Loop, asyncio.SelectorEventLoop):
         """The timers, the soonest first."""
         return tuple(sorted(self._timers, key=asyncio.TimerHandle.when))
 
+    if sys.version_info >= (3, 14):
+        # Up to 3.13 child watchers belong to the policy.
+
+        @cached_property
+        def _watcher(self) -> Any:
+            if unix_events.can_use_pidfd():
+                return unix_events._PidfdChildWatcher()
+            return unix_events._ThreadedChildWatcher()
+
     def close(self) -> None:
         """Close the loop: nothing scheduled runs any more, nothing can be scheduled.
 
@@ -120,10 +129,12 @@ class Loop(_loopmod.Loop, asyncio.SelectorEventLoop):
         if self.is_closed():
             return
         if self._debug:
-            logger.debug("Close %r", self)
+            base_events.logger.debug("Close %r", self)
         if "_signal_handlers" in self.__dict__:
             signals.remove_all(self)
         self._close_core()
+        # asyncio's sign of a closed loop, which its transports look for.
+        self.__dict__["_selector"] = None
         self.__dict__.pop("_listeners", None)
         self._executor_shutdown_called = True
         executor = self._default_executor
@@ -158,6 +169,11 @@ class Loop(_loopmod.Loop, asyncio.SelectorEventLoop):
                 future.exception()  # the caller has no way to look at it
             raise
         return future.result()
+
+    def _run_once(self) -> None:
+        """Run one turn: for those who drive a loop by asyncio's private method."""
+        self.call_soon(self.stop)
+        self.run_forever()
 
     def _create_task_by_factory(self, coro: Any, **kwargs: Any) -> Any:
         """Call the task factory by the running version's convention, which asyncio's own method knows."""
