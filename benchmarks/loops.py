@@ -1,0 +1,49 @@
+"""The loops that are compared, by name: how one is made, and what version it has.
+
+A name with `+aiofastnet` is a loop whose network methods that package replaced; it takes part in the server
+cases alone. Relies on nothing but the standard library until a loop is asked for.
+"""
+
+import asyncio
+import importlib
+import sys
+from collections.abc import Callable
+from importlib.metadata import version as metadata_version
+
+Factory = Callable[[], asyncio.AbstractEventLoop]
+
+OURS = "loopmod"
+FLOOR = "C"  # not a loop: the same work in C on bare libev, where floor/ has it
+PATCHED = "+aiofastnet"
+LOOPS = (
+    "asyncio",
+    "uvloop",
+    "rloop",
+    "zuvloop",
+    OURS,
+    "asyncio" + PATCHED,
+    "uvloop" + PATCHED,
+    "zuvloop" + PATCHED,
+    FLOOR,
+)
+PEERS = tuple(name for name in LOOPS if name not in ("asyncio", OURS, FLOOR))
+
+
+def factory_of(name: str) -> Factory:
+    if name.endswith(PATCHED):
+        aiofastnet = importlib.import_module("aiofastnet")
+        patched: Factory = aiofastnet.loop_factory(factory_of(name.removesuffix(PATCHED)))
+        return patched
+    if name == "asyncio":
+        return asyncio.SelectorEventLoop
+    factory: Factory = importlib.import_module(name).new_event_loop
+    return factory
+
+
+def version_of(name: str) -> str:
+    if name.endswith(PATCHED):
+        return f"{version_of(name.removesuffix(PATCHED))}+{metadata_version(PATCHED[1:])}"
+    if name == "asyncio":
+        return sys.version.split()[0]
+    module = importlib.import_module(name)
+    return str(getattr(module, "__version__", None) or metadata_version(name))
