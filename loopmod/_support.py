@@ -1,5 +1,6 @@
 """What the C core leaves to Python because it is cold: reprs, debug mode, logging. Relies on asyncio's helpers, so
-that texts are the running version's own, and on its logger where asyncio has it, so that who replaces it sees ours."""
+that texts are the running version's own, and on its logger where asyncio has it, so that who replaces that sees
+ours."""
 
 import sys
 import traceback

@@ -7,7 +7,6 @@ the same on stock asyncio, where all must pass too: then a failure on loopmod is
 import os
 from concurrent.futures import ThreadPoolExecutor
 
-import inapplicable
 import pytest
 import runner
 
