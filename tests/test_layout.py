@@ -26,8 +26,10 @@ HEADERLESS = {
     "src/face/loop_run.c": "methods of the table in face/loop_type.h",
     "src/face/loop_schedule.c": "methods of the table in face/loop_type.h",
     "src/face/loop_socks.c": "methods of the table in face/loop_type.h",
+    "src/net/datagram_type.c": "a part of net/datagram.h",
     "src/net/transport_extra.c": "a part of net/transport.h",
     "src/net/transport_type.c": "a part of net/transport.h",
+    "src/net/transport_watch.c": "a part of net/transport.h",
 }
 # `path` or `path:function`: what is longer than the limits, and why.
 LONGER: dict[str, str] = {}

@@ -21,6 +21,8 @@
     X(TimerHandleType)                                                                    \
     X(SafeHandleType)                                                                     \
     X(TransportType)                                                                      \
+    X(SocketTransportType)                                                                \
+    X(DatagramTransportType)                                                              \
     X(ListenerType)                                                                       \
     X(SockOpType)                                                                         \
     X(ServerCoreType)                                                                     \
@@ -86,6 +88,8 @@
     X(connection_lost)                                                                    \
     X(connection_made)                                                                    \
     X(context)                                                                            \
+    X(datagram_received)                                                                  \
+    X(error_received)                                                                     \
     X(data_received)                                                                      \
     X(eof_received)                                                                       \
     X(fileno)                                                                             \

@@ -136,3 +136,16 @@ lm_loop_note_overrides(LmLoop *loop)
     loop->is_plain = !own_call_soon && !own_call_at;
     return 0;
 }
+
+char *
+lm_loop_scratch(LmLoop *loop)
+{
+    if (loop->scratch == NULL) {
+        /* Pages are touched, and so cost memory, only as far as reads fill them. */
+        loop->scratch = PyMem_RawMalloc(LM_SCRATCH_SIZE);
+        if (loop->scratch == NULL) {
+            PyErr_NoMemory();
+        }
+    }
+    return loop->scratch;
+}

@@ -55,7 +55,7 @@ typedef struct LmLoop {
     void (*leave_task)(struct LmLoop *loop);
 
     LmList kept;   /* what the loop keeps alive because it watches it: net/kept.h */
-    char *scratch; /* read buffer shared by all transports, or NULL */
+    char *scratch; /* lm_loop_scratch(), or NULL until it was asked for */
     struct LmReaders *readers;
     struct LmSignals *signals;
 } LmLoop;
@@ -83,6 +83,11 @@ int lm_loop_now(LmLoop *loop, double *now);
 
 /* The poll, opened. NULL with an exception set. */
 LmPoll *lm_loop_poll(LmLoop *loop);
+
+/* Room to receive into, shared by all of the loop: what is in it is taken out before
+   anything else runs. NULL with MemoryError set. */
+#define LM_SCRATCH_SIZE (256 * 1024)
+char *lm_loop_scratch(LmLoop *loop);
 
 /* The native loop behind `loop` where tasks and futures may schedule past its methods,
    else NULL. */

@@ -7,7 +7,8 @@
 #include "core/handle.h"
 #include "net/listener.h"
 #include "net/readers.h"
-#include "net/transport.h"
+#include "net/datagram.h"
+#include "net/stream.h"
 
 static PyObject *
 add_watch(PyObject *self, int direction, const char *method, PyObject *const *args,
@@ -151,5 +152,32 @@ lm_loop_method_make_socket_transport(LM_VECTOR)
         .server = given(values[4]),
         .context = given(values[5]),
     };
-    return lm_transport_new(loop, &parts);
+    return lm_stream_new(loop, &parts);
+}
+
+PyObject *
+lm_loop_method_make_datagram_transport(LM_VECTOR)
+{
+    static const char *const names[] = {"sock",   "protocol", "address",
+                                        "waiter", "extra",    NULL};
+    PyObject *values[] = {NULL, NULL, Py_None, Py_None, Py_None};
+    LmLoop *loop = (LmLoop *)self;
+    if (lm_loop_check_closed(loop) < 0 ||
+        lm_args_parse("_make_datagram_transport", args, nargs, kwnames, 5, 2, names,
+                      values) < 0) {
+        return NULL;
+    }
+    int fd = PyObject_AsFileDescriptor(values[0]);
+    if (fd < 0 || check_unowned(loop, fd, values[0]) < 0) {
+        return NULL;
+    }
+    LmTransportParts parts = {
+        .fd = fd,
+        .sock = values[0],
+        .protocol = values[1],
+        .address = given(values[2]),
+        .waiter = given(values[3]),
+        .extra = given(values[4]),
+    };
+    return lm_datagram_new(loop, &parts);
 }

@@ -278,6 +278,11 @@ static PyMethodDef loop_methods[] = {
     {"_start_connect", LM_METHOD_POSITIONAL(lm_loop_method_start_connect),
      DOC("_start_connect($self, sock, address, /)",
          "Start sock_connect; return what to await.")},
+    {"_make_datagram_transport",
+     LM_METHOD_FASTCALL(lm_loop_method_make_datagram_transport),
+     DOC("_make_datagram_transport($self, sock, protocol, address=None, waiter=None, "
+         "extra=None)",
+         "Return a transport over a non-blocking datagram socket.")},
     {"_close_core", lm_loop_method_close_core, METH_NOARGS,
      DOC("_close_core($self)",
          "Drop everything scheduled and watched and close the poll.")},

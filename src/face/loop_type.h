@@ -44,6 +44,7 @@ PyObject *lm_loop_method_remove_writer(PyObject *self, PyObject *fd);
 PyObject *lm_loop_method_watched(PyObject *self, PyObject *fd);
 PyObject *lm_loop_method_start_serving(LM_VECTOR);
 PyObject *lm_loop_method_make_socket_transport(LM_VECTOR);
+PyObject *lm_loop_method_make_datagram_transport(LM_VECTOR);
 
 /* loop_socks.c */
 PyObject *lm_loop_method_start_recv(PyObject *self, PyObject *const *args,

@@ -1,27 +1,56 @@
-/* Raw socket addresses as Python shows them: see addr.h. */
+/* Raw socket addresses to Python objects and back: see addr.h. */
 #include "net/addr.h"
 
 #include <arpa/inet.h>
-#include <net/if.h>
 #include <stddef.h>
 
 static PyObject *
 tuple_of_in6(const struct sockaddr_in6 *in6)
 {
-    char text[INET6_ADDRSTRLEN + 1 + IF_NAMESIZE];
-    if (inet_ntop(AF_INET6, &in6->sin6_addr, text, INET6_ADDRSTRLEN) == NULL) {
+    char text[INET6_ADDRSTRLEN];
+    if (inet_ntop(AF_INET6, &in6->sin6_addr, text, sizeof(text)) == NULL) {
         return PyErr_SetFromErrno(PyExc_OSError);
-    }
-    if (in6->sin6_scope_id != 0 && IN6_IS_ADDR_LINKLOCAL(&in6->sin6_addr)) {
-        size_t length = strlen(text);
-        char name[IF_NAMESIZE];
-        if (if_indextoname(in6->sin6_scope_id, name) != NULL) {
-            snprintf(text + length, sizeof(text) - length, "%%%s", name);
-        }
     }
     return Py_BuildValue("siII", text, (int)ntohs(in6->sin6_port),
                          (unsigned int)ntohl(in6->sin6_flowinfo),
                          (unsigned int)in6->sin6_scope_id);
+}
+
+static char *
+write_byte(char *at, unsigned value)
+{
+    if (value >= 100) {
+        *at++ = (char)('0' + value / 100);
+    }
+    if (value >= 10) {
+        *at++ = (char)('0' + value / 10 % 10);
+    }
+    *at++ = (char)('0' + value % 10);
+    return at;
+}
+
+/* A server makes one for each datagram of another peer: no formatting by directives. */
+static PyObject *
+tuple_of_in(const struct sockaddr_in *in)
+{
+    const unsigned char *bytes = (const unsigned char *)&in->sin_addr;
+    char text[INET_ADDRSTRLEN];
+    char *end = write_byte(text, bytes[0]);
+    for (int i = 1; i < 4; i++) {
+        *end++ = '.';
+        end = write_byte(end, bytes[i]);
+    }
+    PyObject *host = PyUnicode_FromKindAndData(PyUnicode_1BYTE_KIND, text, end - text);
+    PyObject *port = PyLong_FromLong(ntohs(in->sin_port));
+    PyObject *tuple = host != NULL && port != NULL ? PyTuple_New(2) : NULL;
+    if (tuple == NULL) {
+        Py_XDECREF(host);
+        Py_XDECREF(port);
+        return NULL;
+    }
+    PyTuple_SET_ITEM(tuple, 0, host);
+    PyTuple_SET_ITEM(tuple, 1, port);
+    return tuple;
 }
 
 /* Abstract names begin with a zero byte and are bytes; paths are str, and "" for a socket
@@ -44,15 +73,61 @@ name_of_un(const LmAddr *addr)
 PyObject *
 lm_addr_show(const LmAddr *addr)
 {
-    char text[INET_ADDRSTRLEN];
-    if (addr->any.sa_family == AF_UNIX) {
+    switch (addr->any.sa_family) {
+    case AF_UNIX:
         return name_of_un(addr);
-    }
-    if (addr->any.sa_family == AF_INET6) {
+    case AF_INET6:
         return tuple_of_in6(&addr->in6);
+    default:
+        return tuple_of_in(&addr->in);
     }
-    if (inet_ntop(AF_INET, &addr->in.sin_addr, text, sizeof(text)) == NULL) {
-        return PyErr_SetFromErrno(PyExc_OSError);
+}
+
+/* The i-th item of the tuple as a number up to `most`; 0 where it is missing. -1 where it
+   is anything else. */
+static long long
+number_at(PyObject *tuple, Py_ssize_t i, long long most)
+{
+    if (i >= PyTuple_GET_SIZE(tuple)) {
+        return 0;
     }
-    return Py_BuildValue("si", text, (int)ntohs(addr->in.sin_port));
+    PyObject *item = PyTuple_GET_ITEM(tuple, i);
+    int overflow = 1;
+    long long value =
+        PyLong_CheckExact(item) ? PyLong_AsLongLongAndOverflow(item, &overflow) : -1;
+    return overflow == 0 && value >= 0 && value <= most ? value : -1;
+}
+
+int
+lm_addr_parse(PyObject *address, int family, LmAddr *addr)
+{
+    Py_ssize_t most = family == AF_INET ? 2 : family == AF_INET6 ? 4 : 0;
+    if (!PyTuple_CheckExact(address) || PyTuple_GET_SIZE(address) < 2 ||
+        PyTuple_GET_SIZE(address) > most) {
+        return 0;
+    }
+    PyObject *host = PyTuple_GET_ITEM(address, 0);
+    long long port = number_at(address, 1, 65535);
+    long long flow = number_at(address, 2, 0xfffff);
+    long long scope = number_at(address, 3, UINT32_MAX);
+    if (!PyUnicode_CheckExact(host) || !PyUnicode_IS_ASCII(host) || port < 0 ||
+        flow < 0 || scope < 0) {
+        return 0;
+    }
+    const char *text = (const char *)PyUnicode_1BYTE_DATA(host);
+    if (strlen(text) != (size_t)PyUnicode_GET_LENGTH(host)) {
+        return 0;
+    }
+    memset(addr, 0, sizeof(*addr));
+    addr->any.sa_family = (sa_family_t)family;
+    if (family == AF_INET) {
+        addr->in.sin_port = htons((uint16_t)port);
+        addr->length = sizeof(struct sockaddr_in);
+        return inet_pton(AF_INET, text, &addr->in.sin_addr) == 1;
+    }
+    addr->in6.sin6_port = htons((uint16_t)port);
+    addr->in6.sin6_flowinfo = htonl((uint32_t)flow);
+    addr->in6.sin6_scope_id = (uint32_t)scope;
+    addr->length = sizeof(struct sockaddr_in6);
+    return inet_pton(AF_INET6, text, &addr->in6.sin6_addr) == 1;
 }

@@ -1,5 +1,5 @@
-/* Socket addresses: kept raw per connection, shown to Python as the socket module shows
-   them. */
+/* Socket addresses: kept raw, shown to Python as the socket module shows them, and taken
+   from Python where that needs no look-up. Runs no Python. */
 #ifndef LM_NET_ADDR_H
 #define LM_NET_ADDR_H
 
@@ -38,5 +38,16 @@ lm_addr_is_known(const LmAddr *addr)
 /* What socket.getsockname() gives for a known address: a tuple, or the name of a Unix
    socket. New reference. */
 PyObject *lm_addr_show(const LmAddr *addr);
+
+/* Takes an address of an internet family in its plainest form: an exact tuple with a
+   numeric host. 0 where it is anything else, which the socket module has to look at; sets
+   no exception. */
+int lm_addr_parse(PyObject *address, int family, LmAddr *addr);
+
+static inline int
+lm_addr_same(const LmAddr *one, const LmAddr *other)
+{
+    return one->length == other->length && memcmp(one, other, one->length) == 0;
+}
 
 #endif

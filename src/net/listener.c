@@ -9,7 +9,7 @@
 #include "core/ready.h"
 #include "net/kept.h"
 #include "net/readers.h"
-#include "net/transport.h"
+#include "net/stream.h"
 
 typedef struct {
     PyObject_HEAD
@@ -79,7 +79,7 @@ set_up(Listener *l, int fd, const LmAddr *peer, PyObject *context)
             .context = l->one_context ? context : NULL,
             .peer = lm_addr_is_known(peer) ? peer : NULL,
         };
-        transport = lm_transport_new(l->loop, &parts);
+        transport = lm_stream_new(l->loop, &parts);
     }
     int failed = 0;
     if (transport == NULL) {

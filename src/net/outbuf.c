@@ -1,5 +1,5 @@
-/* The queue of unsent bytes: see outbuf.h. Dropping a piece frees bytes objects, which
-   runs no Python. */
+/* The queue of unsent bytes: see outbuf.h. Dropping a piece of a stream frees bytes
+   objects, which runs no Python. */
 #include "net/outbuf.h"
 
 #include <stdlib.h>
@@ -46,9 +46,33 @@ lm_outbuf_add(LmOutbuf *out, PyObject *owner, const char *data, size_t left)
         }
         data = PyBytes_AS_STRING(bytes);
     }
-    out->pieces[out->first + out->count++] = (LmPiece){bytes, data, left};
+    out->pieces[out->first + out->count++] = (LmPiece){bytes, NULL, data, left};
     out->size += left;
     return 0;
+}
+
+int
+lm_outbuf_add_datagram(LmOutbuf *out, PyObject *bytes, PyObject *to, size_t overhead)
+{
+    if (make_room(out) < 0) {
+        return -1;
+    }
+    size_t size = (size_t)PyBytes_GET_SIZE(bytes);
+    out->pieces[out->first + out->count++] =
+        (LmPiece){Py_NewRef(bytes), Py_XNewRef(to), PyBytes_AS_STRING(bytes), size};
+    out->size += size + overhead;
+    return 0;
+}
+
+LmPiece
+lm_outbuf_take(LmOutbuf *out, size_t overhead)
+{
+    LmPiece piece = out->pieces[out->first++];
+    out->size -= piece.left + overhead;
+    if (--out->count == 0) {
+        lm_outbuf_clear(out);
+    }
+    return piece;
 }
 
 void
@@ -99,9 +123,20 @@ lm_outbuf_sent(LmOutbuf *out, size_t bytes)
 void
 lm_outbuf_clear(LmOutbuf *out)
 {
-    for (size_t i = 0; i < out->count; i++) {
-        Py_DECREF(out->pieces[out->first + i].bytes);
-    }
-    free(out->pieces);
+    LmOutbuf old = *out;
     *out = (LmOutbuf){NULL, 0, 0, 0, 0};
+    for (size_t i = 0; i < old.count; i++) {
+        Py_DECREF(old.pieces[old.first + i].bytes);
+        Py_XDECREF(old.pieces[old.first + i].to);
+    }
+    free(old.pieces);
+}
+
+int
+lm_outbuf_traverse(const LmOutbuf *out, visitproc visit, void *arg)
+{
+    for (size_t i = 0; i < out->count; i++) {
+        Py_VISIT(out->pieces[out->first + i].to);
+    }
+    return 0;
 }

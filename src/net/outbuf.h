@@ -1,5 +1,5 @@
 /* Bytes that wait to be sent: a queue of pieces, each a reference to immutable bytes
-   and what is left of them.
+   and what is left of them; of a stream, or one piece for each datagram.
 
    Whatever can be changed by its owner is copied when it is queued, so that what was
    written is what is sent. */
@@ -12,6 +12,7 @@
 
 typedef struct {
     PyObject *bytes;
+    PyObject *to; /* a datagram's address as it was given, or NULL */
     const char *data;
     size_t left;
 } LmPiece;
@@ -34,6 +35,20 @@ lm_outbuf_is_empty(const LmOutbuf *out)
    else a copy. -1 with MemoryError set. */
 int lm_outbuf_add(LmOutbuf *out, PyObject *owner, const char *data, size_t left);
 
+/* Queues a datagram, which may be empty, and counts it as `overhead` bytes more than it
+   has. `bytes` is exact bytes, `to` may be NULL. -1 with MemoryError set. */
+int lm_outbuf_add_datagram(LmOutbuf *out, PyObject *bytes, PyObject *to,
+                           size_t overhead);
+
+static inline LmPiece *
+lm_outbuf_front(const LmOutbuf *out)
+{
+    return &out->pieces[out->first];
+}
+
+/* Takes out the datagram in front; what it holds is the caller's to drop. */
+LmPiece lm_outbuf_take(LmOutbuf *out, size_t overhead);
+
 /* Drops what was queued last, so that `count` pieces are left. */
 void lm_outbuf_truncate(LmOutbuf *out, size_t count);
 
@@ -43,6 +58,9 @@ int lm_outbuf_vectors(const LmOutbuf *out, struct iovec *vectors, int most);
 /* Drops what was sent from the front. */
 void lm_outbuf_sent(LmOutbuf *out, size_t bytes);
 
+/* May run Python: an address may be any object. */
 void lm_outbuf_clear(LmOutbuf *out);
+
+int lm_outbuf_traverse(const LmOutbuf *out, visitproc visit, void *arg);
 
 #endif

@@ -7,7 +7,6 @@
 #include "net/sock_calls.h"
 
 #include "base/oserr.h"
-#include "net/stream_read.h"
 
 #include <sys/socket.h>
 
@@ -67,7 +66,7 @@ recv_direct(LmSockOp *op, PyObject **result)
     if (fd < 0) {
         return NOT_OURS;
     }
-    char *scratch = lm_stream_scratch(op->loop);
+    char *scratch = lm_loop_scratch(op->loop);
     if (scratch == NULL) {
         return -1;
     }

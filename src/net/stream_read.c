@@ -7,24 +7,8 @@
 #include "net/stream_read.h"
 
 #include "base/oserr.h"
-#include "core/context.h"
-#include "core/handle.h"
-#include "core/ready.h"
 
 #include <sys/socket.h>
-
-char *
-lm_stream_scratch(LmLoop *loop)
-{
-    if (loop->scratch == NULL) {
-        /* Pages are touched, and so cost memory, only as far as reads fill them. */
-        loop->scratch = PyMem_RawMalloc(LM_SCRATCH_SIZE);
-        if (loop->scratch == NULL) {
-            PyErr_NoMemory();
-        }
-    }
-    return loop->scratch;
-}
 
 /* Bytes received, 0 at the end of the stream, -1 with an exception set, -2 where there
    is nothing yet. */
@@ -56,7 +40,7 @@ on_end_of_stream(PyObject *self)
         return -1;
     }
     /* The end stays readable: a run nested in eof_received would report it again. */
-    lm_stream_stop_reading(self);
+    lm_transport_stop_reading(self);
     PyObject *answer = PyObject_CallMethodNoArgs(t->protocol, t->st->str.eof_received);
     int keep_open = answer != NULL ? PyObject_IsTrue(answer) : -1;
     Py_XDECREF(answer);
@@ -71,7 +55,7 @@ static int
 read_into_bytes(PyObject *self)
 {
     LmTransport *t = lm_transport(self);
-    char *scratch = lm_stream_scratch(t->loop);
+    char *scratch = lm_loop_scratch(t->loop);
     if (scratch == NULL) {
         return call_fatal(self, "Fatal read error on socket transport");
     }
@@ -158,78 +142,9 @@ read_into_protocol(PyObject *self)
     return 0;
 }
 
-static int
-read_once(PyObject *self)
+int
+lm_stream_read(PyObject *self)
 {
     return lm_transport(self)->is_buffered ? read_into_protocol(self)
                                            : read_into_bytes(self);
-}
-
-static PyObject *
-method_read_ready(PyObject *self, PyObject *unused LM_UNUSED)
-{
-    return read_once(self) < 0 ? NULL : Py_NewRef(Py_None);
-}
-
-static PyMethodDef read_ready_def = {"_read_ready", method_read_ready, METH_NOARGS,
-                                     NULL};
-
-/* Ready-queue function: one read. What ran before it in the turn may have closed or
-   paused the transport. */
-static int
-read_ready(LmLoop *loop, PyObject *self)
-{
-    LmTransport *t = lm_transport(self);
-    int failed = 0;
-    if (LM_LIKELY(t->reader.is_active && t->lost == 0)) {
-        lm_loop_leave_task(loop);
-        PyObject *context = lm_context_enter(loop, t->read_context);
-        failed = context != NULL ? lm_context_exit(context, read_once(self)) : -1;
-        if (LM_UNLIKELY(failed < 0)) {
-            failed = lm_handle_report_fault(loop, &read_ready_def, self);
-        }
-    }
-    Py_DECREF(self);
-    return failed;
-}
-
-void
-lm_stream_on_readable(LmWatch *watch)
-{
-    LmTransport *t = LM_CONTAINER_OF(watch, LmTransport, reader);
-    if (lm_ready_push(t->loop, read_ready, Py_NewRef(lm_transport_object(t))) < 0) {
-        PyErr_Clear(); /* level-triggered: the next poll reports it again */
-    }
-}
-
-int
-lm_stream_start_reading(PyObject *self)
-{
-    LmTransport *t = lm_transport(self);
-    if (t->is_closing || t->is_paused || t->reader.is_active || t->fd < 0) {
-        return 0;
-    }
-    LmPoll *poll = lm_loop_poll(t->loop);
-    PyObject *context = poll != NULL ? lm_transport_new_context(t) : NULL;
-    if (context == NULL) {
-        return -1;
-    }
-    Py_XSETREF(t->read_context, context);
-    lm_watch_start(poll, &t->reader);
-    lm_kept_add(t->loop, &t->kept);
-    return 0;
-}
-
-void
-lm_stream_stop_reading(PyObject *self)
-{
-    LmTransport *t = lm_transport(self);
-    if (t->loop == NULL) {
-        return;
-    }
-    /* The poll may have stopped it by itself, for a descriptor that was closed. */
-    lm_watch_stop(&t->loop->poll, &t->reader);
-    if (!t->writer.is_active) {
-        lm_kept_remove(&t->kept);
-    }
 }

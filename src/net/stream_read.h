@@ -5,17 +5,8 @@
 
 #include "net/transport.h"
 
-/* on_ready of a transport's reader watch. */
-void lm_stream_on_readable(LmWatch *watch);
-
-/* Starts and stops the reader watch. The context that reading runs in is a copy of the
-   current one. */
-int lm_stream_start_reading(PyObject *self);
-void lm_stream_stop_reading(PyObject *self);
-
-/* Room to receive into, shared by all of the loop: what is in it is taken out before
-   anything else runs. NULL with MemoryError set. */
-#define LM_SCRATCH_SIZE (256 * 1024)
-char *lm_stream_scratch(LmLoop *loop);
+/* One read. -1 with an exception that has to leave, or that an asyncio transport would
+   let out of _read_ready. */
+int lm_stream_read(PyObject *self);
 
 #endif

@@ -5,9 +5,6 @@
 #include "net/stream_write.h"
 
 #include "base/oserr.h"
-#include "core/context.h"
-#include "core/handle.h"
-#include "core/ready.h"
 #include "net/flow.h"
 #include "task/future.h"
 
@@ -20,7 +17,6 @@
 #else
 #define WRONG_DATA "data argument must be a bytes-like object, not '%s'"
 #endif
-#define DROPPED_WRITES_BEFORE_LOG 5
 
 /* Bytes sent, or -1 with an exception set; 0 where the socket takes none now. */
 static ssize_t
@@ -42,47 +38,11 @@ send_some(LmTransport *t, struct iovec *vectors, int count)
     return -1;
 }
 
-static int
-start_writing(PyObject *self)
-{
-    LmTransport *t = lm_transport(self);
-    LmPoll *poll = lm_loop_poll(t->loop);
-    PyObject *context = poll != NULL ? lm_transport_new_context(t) : NULL;
-    if (context == NULL) {
-        return -1;
-    }
-    Py_XSETREF(t->write_context, context);
-    lm_watch_start(poll, &t->writer);
-    lm_kept_add(t->loop, &t->kept);
-    return 0;
-}
-
-void
-lm_stream_stop_writing(PyObject *self)
-{
-    LmTransport *t = lm_transport(self);
-    lm_watch_stop(&t->loop->poll, &t->writer);
-    if (!t->reader.is_active) {
-        lm_kept_remove(&t->kept);
-    }
-}
-
 /* 1 where the write goes on, 0 where it is to be dropped; -1 with an exception set. */
 static int
 check_open(LmTransport *t)
 {
-    if (LM_LIKELY(t->lost == 0)) {
-        return 1;
-    }
-    if (t->lost >= DROPPED_WRITES_BEFORE_LOG) {
-        PyObject *done = lm_state_support(t->st, "log_dropped_write", "");
-        Py_XDECREF(done);
-        if (done == NULL) {
-            return -1;
-        }
-    }
-    t->lost++;
-    return 0;
+    return LM_LIKELY(t->lost == 0) ? 1 : lm_transport_drop_write(t);
 }
 
 static int
@@ -120,7 +80,7 @@ write_buffer(PyObject *self, PyObject *owner, const char *bytes, size_t length)
         if (LM_LIKELY(sent == length)) {
             return 0;
         }
-        if (start_writing(self) < 0) {
+        if (lm_transport_start_writing(self) < 0) {
             return -1;
         }
     }
@@ -196,7 +156,7 @@ send_queued(PyObject *self)
     }
     PyObject *exc = PyErr_GetRaisedException();
     PyObject *waiter = Py_XNewRef(t->empty_waiter);
-    lm_stream_stop_writing(self);
+    lm_transport_stop_writing(self);
     lm_outbuf_clear(&t->out);
     PyErr_SetRaisedException(Py_NewRef(exc));
     int failed = lm_transport_fatal(self, "Fatal write error on socket transport");
@@ -230,7 +190,7 @@ static int
 on_drained(PyObject *self)
 {
     LmTransport *t = lm_transport(self);
-    lm_stream_stop_writing(self);
+    lm_transport_stop_writing(self);
     int pending = is_pending(t->empty_waiter);
     if (pending < 0) {
         return -1;
@@ -249,8 +209,8 @@ on_drained(PyObject *self)
     return t->eof_written ? shut_down(t) : 0;
 }
 
-static int
-flush(PyObject *self)
+int
+lm_stream_flush(PyObject *self)
 {
     LmTransport *t = lm_transport(self);
     int alive = send_queued(self);
@@ -298,7 +258,7 @@ lm_stream_writelines(PyObject *self, PyObject *pieces)
         if (alive <= 0 || lm_outbuf_is_empty(&t->out)) {
             return alive < 0 ? -1 : 0;
         }
-        if (start_writing(self) < 0) {
+        if (lm_transport_start_writing(self) < 0) {
             return -1;
         }
     }
@@ -314,46 +274,4 @@ lm_stream_write_eof(PyObject *self)
     }
     t->eof_written = 1;
     return lm_outbuf_is_empty(&t->out) ? shut_down(t) : 0;
-}
-
-static PyObject *
-method_write_ready(PyObject *self, PyObject *unused LM_UNUSED)
-{
-    return flush(self) < 0 ? NULL : Py_NewRef(Py_None);
-}
-
-static PyMethodDef write_ready_def = {"_write_ready", method_write_ready, METH_NOARGS,
-                                      NULL};
-
-/* Ready-queue function: the socket takes bytes again. */
-static int
-write_ready(LmLoop *loop, PyObject *self)
-{
-    LmTransport *t = lm_transport(self);
-    int failed = 0;
-    if (LM_LIKELY(t->writer.is_active && t->lost == 0)) {
-        lm_loop_leave_task(loop);
-        PyObject *context = lm_context_enter(loop, t->write_context);
-        failed = context != NULL ? lm_context_exit(context, flush(self)) : -1;
-        if (failed < 0) {
-            failed = lm_handle_report_fault(loop, &write_ready_def, self);
-        }
-    }
-    Py_DECREF(self);
-    return failed;
-}
-
-void
-lm_stream_on_writable(LmWatch *watch)
-{
-    LmTransport *t = LM_CONTAINER_OF(watch, LmTransport, writer);
-    /* One descriptor, both directions: the reader comes first, whichever libev named
-       first. */
-    if (!lm_list_is_empty(&t->reader.fired)) {
-        lm_list_remove(&t->reader.fired);
-        t->reader.on_ready(&t->reader);
-    }
-    if (lm_ready_push(t->loop, write_ready, Py_NewRef(lm_transport_object(t))) < 0) {
-        PyErr_Clear(); /* level-triggered: the next poll reports it again */
-    }
 }

@@ -14,9 +14,9 @@ int lm_stream_writelines(PyObject *self, PyObject *pieces);
    OSError set. */
 int lm_stream_write_eof(PyObject *self);
 
-/* on_ready of a transport's writer watch. */
-void lm_stream_on_writable(LmWatch *watch);
-
-void lm_stream_stop_writing(PyObject *self);
+/* Sends what is queued, as far as the socket takes it; with nothing left, what waited for
+   that happens. -1 with an exception that has to leave, or that an asyncio transport
+   would let out of _write_ready. */
+int lm_stream_flush(PyObject *self);
 
 #endif

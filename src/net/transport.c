@@ -1,5 +1,5 @@
 /* Making, closing and the inner life of a transport: see transport.h. The Python type
-   stands in transport_type.c, reading and writing in stream_read.c and stream_write.c. */
+   stands in transport_type.c, its watches in transport_watch.c. */
 #include "net/transport.h"
 
 #include "base/oserr.h"
@@ -8,12 +8,11 @@
 #include "net/flow.h"
 #include "net/readers.h"
 #include "net/server.h"
-#include "net/stream_read.h"
-#include "net/stream_write.h"
 #include "task/future.h"
 
-#include <netinet/tcp.h>
 #include <unistd.h>
+
+#define DROPPED_WRITES_BEFORE_LOG 5
 
 int
 lm_transport_log_debug(PyObject *self, const char *text)
@@ -22,6 +21,20 @@ lm_transport_log_debug(PyObject *self, const char *text)
         lm_state_support(lm_transport(self)->st, "log_debug", "Os", self, text);
     Py_XDECREF(done);
     return done != NULL ? 0 : -1;
+}
+
+int
+lm_transport_drop_write(LmTransport *t)
+{
+    if (t->lost >= DROPPED_WRITES_BEFORE_LOG) {
+        PyObject *done = lm_state_support(t->st, "log_dropped_write", "");
+        Py_XDECREF(done);
+        if (done == NULL) {
+            return -1;
+        }
+    }
+    t->lost++;
+    return 0;
 }
 
 static int
@@ -52,7 +65,7 @@ is_buffered_protocol(LmState *st, PyObject *protocol)
 int
 lm_transport_set_protocol(LmTransport *t, PyObject *protocol)
 {
-    int is_buffered = is_buffered_protocol(t->st, protocol);
+    int is_buffered = t->kind->is_stream ? is_buffered_protocol(t->st, protocol) : 0;
     if (is_buffered < 0) {
         return -1;
     }
@@ -74,7 +87,7 @@ static PyObject *
 begin(PyObject *self, PyObject *waiter)
 {
     LmTransport *t = lm_transport(self);
-    if (t->loop != NULL && lm_stream_start_reading(self) < 0) {
+    if (t->loop != NULL && lm_transport_start_reading(self) < 0) {
         return NULL;
     }
     if (waiter == Py_None) {
@@ -143,28 +156,19 @@ ask_addresses(LmTransport *t, const LmAddr *peer)
     }
 }
 
-/* Small writes must not wait for the peer's acknowledgements. By the address family: a
-   socket made with protocol 0 is TCP all the same. */
-static void
-set_nodelay(LmTransport *t)
-{
-    int on = 1;
-    if (lm_addr_is_inet(&t->local)) {
-        (void)setsockopt(t->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    }
-}
-
 static int
-fill(PyObject *self, LmLoop *loop, const LmTransportParts *parts)
+fill(PyObject *self, LmLoop *loop, const LmTransportKind *kind,
+     const LmTransportParts *parts)
 {
     LmTransport *t = lm_transport(self);
     t->st = loop->st;
+    t->kind = kind;
     t->loop = (LmLoop *)Py_NewRef(loop);
     t->fd = t->number = -1;
     lm_list_init(&t->server_link);
     lm_kept_init(&t->kept, self, let_go);
-    lm_watch_init(&t->reader, parts->fd, LM_WATCH_READ, lm_stream_on_readable);
-    lm_watch_init(&t->writer, parts->fd, LM_WATCH_WRITE, lm_stream_on_writable);
+    lm_watch_init(&t->reader, parts->fd, LM_WATCH_READ, lm_transport_on_readable);
+    lm_watch_init(&t->writer, parts->fd, LM_WATCH_WRITE, lm_transport_on_writable);
     lm_watch_pair(&t->reader, &t->writer);
     if (lm_flow_set_limits(t, Py_None, Py_None) < 0 ||
         lm_transport_set_protocol(t, parts->protocol) < 0) {
@@ -184,28 +188,28 @@ fill(PyObject *self, LmLoop *loop, const LmTransportParts *parts)
 }
 
 PyObject *
-lm_transport_new(LmLoop *loop, const LmTransportParts *parts)
+lm_transport_new(LmLoop *loop, PyObject *type, const LmTransportKind *kind,
+                 const LmTransportParts *parts)
 {
-    PyTypeObject *type = lm_type(loop->st->TransportType);
-    PyObject *self = type->tp_alloc(type, 0);
+    PyObject *self = lm_type(type)->tp_alloc(lm_type(type), 0);
     if (self == NULL) {
         return NULL;
     }
     LmTransport *t = lm_transport(self);
-    if (fill(self, loop, parts) < 0) {
+    if (fill(self, loop, kind, parts) < 0) {
         Py_DECREF(self);
         return NULL;
     }
     t->fd = t->number = parts->fd;
+    t->sock = Py_XNewRef(parts->sock);
     ask_addresses(t, parts->peer);
-    set_nodelay(t);
-    if (schedule_start(loop, self, parts->waiter) < 0) {
+    if ((kind->prepare != NULL && kind->prepare(self, parts) < 0) ||
+        schedule_start(loop, self, parts->waiter) < 0) {
         t->fd = -1; /* still the caller's */
         lm_readers_set_owner(loop, parts->fd, NULL);
         Py_DECREF(self);
         return NULL;
     }
-    t->sock = Py_XNewRef(parts->sock);
     return self;
 }
 
@@ -225,11 +229,11 @@ lm_transport_close(PyObject *self)
         return 0;
     }
     t->is_closing = 1;
-    lm_stream_stop_reading(self);
+    lm_transport_stop_reading(self);
     if (!lm_outbuf_is_empty(&t->out)) {
         return 0;
     }
-    lm_stream_stop_writing(self);
+    lm_transport_stop_writing(self);
     return schedule_connection_lost(self, Py_None);
 }
 
@@ -242,9 +246,9 @@ lm_transport_force_close(PyObject *self, PyObject *exc)
     }
     Py_INCREF(self); /* stopping may let go of the last reference */
     lm_outbuf_clear(&t->out);
-    lm_stream_stop_writing(self);
+    lm_transport_stop_writing(self);
     t->is_closing = 1;
-    lm_stream_stop_reading(self);
+    lm_transport_stop_reading(self);
     int failed = schedule_connection_lost(self, exc);
     Py_DECREF(self);
     return failed;

@@ -1,5 +1,9 @@
-/* Transport: bytes between a connected stream socket and a protocol. A subclass of
-   asyncio's _FlowControlMixin.
+/* Transport: what a socket and a protocol need between them, be it bytes of a stream or
+   datagrams. A subclass of asyncio's _FlowControlMixin.
+
+   The types of transports differ in how they read and send (LmTransportKind) and share
+   the rest: this struct, its life and most methods. SocketTransport, for streams, is in
+   stream_type.c; DatagramTransport puts fields of its own behind the struct (datagram.h).
 
    Life of a transport, with the function that performs each step:
 
@@ -27,8 +31,27 @@
 #include "net/kept.h"
 #include "net/outbuf.h"
 
+struct LmTransportParts;
+
+/* What differs between the types of transports. */
+typedef struct {
+    /* One wake-up: reads, and sends what is queued. They run Python; -1 with an exception
+       that is reported as that of the method beside it. */
+    int (*read)(PyObject *self);
+    int (*flush)(PyObject *self);
+    PyMethodDef *read_method;
+    PyMethodDef *flush_method;
+    /* What stands behind the struct: filled before anything is scheduled, visited,
+       dropped. NULL where there is nothing. */
+    int (*prepare)(PyObject *self, const struct LmTransportParts *parts);
+    int (*traverse)(PyObject *self, visitproc visit, void *arg);
+    void (*release)(PyObject *self);
+    uint8_t is_stream;
+} LmTransportKind;
+
 typedef struct LmTransport {
     LmState *st;
+    const LmTransportKind *kind;
     LmLoop *loop;       /* owned; NULL once CLOSED */
     PyObject *protocol; /* NULL once CLOSED */
     PyObject *server;   /* of an accepted connection, or NULL */
@@ -89,22 +112,39 @@ lm_transport_new_context(LmTransport *t)
 
 int lm_transport_init(PyObject *module, LmState *st);
 
-/* What a new transport is made of. */
+/* A type of transports, added to the module under the last part of its name. `bases` is
+   a type or a tuple. */
 typedef struct {
-    int fd;         /* connected, non-blocking; the transport closes it */
+    const char *name;
+    const char *doc;
+    size_t size; /* of the struct behind the base class's fields */
+    PyMethodDef *methods;
+    PyGetSetDef *getset;
+    PyMemberDef *members; /* or NULL */
+    unsigned flags;
+} LmTransportTypeSpec;
+
+PyObject *lm_transport_type_new(PyObject *module, const LmTransportTypeSpec *spec,
+                                PyObject *bases);
+
+/* What a new transport is made of. */
+typedef struct LmTransportParts {
+    int fd;         /* non-blocking, of a stream connected; the transport closes it */
     PyObject *sock; /* Python socket that owns fd, or NULL */
     PyObject *protocol;
     PyObject *waiter;   /* future to resolve after connection_made, or NULL */
     PyObject *extra;    /* mapping for get_extra_info, or NULL */
     PyObject *server;   /* or NULL */
     PyObject *context;  /* what all protocol calls run in, or NULL: by registration */
+    PyObject *address;  /* of datagrams: the one peer to send to, or NULL */
     const LmAddr *peer; /* or NULL: asked of the kernel */
 } LmTransportParts;
 
-/* An OPEN transport: connection_made, the start of reading and the waiter's result are
-   scheduled. New reference, or NULL with an exception set; then the descriptor is still
-   the caller's. Runs Python. */
-PyObject *lm_transport_new(LmLoop *loop, const LmTransportParts *parts);
+/* An OPEN transport of that type and kind: connection_made, the start of reading and the
+   waiter's result are scheduled. New reference, or NULL with an exception set; then the
+   descriptor is still the caller's. Runs Python. */
+PyObject *lm_transport_new(LmLoop *loop, PyObject *type, const LmTransportKind *kind,
+                           const LmTransportParts *parts);
 
 int lm_transport_set_protocol(LmTransport *t, PyObject *protocol);
 
@@ -123,6 +163,22 @@ int lm_transport_fatal(PyObject *self, const char *message);
 /* connection_lost(exc) now and the release of everything. -1 with what the protocol
    raised. */
 int lm_transport_finish(PyObject *self, PyObject *exc);
+
+/* Starts and stops the watches, and with them the loop's hold on the transport. What a
+   wake-up runs has a copy of the context that is current at the start. Stopping is
+   idempotent. */
+int lm_transport_start_reading(PyObject *self);
+void lm_transport_stop_reading(PyObject *self);
+int lm_transport_start_writing(PyObject *self);
+void lm_transport_stop_writing(PyObject *self);
+
+/* on_ready of the two watches. */
+void lm_transport_on_readable(LmWatch *watch);
+void lm_transport_on_writable(LmWatch *watch);
+
+/* Counts a write to a LOST or CLOSED transport, and warns from the fifth on. -1 with an
+   exception set. */
+int lm_transport_drop_write(LmTransport *t);
 
 /* The Python socket over the descriptor; from now on it owns that. Borrowed; NULL with
    an exception set, or without one where the transport is CLOSED. */

@@ -1,13 +1,11 @@
-/* The SocketTransport type: methods and getters over transport.h. Each works on a
-   closed transport too. */
+/* The methods and getters that all transports share, over transport.h, and the making of
+   their types. Each works on a closed transport too. */
 #include "net/transport.h"
 
 #include "base/args.h"
 #include "net/flow.h"
 #include "net/readers.h"
 #include "net/server.h"
-#include "net/stream_read.h"
-#include "net/stream_write.h"
 
 #include <unistd.h>
 
@@ -26,35 +24,6 @@ static PyObject *
 none_or(PyObject *value)
 {
     return Py_NewRef(value != NULL ? value : Py_None);
-}
-
-static PyObject *
-method_write(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
-{
-    PyObject *data = lm_args_only("write", args, nargs, kwnames, "data");
-    return data != NULL ? none_if(lm_stream_write(self, data)) : NULL;
-}
-
-static PyObject *
-method_writelines(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
-                  PyObject *kwnames)
-{
-    PyObject *list_of_data =
-        lm_args_only("writelines", args, nargs, kwnames, "list_of_data");
-    return list_of_data != NULL ? none_if(lm_stream_writelines(self, list_of_data))
-                                : NULL;
-}
-
-static PyObject *
-method_write_eof(PyObject *self, PyObject *unused LM_UNUSED)
-{
-    return none_if(lm_stream_write_eof(self));
-}
-
-static PyObject *
-method_can_write_eof(PyObject *self LM_UNUSED, PyObject *unused LM_UNUSED)
-{
-    Py_RETURN_TRUE;
 }
 
 static PyObject *
@@ -119,7 +88,7 @@ method_pause_reading(PyObject *self, PyObject *unused LM_UNUSED)
     }
     t->is_paused = 1;
     int is_debug = t->loop->is_debug;
-    lm_stream_stop_reading(self);
+    lm_transport_stop_reading(self);
     return none_if(is_debug ? lm_transport_log_debug(self, "pauses reading") : 0);
 }
 
@@ -131,7 +100,7 @@ method_resume_reading(PyObject *self, PyObject *unused LM_UNUSED)
         Py_RETURN_NONE;
     }
     t->is_paused = 0;
-    if (lm_stream_start_reading(self) < 0) {
+    if (lm_transport_start_reading(self) < 0) {
         return NULL;
     }
     return none_if(t->loop->is_debug ? lm_transport_log_debug(self, "resumes reading")
@@ -188,40 +157,6 @@ method_set_write_buffer_limits(PyObject *self, PyObject *const *args, Py_ssize_t
 }
 
 static PyObject *
-method_make_empty_waiter(PyObject *self, PyObject *unused LM_UNUSED)
-{
-    LmTransport *t = lm_transport(self);
-    if (t->empty_waiter != NULL) {
-        PyErr_SetString(PyExc_RuntimeError, "Empty waiter is already set");
-        return NULL;
-    }
-    if (t->loop == NULL) {
-        PyErr_SetString(PyExc_RuntimeError, "Transport is closed");
-        return NULL;
-    }
-    PyObject *waiter = PyObject_CallMethod((PyObject *)t->loop, "create_future", NULL);
-    if (waiter == NULL) {
-        return NULL;
-    }
-    t->empty_waiter = Py_NewRef(waiter);
-    if (lm_outbuf_is_empty(&t->out)) {
-        PyObject *done = PyObject_CallMethod(waiter, "set_result", "O", Py_None);
-        if (done == NULL) {
-            Py_CLEAR(waiter);
-        }
-        Py_XDECREF(done);
-    }
-    return waiter;
-}
-
-static PyObject *
-method_reset_empty_waiter(PyObject *self, PyObject *unused LM_UNUSED)
-{
-    Py_CLEAR(lm_transport(self)->empty_waiter);
-    Py_RETURN_NONE;
-}
-
-static PyObject *
 get_loop(PyObject *self, void *closure LM_UNUSED)
 {
     return none_or((PyObject *)lm_transport(self)->loop);
@@ -261,7 +196,6 @@ get_fd(PyObject *self, void *closure LM_UNUSED)
 
 BOOL_GETTER(get_closing, t->is_closing)
 BOOL_GETTER(get_paused, t->is_paused)
-BOOL_GETTER(get_eof, t->eof_written)
 BOOL_GETTER(get_protocol_paused, t->protocol_paused)
 BOOL_GETTER(get_connected, t->protocol != NULL)
 
@@ -281,12 +215,6 @@ static PyObject *
 get_low_water(PyObject *self, void *closure LM_UNUSED)
 {
     return PyLong_FromSize_t(lm_transport(self)->low_water);
-}
-
-static PyObject *
-get_empty_waiter(PyObject *self, void *closure LM_UNUSED)
-{
-    return none_or(lm_transport(self)->empty_waiter);
 }
 
 static PyObject *
@@ -356,7 +284,9 @@ transport_traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(t->write_context);
     Py_VISIT(t->empty_waiter);
     Py_VISIT(t->dict);
-    return 0;
+    return t->kind != NULL && t->kind->traverse != NULL
+               ? t->kind->traverse(self, visit, arg)
+               : 0;
 }
 
 /* The loop, the server and the descriptor stay: what is still scheduled for the
@@ -400,6 +330,9 @@ transport_dealloc(PyObject *self)
     Py_CLEAR(t->context);
     Py_CLEAR(t->read_context);
     Py_CLEAR(t->write_context);
+    if (t->kind->release != NULL) {
+        t->kind->release(self);
+    }
     LmLoop *loop = t->loop;
     lm_free_instance(self);
     Py_XDECREF(loop);
@@ -408,22 +341,6 @@ transport_dealloc(PyObject *self)
 #define DOC(signature, text) signature "\n--\n\n" text
 
 static PyMethodDef transport_methods[] = {
-    {"write", FASTCALL(method_write),
-     DOC("write($self, data)",
-         "Send bytes; what the socket does not take now is "
-         "queued.\n\ndata: bytes, bytearray or "
-         "memoryview. Raises TypeError for other types, RuntimeError "
-         "after write_eof(). Loop's "
-         "thread only. Implements asyncio.WriteTransport.write.")},
-    {"writelines", FASTCALL(method_writelines),
-     DOC("writelines($self, list_of_data)",
-         "Send several pieces with one system call.\n\nImplements "
-         "asyncio.WriteTransport.writelines.")},
-    {"write_eof", method_write_eof, METH_NOARGS,
-     DOC("write_eof($self)",
-         "Shut the sending half down once what is queued is sent.")},
-    {"can_write_eof", method_can_write_eof, METH_NOARGS,
-     DOC("can_write_eof($self)", "Return True.")},
     {"close", method_close, METH_NOARGS,
      DOC("close($self)",
          "Stop reading, send what is queued, then call connection_lost(None).")},
@@ -452,11 +369,6 @@ static PyMethodDef transport_methods[] = {
          "Set the marks, in bytes, at which the protocol is told to pause and resume "
          "writing.\n\n"
          "Raises ValueError unless high >= low >= 0.")},
-    {"_make_empty_waiter", method_make_empty_waiter, METH_NOARGS,
-     DOC("_make_empty_waiter($self)",
-         "Return a future that is done when nothing is queued.")},
-    {"_reset_empty_waiter", method_reset_empty_waiter, METH_NOARGS,
-     DOC("_reset_empty_waiter($self)", "Allow writing again.")},
     {"_force_close", method_force_close, METH_O,
      DOC("_force_close($self, exc, /)",
          "Drop what is queued; connection_lost(exc) in the next turn.")},
@@ -475,27 +387,39 @@ static PyGetSetDef transport_getset[] = {
     {"_sock_fd", get_fd, NULL, NULL, NULL},
     {"_closing", get_closing, NULL, NULL, NULL},
     {"_paused", get_paused, NULL, NULL, NULL},
-    {"_eof", get_eof, NULL, NULL, NULL},
     {"_conn_lost", get_conn_lost, NULL, NULL, NULL},
     {"_protocol_paused", get_protocol_paused, NULL, NULL, NULL},
     {"_high_water", get_high_water, NULL, NULL, NULL},
     {"_low_water", get_low_water, NULL, NULL, NULL},
-    {"_empty_waiter", get_empty_waiter, NULL, NULL, NULL},
     {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL}};
 
-static int
-set_class_attributes(PyObject *type)
+PyObject *
+lm_transport_type_new(PyObject *module, const LmTransportTypeSpec *spec,
+                      PyObject *bases)
 {
-    PyObject *modes = lm_state_import("asyncio.constants", "_SendfileMode");
-    PyObject *native =
-        modes != NULL ? PyObject_GetAttrString(modes, "TRY_NATIVE") : NULL;
-    int failed = native == NULL ||
-                 PyObject_SetAttrString(type, "_sendfile_compatible", native) < 0 ||
-                 PyObject_SetAttrString(type, "_start_tls_compatible", Py_True) < 0;
-    Py_XDECREF(modes);
-    Py_XDECREF(native);
-    return failed ? -1 : 0;
+    PyType_Slot slots[10] = {
+        {Py_tp_doc, (void *)spec->doc},       {Py_tp_dealloc, transport_dealloc},
+        {Py_tp_finalize, transport_finalize}, {Py_tp_traverse, transport_traverse},
+        {Py_tp_clear, transport_clear},       {Py_tp_repr, transport_repr},
+        {Py_tp_methods, spec->methods},       {Py_tp_getset, spec->getset},
+    };
+    if (spec->members != NULL) {
+        slots[8] = (PyType_Slot){Py_tp_members, spec->members};
+    }
+    PyType_Spec type_spec = {
+        .name = spec->name,
+        .basicsize = (int)(lm_transport_offset + (Py_ssize_t)spec->size),
+        .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC |
+                 Py_TPFLAGS_DISALLOW_INSTANTIATION | spec->flags,
+        .slots = slots,
+    };
+    PyObject *type = PyType_FromModuleAndSpec(module, &type_spec, bases);
+    if (type != NULL &&
+        PyModule_AddObjectRef(module, lm_type_name(lm_type(type)), type) < 0) {
+        Py_CLEAR(type);
+    }
+    return type;
 }
 
 int
@@ -516,30 +440,16 @@ lm_transport_init(PyObject *module, LmState *st)
         LM_DICT_MEMBERS(LmTransport, dict, weakrefs, lm_transport_offset),
         {NULL, 0, 0, 0, NULL},
     };
-    PyType_Slot slots[] = {
-        {Py_tp_doc,
-         "A connected stream socket; made by the loop. Implements asyncio.Transport."},
-        {Py_tp_dealloc, transport_dealloc},
-        {Py_tp_finalize, transport_finalize},
-        {Py_tp_traverse, transport_traverse},
-        {Py_tp_clear, transport_clear},
-        {Py_tp_repr, transport_repr},
-        {Py_tp_methods, transport_methods},
-        {Py_tp_getset, transport_getset},
-        {Py_tp_members, members},
-        {0, NULL},
-    };
-    PyType_Spec spec = {
-        .name = "loopmod._loopmod.SocketTransport",
-        .basicsize = (int)(lm_transport_offset + (Py_ssize_t)sizeof(LmTransport)),
-        .flags =
-            Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
-        .slots = slots,
+    LmTransportTypeSpec spec = {
+        .name = "loopmod._loopmod._Transport",
+        .doc = "What all transports over a socket share.",
+        .size = sizeof(LmTransport),
+        .methods = transport_methods,
+        .getset = transport_getset,
+        .members = members,
+        .flags = Py_TPFLAGS_BASETYPE,
     };
     st->TransportType =
-        PyType_FromModuleAndSpec(module, &spec, st->asyncio_FlowControlMixin);
-    if (st->TransportType == NULL || set_class_attributes(st->TransportType) < 0) {
-        return -1;
-    }
-    return PyModule_AddObjectRef(module, "SocketTransport", st->TransportType);
+        lm_transport_type_new(module, &spec, st->asyncio_FlowControlMixin);
+    return st->TransportType != NULL ? 0 : -1;
 }

@@ -313,6 +313,78 @@ def connections(loop, count):
     loop.run_until_complete(main())
 
 
+class Answer(asyncio.DatagramProtocol):
+    """Sends back what comes; `heard` is done with the first datagram."""
+
+    def __init__(self, loop):
+        self.heard = loop.create_future()
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def datagram_received(self, data, addr):
+        if not self.heard.done():
+            self.heard.set_result(None)
+        self.transport.sendto(data, addr)
+
+    def error_received(self, exc):
+        pass
+
+
+@case(100_000)
+def datagrams(loop, count):
+    async def main():
+        transport, _ = await loop.create_datagram_endpoint(lambda: Answer(loop), ("127.0.0.1", 0))
+        peers = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]
+        for peer in peers:
+            peer.connect(transport.get_extra_info("sockname"))
+            peer.setblocking(False)
+        for number in range(count // 4):
+            for peer in peers:
+                peer.send(b"%d" % number)
+                peer.send(b"x" * (number % 2000))
+            for peer in peers:
+                await loop.sock_recv(peer, 3000)
+                await loop.sock_recv(peer, 3000)
+            transport.sendto(b"x", ("127.0.0.1", 0))
+        transport.close()
+        for peer in peers:
+            peer.close()
+        await asyncio.sleep(0.01)
+
+    loop.run_until_complete(main())
+
+
+@case(4000)
+def datagram_endpoints(loop, count):
+    # Ended in each of the ways: answered and aborted; with datagrams queued, aborted or left by its peer.
+    async def main():
+        server, _ = await loop.create_datagram_endpoint(lambda: Answer(loop), ("127.0.0.1", 0))
+        for number in range(count // 2):
+            transport, protocol = await loop.create_datagram_endpoint(
+                lambda: Answer(loop), remote_addr=server.get_extra_info("sockname")
+            )
+            transport.sendto(b"hello")
+            await protocol.heard
+            transport.abort()
+            near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+            far.bind(f"\0loopmod-{os.getpid()}")
+            other, _ = await loop.create_datagram_endpoint(lambda: Answer(loop), sock=near)
+            while not other.get_write_buffer_size():
+                other.sendto(b"x" * 1000)
+            other.sendto(bytearray(1000))
+            if number % 2:
+                other.abort()
+            far.close()
+            other.close()
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        server.close()
+        await asyncio.sleep(0.01)
+
+    loop.run_until_complete(main())
+
+
 @case(300)
 def loops(loop, count):
     for _ in range(count):

@@ -14,6 +14,7 @@ import io
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 import warnings
@@ -25,6 +26,8 @@ sys.path[:0] = [os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(
 WAITING = {"run_forever", "serve_forever", "run_until_complete"}
 # Slots that other parts of the interpreter rely on, and that hurt only the script itself.
 LEFT_ALONE = {"__class__", "__dict__", "__getattribute__", "__setattr__", "__delattr__", "__init_subclass__"}
+# What must not be collected meanwhile.
+LIVING = []
 
 
 class Odd:
@@ -164,7 +167,35 @@ def live_makers(cls):
         return [lambda loop: loop.run_until_complete(loop.create_server(asyncio.Protocol, "127.0.0.1", 0))]
     if name == "EventLoopPolicy":
         return [lambda loop: cls()]
+    if name == "SocketTransport":
+        return [lambda loop: loop._make_socket_transport(sockets(socket.SOCK_STREAM)[0], asyncio.Protocol())]
+    if name == "DatagramTransport":
+        return [connected_datagrams, unconnected_datagrams]
     return []
+
+
+def sockets(type):
+    """A pair that lives as long as the process."""
+    pair = socket.socketpair(socket.AF_UNIX, type)
+    for sock in pair:
+        sock.setblocking(False)
+    LIVING.append(pair)
+    return pair
+
+
+def connected_datagrams(loop):
+    """A transport with datagrams queued."""
+    near, far = sockets(socket.SOCK_DGRAM)
+    far.bind(f"\0{os.getpid()}-{id(near)}")
+    transport = loop._make_datagram_transport(near, asyncio.DatagramProtocol())
+    while not transport.get_write_buffer_size():
+        transport.sendto(b"x" * 1000)
+    return transport
+
+
+def unconnected_datagrams(loop):
+    making = loop.create_datagram_endpoint(asyncio.DatagramProtocol, ("127.0.0.1", 0))
+    return loop.run_until_complete(making)[0]
 
 
 def run_turns(loop):

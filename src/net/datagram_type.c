@@ -1,0 +1,116 @@
+/* The DatagramTransport type: what it adds to the methods of transport_type.c, and its
+   kind. See datagram.h. */
+#include "net/datagram.h"
+
+#include "base/args.h"
+
+static PyObject *
+none_if(int failed)
+{
+    return failed < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+static PyObject *
+method_sendto(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+              PyObject *kwnames)
+{
+    static const char *const names[] = {"data", "addr", NULL};
+    PyObject *values[] = {NULL, Py_None};
+    if (lm_args_parse("sendto", args, nargs, kwnames, 2, 1, names, values) < 0) {
+        return NULL;
+    }
+    return none_if(lm_datagram_sendto(self, values[0], values[1]));
+}
+
+static PyObject *
+get_address(PyObject *self, void *closure LM_UNUSED)
+{
+    PyObject *address = lm_datagram(self)->address;
+    return Py_NewRef(address != NULL ? address : Py_None);
+}
+
+static PyObject *
+method_read_ready(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    return none_if(lm_datagram_read(self));
+}
+
+static PyObject *
+method_sendto_ready(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    return none_if(lm_datagram_flush(self));
+}
+
+static PyMethodDef read_ready_def = {"_read_ready", method_read_ready, METH_NOARGS,
+                                     NULL};
+static PyMethodDef sendto_ready_def = {"_sendto_ready", method_sendto_ready,
+                                       METH_NOARGS, NULL};
+
+static int
+datagram_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    LmDatagram *d = lm_datagram(self);
+    Py_VISIT(d->address);
+    Py_VISIT(d->peer);
+    return lm_outbuf_traverse(&d->base.out, visit, arg);
+}
+
+static void
+datagram_release(PyObject *self)
+{
+    LmDatagram *d = lm_datagram(self);
+    Py_CLEAR(d->address);
+    Py_CLEAR(d->peer);
+}
+
+static const LmTransportKind datagram_kind = {
+    .read = lm_datagram_read,
+    .flush = lm_datagram_flush,
+    .read_method = &read_ready_def,
+    .flush_method = &sendto_ready_def,
+    .prepare = lm_datagram_prepare,
+    .traverse = datagram_traverse,
+    .release = datagram_release,
+};
+
+PyObject *
+lm_datagram_new(LmLoop *loop, const LmTransportParts *parts)
+{
+    return lm_transport_new(loop, loop->st->DatagramTransportType, &datagram_kind,
+                            parts);
+}
+
+static PyMethodDef datagram_methods[] = {
+    {"sendto", (PyCFunction)(void (*)(void))method_sendto,
+     METH_FASTCALL | METH_KEYWORDS,
+     "sendto($self, data, addr=None)\n--\n\n"
+     "Send one datagram; where the socket does not take it now it is queued.\n\n"
+     "data: bytes, bytearray or memoryview. addr: as socket.sendto() takes it; None or "
+     "the same address where the endpoint has a remote one, else ValueError. What the "
+     "system refuses goes to error_received(). Loop's thread only. Implements "
+     "asyncio.DatagramTransport.sendto."},
+    {NULL, NULL, 0, NULL}};
+
+static PyGetSetDef datagram_getset[] = {{"_address", get_address, NULL, NULL, NULL},
+                                        {NULL, NULL, NULL, NULL, NULL}};
+
+int
+lm_datagram_init(PyObject *module, LmState *st)
+{
+    LmTransportTypeSpec spec = {
+        .name = "loopmod._loopmod.DatagramTransport",
+        .doc = "A datagram socket; made by the loop. Implements "
+               "asyncio.DatagramTransport.",
+        .size = sizeof(LmDatagram),
+        .methods = datagram_methods,
+        .getset = datagram_getset,
+    };
+    PyObject *base = lm_state_import("asyncio", "DatagramTransport");
+    PyObject *bases = base != NULL ? PyTuple_Pack(2, st->TransportType, base) : NULL;
+    Py_XDECREF(base);
+    if (bases != NULL) {
+        st->DatagramTransportType = lm_transport_type_new(module, &spec, bases);
+    }
+    Py_XDECREF(bases);
+    return st->DatagramTransportType != NULL ? 0 : -1;
+}

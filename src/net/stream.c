@@ -1,0 +1,200 @@
+/* The SocketTransport type: what streams add to the methods of transport_type.c, and their
+   kind. See stream.h. */
+#include "net/stream.h"
+
+#include "base/args.h"
+#include "net/stream_read.h"
+#include "net/stream_write.h"
+
+#include <netinet/tcp.h>
+
+#define FASTCALL(function) \
+    (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS
+
+static PyObject *
+none_if(int failed)
+{
+    return failed < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+static PyObject *
+method_write(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyObject *data = lm_args_only("write", args, nargs, kwnames, "data");
+    return data != NULL ? none_if(lm_stream_write(self, data)) : NULL;
+}
+
+static PyObject *
+method_writelines(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                  PyObject *kwnames)
+{
+    PyObject *list_of_data =
+        lm_args_only("writelines", args, nargs, kwnames, "list_of_data");
+    return list_of_data != NULL ? none_if(lm_stream_writelines(self, list_of_data))
+                                : NULL;
+}
+
+static PyObject *
+method_write_eof(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    return none_if(lm_stream_write_eof(self));
+}
+
+static PyObject *
+method_can_write_eof(PyObject *self LM_UNUSED, PyObject *unused LM_UNUSED)
+{
+    Py_RETURN_TRUE;
+}
+
+static PyObject *
+method_make_empty_waiter(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    LmTransport *t = lm_transport(self);
+    if (t->empty_waiter != NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "Empty waiter is already set");
+        return NULL;
+    }
+    if (t->loop == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "Transport is closed");
+        return NULL;
+    }
+    PyObject *waiter = PyObject_CallMethod((PyObject *)t->loop, "create_future", NULL);
+    if (waiter == NULL) {
+        return NULL;
+    }
+    t->empty_waiter = Py_NewRef(waiter);
+    if (lm_outbuf_is_empty(&t->out)) {
+        PyObject *done = PyObject_CallMethod(waiter, "set_result", "O", Py_None);
+        if (done == NULL) {
+            Py_CLEAR(waiter);
+        }
+        Py_XDECREF(done);
+    }
+    return waiter;
+}
+
+static PyObject *
+method_reset_empty_waiter(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    Py_CLEAR(lm_transport(self)->empty_waiter);
+    Py_RETURN_NONE;
+}
+
+#define GETTER(name, expression)                                   \
+    static PyObject *name(PyObject *self, void *closure LM_UNUSED) \
+    {                                                              \
+        LmTransport *t = lm_transport(self);                       \
+        return expression;                                         \
+    }
+
+GETTER(get_empty_waiter, Py_NewRef(t->empty_waiter != NULL ? t->empty_waiter : Py_None))
+GETTER(get_eof, PyBool_FromLong(t->eof_written))
+
+static PyObject *
+method_read_ready(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    return none_if(lm_stream_read(self));
+}
+
+static PyObject *
+method_write_ready(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    return none_if(lm_stream_flush(self));
+}
+
+static PyMethodDef read_ready_def = {"_read_ready", method_read_ready, METH_NOARGS,
+                                     NULL};
+static PyMethodDef write_ready_def = {"_write_ready", method_write_ready, METH_NOARGS,
+                                      NULL};
+
+static const LmTransportKind stream_kind = {
+    .read = lm_stream_read,
+    .flush = lm_stream_flush,
+    .read_method = &read_ready_def,
+    .flush_method = &write_ready_def,
+    .is_stream = 1,
+};
+
+/* Small writes must not wait for the peer's acknowledgements. By the address family: a
+   socket made with protocol 0 is TCP all the same. */
+static void
+set_nodelay(LmTransport *t)
+{
+    int on = 1;
+    if (lm_addr_is_inet(&t->local)) {
+        (void)setsockopt(t->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    }
+}
+
+PyObject *
+lm_stream_new(LmLoop *loop, const LmTransportParts *parts)
+{
+    PyObject *self =
+        lm_transport_new(loop, loop->st->SocketTransportType, &stream_kind, parts);
+    if (self != NULL) {
+        set_nodelay(lm_transport(self));
+    }
+    return self;
+}
+
+#define DOC(signature, text) signature "\n--\n\n" text
+
+static PyMethodDef stream_methods[] = {
+    {"write", FASTCALL(method_write),
+     DOC("write($self, data)",
+         "Send bytes; what the socket does not take now is "
+         "queued.\n\ndata: bytes, bytearray or "
+         "memoryview. Raises TypeError for other types, RuntimeError "
+         "after write_eof(). Loop's "
+         "thread only. Implements asyncio.WriteTransport.write.")},
+    {"writelines", FASTCALL(method_writelines),
+     DOC("writelines($self, list_of_data)",
+         "Send several pieces with one system call.\n\nImplements "
+         "asyncio.WriteTransport.writelines.")},
+    {"write_eof", method_write_eof, METH_NOARGS,
+     DOC("write_eof($self)",
+         "Shut the sending half down once what is queued is sent.")},
+    {"can_write_eof", method_can_write_eof, METH_NOARGS,
+     DOC("can_write_eof($self)", "Return True.")},
+    {"_make_empty_waiter", method_make_empty_waiter, METH_NOARGS,
+     DOC("_make_empty_waiter($self)",
+         "Return a future that is done when nothing is queued.")},
+    {"_reset_empty_waiter", method_reset_empty_waiter, METH_NOARGS,
+     DOC("_reset_empty_waiter($self)", "Allow writing again.")},
+    {NULL, NULL, 0, NULL}};
+
+static PyGetSetDef stream_getset[] = {
+    {"_eof", get_eof, NULL, NULL, NULL},
+    {"_empty_waiter", get_empty_waiter, NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL}};
+
+static int
+set_class_attributes(PyObject *type)
+{
+    PyObject *modes = lm_state_import("asyncio.constants", "_SendfileMode");
+    PyObject *native =
+        modes != NULL ? PyObject_GetAttrString(modes, "TRY_NATIVE") : NULL;
+    int failed = native == NULL ||
+                 PyObject_SetAttrString(type, "_sendfile_compatible", native) < 0 ||
+                 PyObject_SetAttrString(type, "_start_tls_compatible", Py_True) < 0;
+    Py_XDECREF(modes);
+    Py_XDECREF(native);
+    return failed ? -1 : 0;
+}
+
+int
+lm_stream_init(PyObject *module, LmState *st)
+{
+    LmTransportTypeSpec spec = {
+        .name = "loopmod._loopmod.SocketTransport",
+        .doc = "A connected stream socket; made by the loop. Implements "
+               "asyncio.Transport.",
+        .size = sizeof(LmTransport),
+        .methods = stream_methods,
+        .getset = stream_getset,
+    };
+    st->SocketTransportType = lm_transport_type_new(module, &spec, st->TransportType);
+    return st->SocketTransportType != NULL
+               ? set_class_attributes(st->SocketTransportType)
+               : -1;
+}
