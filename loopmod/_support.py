@@ -58,22 +58,22 @@ def log_slow(item: Any, seconds: float) -> None:
         text = repr(item)
     else:
         text = base_events._format_handle(item)  # type: ignore[attr-defined]
-    base_events.logger.warning("Executing %s took %.3f seconds", text, seconds)
+    base_events.logger.warning("Executing %s took %.3f seconds", text, seconds)  # type: ignore[attr-defined]
 
 
 def log_debug(item: Any, text: str) -> None:
     """Log a transport's event, in debug mode."""
-    base_events.logger.debug("%r %s", item, text)
+    base_events.logger.debug("%r %s", item, text)  # type: ignore[attr-defined]
 
 
 def log_transport_error(transport: Any, message: str, exc: BaseException) -> None:
     """Log, in debug mode, an OSError that closed a transport."""
-    base_events.logger.debug("%r: %s", transport, message, exc_info=exc)
+    base_events.logger.debug("%r: %s", transport, message, exc_info=exc)  # type: ignore[attr-defined]
 
 
 def log_dropped_write() -> None:
     """Log a write to a transport whose connection is lost."""
-    base_events.logger.warning("socket.send() raised exception.")
+    base_events.logger.warning("socket.send() raised exception.")  # type: ignore[attr-defined]
 
 
 future_repr = base_futures._future_repr  # type: ignore[attr-defined]

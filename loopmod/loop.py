@@ -129,7 +129,7 @@ class Loop(_loopmod.Loop, asyncio.SelectorEventLoop):
         if self.is_closed():
             return
         if self._debug:
-            base_events.logger.debug("Close %r", self)
+            base_events.logger.debug("Close %r", self)  # type: ignore[attr-defined]
         if "_signal_handlers" in self.__dict__:
             signals.remove_all(self)
         self._close_core()
