@@ -41,6 +41,7 @@
     X(get_event_loop)                                                                     \
     X(current_tasks)       /* 3.11-3.13: dict {loop: task} */                             \
     X(swap_current_task)   /* 3.14+ */                                                    \
+    X(python_tasks)        /* 3.14+ */                                                    \
     X(scheduled_tasks)     /* WeakSet.data, or NULL */                                    \
     X(register_task)                                                                      \
     X(unregister_task)                                                                    \

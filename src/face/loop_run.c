@@ -13,7 +13,7 @@
 typedef struct {
     PyObject *asyncgen_hooks;
     PyObject *outer_loop; /* of a run within a run, which may be another loop's */
-    PyObject *outer_task;
+    LmSuspended outer;
     int tracks_origins;
 } Surroundings;
 
@@ -113,7 +113,7 @@ begin(LmLoop *loop, Surroundings *before)
 {
     LmState *st = loop->st;
     if (before->outer_loop != NULL &&
-        lm_registry_suspend(st, before->outer_loop, &before->outer_task) < 0) {
+        lm_registry_suspend(st, before->outer_loop, &before->outer) < 0) {
         return -1;
     }
     if (loop->is_debug && loop->nesting == 0) {
@@ -144,8 +144,7 @@ restore_outer(LmState *st, Surroundings *before)
     PyObject *outer = before->outer_loop != NULL ? before->outer_loop : Py_None;
     int failed = set_running_loop(st, outer);
     if (failed == 0 && before->outer_loop != NULL) {
-        failed = lm_registry_resume(st, outer, before->outer_task);
-        before->outer_task = NULL;
+        failed = lm_registry_resume(st, outer, &before->outer);
     }
     return failed;
 }
@@ -178,7 +177,7 @@ drop(Surroundings *before)
 {
     Py_CLEAR(before->asyncgen_hooks);
     Py_CLEAR(before->outer_loop);
-    Py_CLEAR(before->outer_task);
+    lm_registry_forget(&before->outer);
 }
 
 /* From here on another thread that tries to run the loop is refused. */
@@ -217,7 +216,7 @@ run_claimed(LmLoop *loop, PyObject *future, Surroundings *before)
 static PyObject *
 run(LmLoop *loop, PyObject *future)
 {
-    Surroundings before = {NULL, NULL, NULL, 0};
+    Surroundings before = {0};
     int failed = -1;
     if (lm_loop_check_closed(loop) == 0 && check_not_running(loop, &before) == 0 &&
         lm_loop_note_overrides(loop) == 0 &&

@@ -44,7 +44,9 @@ use_register(LmState *st)
 int
 lm_registry_init(LmState *st)
 {
-    return import_into(&st->swap_current_task, "_swap_current_task") < 0 ||
+    st->python_tasks = lm_state_import("asyncio.tasks", "_current_tasks");
+    return st->python_tasks == NULL ||
+                   import_into(&st->swap_current_task, "_swap_current_task") < 0 ||
                    import_into(&st->register_task, "_register_task") < 0 ||
                    import_into(&st->unregister_task, "_unregister_task") < 0 ||
                    import_into(&st->add_to_awaited_by, "future_add_to_awaited_by") <
@@ -137,8 +139,22 @@ lm_registry_remove(PyObject *task)
     }
 }
 
-/* Exchanges what the slot names; `task` NULL empties it. The old content as a new
-   reference, or NULL. */
+/* Exchanges what a dict of current tasks names; `task` NULL empties it. The old content as
+   a new reference, or NULL. */
+static int
+swap_in_dict(PyObject *tasks, PyObject *loop, PyObject *task, PyObject **old)
+{
+    *old = Py_XNewRef(PyDict_GetItemWithError(tasks, loop));
+    if (*old == NULL && PyErr_Occurred()) {
+        return -1;
+    }
+    if (task != NULL) {
+        return PyDict_SetItem(tasks, loop, task);
+    }
+    return *old != NULL ? PyDict_DelItem(tasks, loop) : 0;
+}
+
+/* The same for the slot. */
 static int
 swap_slot(LmState *st, PyObject *loop, PyObject *task, PyObject **old)
 {
@@ -154,14 +170,7 @@ swap_slot(LmState *st, PyObject *loop, PyObject *task, PyObject **old)
     *old = found;
     return 0;
 #else
-    *old = Py_XNewRef(PyDict_GetItemWithError(st->current_tasks, loop));
-    if (*old == NULL && PyErr_Occurred()) {
-        return -1;
-    }
-    if (task != NULL) {
-        return PyDict_SetItem(st->current_tasks, loop, task);
-    }
-    return *old != NULL ? PyDict_DelItem(st->current_tasks, loop) : 0;
+    return swap_in_dict(st->current_tasks, loop, task, old);
 #endif
 }
 
@@ -320,11 +329,24 @@ lm_registry_swap_back(PyObject *task, PyObject *previous)
     return failed;
 }
 
-int
-lm_registry_suspend(LmState *st, PyObject *loop, PyObject **task)
+/* Exchanges what the slot of asyncio's tasks in Python names, where they have one of their
+   own; as swap_slot. */
+static int
+swap_python_slot(LmState *st, PyObject *loop, PyObject *task, PyObject **old)
 {
-    *task = NULL;
-    if (swap_slot(st, loop, NULL, task) < 0) {
+#if HAS_SWAP
+    return swap_in_dict(st->python_tasks, loop, task, old);
+#else
+    *old = NULL;
+    return 0;
+#endif
+}
+
+int
+lm_registry_suspend(LmState *st, PyObject *loop, LmSuspended *suspended)
+{
+    if (swap_slot(st, loop, NULL, &suspended->task) < 0 ||
+        swap_python_slot(st, loop, NULL, &suspended->python_task) < 0) {
         return -1;
     }
     if (PyObject_TypeCheck(loop, lm_type(st->LoopType))) {
@@ -335,14 +357,26 @@ lm_registry_suspend(LmState *st, PyObject *loop, PyObject **task)
 }
 
 int
-lm_registry_resume(LmState *st, PyObject *loop, PyObject *task)
+lm_registry_resume(LmState *st, PyObject *loop, LmSuspended *suspended)
 {
+    PyObject *task = suspended->task, *python_task = suspended->python_task;
     PyObject *found = NULL;
     int failed = task != NULL ? swap_slot(st, loop, task, &found) : 0;
-    Py_XDECREF(found);
+    Py_CLEAR(found);
     if (failed == 0 && note_current(st, loop, task)) {
         ((LmLoop *)loop)->stepping = task;
     }
-    Py_XDECREF(task);
+    if (python_task != NULL && swap_python_slot(st, loop, python_task, &found) < 0) {
+        failed = -1;
+    }
+    Py_XDECREF(found);
+    lm_registry_forget(suspended);
     return failed;
+}
+
+void
+lm_registry_forget(LmSuspended *suspended)
+{
+    Py_CLEAR(suspended->task);
+    Py_CLEAR(suspended->python_task);
 }

@@ -24,11 +24,19 @@ int lm_registry_enter(PyObject *task);
    the slot. Keeps a set exception. */
 void lm_registry_leave(PyObject *task, int is_over);
 
-/* Around a run within a run: the slot of the loop that runs further out (any loop object)
-   is emptied and filled again. `*task` gets what was there, or NULL. -1 with an exception
-   set. */
-int lm_registry_suspend(LmState *st, PyObject *loop, PyObject **task);
-int lm_registry_resume(LmState *st, PyObject *loop, PyObject *task);
+/* What a loop's slots named. From 3.14 on asyncio's tasks in Python have one of their
+   own. */
+typedef struct {
+    PyObject *task;
+    PyObject *python_task;
+} LmSuspended;
+
+/* Around a run within a run: the slots of the loop that runs further out (any loop object)
+   are emptied and filled again. Resuming takes what is in `*suspended`. -1 with an
+   exception set. */
+int lm_registry_suspend(LmState *st, PyObject *loop, LmSuspended *suspended);
+int lm_registry_resume(LmState *st, PyObject *loop, LmSuspended *suspended);
+void lm_registry_forget(LmSuspended *suspended);
 
 /* Exchanges the slot's content for an eager start: `*previous` gets what was there, or
    NULL. */
