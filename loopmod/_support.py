@@ -4,7 +4,7 @@ ours."""
 
 import sys
 import traceback
-from asyncio import base_events, base_futures, base_tasks, coroutines, format_helpers, futures, tasks
+from asyncio import base_events, base_futures, base_tasks, coroutines, format_helpers, futures, tasks, unix_events
 from typing import Any
 
 
@@ -66,6 +66,11 @@ def log_debug(item: Any, text: str) -> None:
     base_events.logger.debug("%r %s", item, text)  # type: ignore[attr-defined]
 
 
+def log_info(item: Any, text: str) -> None:
+    """Log what became of a pipe, in debug mode."""
+    unix_events.logger.info("%r %s", item, text)  # type: ignore[attr-defined]
+
+
 def log_transport_error(transport: Any, message: str, exc: BaseException) -> None:
     """Log, in debug mode, an OSError that closed a transport."""
     base_events.logger.debug("%r: %s", transport, message, exc_info=exc)  # type: ignore[attr-defined]
@@ -76,6 +81,14 @@ def log_dropped_write() -> None:
     base_events.logger.warning("socket.send() raised exception.")  # type: ignore[attr-defined]
 
 
+def log_dropped_pipe_write() -> None:
+    """Log a write to a pipe that is closed or whose other end is."""
+    unix_events.logger.warning(  # type: ignore[attr-defined]
+        "pipe closed by peer or os.write(pipe, data) raised exception."
+    )
+
+
+wake_waiter = futures._set_result_unless_cancelled  # type: ignore[attr-defined]
 future_repr = base_futures._future_repr  # type: ignore[attr-defined]
 task_repr = base_tasks._task_repr
 task_get_stack = base_tasks._task_get_stack

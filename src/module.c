@@ -11,6 +11,7 @@
 #include "face/loop_type.h"
 #include "net/datagram.h"
 #include "net/listener.h"
+#include "net/pipe.h"
 #include "net/server.h"
 #include "net/sockops.h"
 #include "net/stream.h"
@@ -77,9 +78,9 @@ static int
 module_exec(PyObject *module)
 {
     static int (*const rooms[])(PyObject *, LmState *) = {
-        lm_handle_init,    lm_future_init, lm_future_iter_init, lm_task_init,
-        lm_transport_init, lm_stream_init, lm_datagram_init,    lm_server_init,
-        lm_listener_init,  lm_sockop_init, lm_loop_type_init,
+        lm_handle_init,    lm_future_init,   lm_future_iter_init, lm_task_init,
+        lm_transport_init, lm_stream_init,   lm_datagram_init,    lm_pipe_init,
+        lm_server_init,    lm_listener_init, lm_sockop_init,      lm_loop_type_init,
     };
     LmState *st = state_of(module);
     /* asyncio before _asyncio: the other order leaves Python twins of its functions in

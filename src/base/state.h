@@ -23,6 +23,8 @@
     X(TransportType)                                                                      \
     X(SocketTransportType)                                                                \
     X(DatagramTransportType)                                                              \
+    X(ReadPipeType)                                                                       \
+    X(WritePipeType)                                                                      \
     X(ListenerType)                                                                       \
     X(SockOpType)                                                                         \
     X(ServerCoreType)                                                                     \

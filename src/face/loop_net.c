@@ -6,6 +6,7 @@
 #include "core/debug.h"
 #include "core/handle.h"
 #include "net/listener.h"
+#include "net/pipe.h"
 #include "net/readers.h"
 #include "net/datagram.h"
 #include "net/stream.h"
@@ -180,4 +181,33 @@ lm_loop_method_make_datagram_transport(LM_VECTOR)
         .extra = given(values[4]),
     };
     return lm_datagram_new(loop, &parts);
+}
+
+static PyObject *
+make_pipe_transport(PyObject *self, int is_writer, const char *method,
+                    PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const char *const names[] = {"pipe", "protocol", "waiter", "extra", NULL};
+    PyObject *values[] = {NULL, NULL, Py_None, Py_None};
+    LmLoop *loop = (LmLoop *)self;
+    if (lm_loop_check_closed(loop) < 0 ||
+        lm_args_parse(method, args, nargs, kwnames, 4, 2, names, values) < 0) {
+        return NULL;
+    }
+    return lm_pipe_new(loop, is_writer, values[0], values[1], given(values[2]),
+                       given(values[3]));
+}
+
+PyObject *
+lm_loop_method_make_read_pipe_transport(LM_VECTOR)
+{
+    return make_pipe_transport(self, 0, "_make_read_pipe_transport", args, nargs,
+                               kwnames);
+}
+
+PyObject *
+lm_loop_method_make_write_pipe_transport(LM_VECTOR)
+{
+    return make_pipe_transport(self, 1, "_make_write_pipe_transport", args, nargs,
+                               kwnames);
 }

@@ -45,6 +45,8 @@ PyObject *lm_loop_method_watched(PyObject *self, PyObject *fd);
 PyObject *lm_loop_method_start_serving(LM_VECTOR);
 PyObject *lm_loop_method_make_socket_transport(LM_VECTOR);
 PyObject *lm_loop_method_make_datagram_transport(LM_VECTOR);
+PyObject *lm_loop_method_make_read_pipe_transport(LM_VECTOR);
+PyObject *lm_loop_method_make_write_pipe_transport(LM_VECTOR);
 
 /* loop_socks.c */
 PyObject *lm_loop_method_start_recv(PyObject *self, PyObject *const *args,

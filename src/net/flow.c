@@ -6,16 +6,17 @@
 #define DEFAULT_HIGH_WATER (64 * 1024)
 
 static int
-tell_protocol(PyObject *self, PyObject *method, const char *fault)
+tell_protocol(LmLoop *loop, PyObject *transport, PyObject *protocol, PyObject *method,
+              const char *fault)
 {
-    LmTransport *t = lm_transport(self);
-    PyObject *loop = Py_NewRef(t->loop); /* the protocol may close the transport */
-    PyObject *protocol = Py_NewRef(t->protocol);
+    /* The protocol may close the transport. */
+    Py_INCREF(loop);
+    Py_INCREF(protocol);
     PyObject *done = PyObject_CallMethodNoArgs(protocol, method);
     int failed = 0;
     if (done == NULL) {
-        failed = lm_fault_report(loop, t->st, fault, "transport", self, "protocol",
-                                 protocol, NULL);
+        failed = lm_fault_report((PyObject *)loop, loop->st, fault, "transport",
+                                 transport, "protocol", protocol, NULL);
     }
     Py_XDECREF(done);
     Py_DECREF(protocol);
@@ -24,28 +25,26 @@ tell_protocol(PyObject *self, PyObject *method, const char *fault)
 }
 
 int
-lm_flow_maybe_pause(PyObject *self)
+lm_flow_grown(LmFlow *flow, size_t queued, LmLoop *loop, PyObject *transport,
+              PyObject *protocol)
 {
-    LmTransport *t = lm_transport(self);
-    if (LM_LIKELY(t->out.size <= t->high_water) || t->protocol_paused ||
-        t->protocol == NULL) {
+    if (LM_LIKELY(queued <= flow->high_water) || flow->is_paused || protocol == NULL) {
         return 0;
     }
-    t->protocol_paused = 1;
-    return tell_protocol(self, t->st->str.pause_writing,
+    flow->is_paused = 1;
+    return tell_protocol(loop, transport, protocol, loop->st->str.pause_writing,
                          "protocol.pause_writing() failed");
 }
 
 int
-lm_flow_maybe_resume(PyObject *self)
+lm_flow_shrunk(LmFlow *flow, size_t queued, LmLoop *loop, PyObject *transport,
+               PyObject *protocol)
 {
-    LmTransport *t = lm_transport(self);
-    if (LM_LIKELY(!t->protocol_paused) || t->out.size > t->low_water ||
-        t->protocol == NULL) {
+    if (LM_LIKELY(!flow->is_paused) || queued > flow->low_water || protocol == NULL) {
         return 0;
     }
-    t->protocol_paused = 0;
-    return tell_protocol(self, t->st->str.resume_writing,
+    flow->is_paused = 0;
+    return tell_protocol(loop, transport, protocol, loop->st->str.resume_writing,
                          "protocol.resume_writing() failed");
 }
 
@@ -64,7 +63,7 @@ bytes_of(double limit)
 }
 
 int
-lm_flow_set_limits(LmTransport *t, PyObject *high, PyObject *low)
+lm_flow_set_limits(LmFlow *flow, PyObject *high, PyObject *low)
 {
     double high_mark = DEFAULT_HIGH_WATER, low_mark = 0;
     if (low != Py_None && limit_of(low, &low_mark) < 0) {
@@ -84,7 +83,7 @@ lm_flow_set_limits(LmTransport *t, PyObject *high, PyObject *low)
                      (long long)high_mark, (long long)low_mark);
         return -1;
     }
-    t->high_water = bytes_of(high_mark);
-    t->low_water = bytes_of(low_mark);
+    flow->high_water = bytes_of(high_mark);
+    flow->low_water = bytes_of(low_mark);
     return 0;
 }

@@ -1,17 +1,26 @@
 /* Write flow control: pause_writing above the high-water mark, resume_writing at the
-   low one. */
+   low one. Of any transport: it gives the marks and what is queued. */
 #ifndef LM_NET_FLOW_H
 #define LM_NET_FLOW_H
 
-#include "net/transport.h"
+#include "core/loop.h"
 
-/* After the buffer has grown or shrunk. They call the protocol; what it raises goes to
-   the exception handler. -1 with an exception that has to leave the loop. */
-int lm_flow_maybe_pause(PyObject *self);
-int lm_flow_maybe_resume(PyObject *self);
+typedef struct {
+    size_t high_water;
+    size_t low_water;
+    uint8_t is_paused; /* pause_writing() was called */
+} LmFlow;
+
+/* After the buffer has grown to, or shrunk to, `queued` bytes. They call the protocol
+   (nothing happens where it is NULL); what it raises goes to the exception handler. -1
+   with an exception that has to leave the loop. */
+int lm_flow_grown(LmFlow *flow, size_t queued, LmLoop *loop, PyObject *transport,
+                  PyObject *protocol);
+int lm_flow_shrunk(LmFlow *flow, size_t queued, LmLoop *loop, PyObject *transport,
+                   PyObject *protocol);
 
 /* set_write_buffer_limits(high=None, low=None), in bytes. -1 with ValueError or
    TypeError set. */
-int lm_flow_set_limits(LmTransport *t, PyObject *high, PyObject *low);
+int lm_flow_set_limits(LmFlow *flow, PyObject *high, PyObject *low);
 
 #endif

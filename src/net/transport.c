@@ -170,7 +170,7 @@ fill(PyObject *self, LmLoop *loop, const LmTransportKind *kind,
     lm_watch_init(&t->reader, parts->fd, LM_WATCH_READ, lm_transport_on_readable);
     lm_watch_init(&t->writer, parts->fd, LM_WATCH_WRITE, lm_transport_on_writable);
     lm_watch_pair(&t->reader, &t->writer);
-    if (lm_flow_set_limits(t, Py_None, Py_None) < 0 ||
+    if (lm_flow_set_limits(&t->flow, Py_None, Py_None) < 0 ||
         lm_transport_set_protocol(t, parts->protocol) < 0) {
         return -1;
     }

@@ -28,6 +28,7 @@
 
 #include "core/loop.h"
 #include "net/addr.h"
+#include "net/flow.h"
 #include "net/kept.h"
 #include "net/outbuf.h"
 
@@ -69,8 +70,7 @@ typedef struct LmTransport {
     PyObject *read_context; /* the context that protocol calls of reading run in */
     PyObject *write_context;
     LmOutbuf out;
-    size_t high_water;
-    size_t low_water;
+    LmFlow flow;
     PyObject *empty_waiter; /* sendfile's future that waits for an empty buffer */
     PyObject *dict;
     PyObject *weakrefs;
@@ -79,7 +79,6 @@ typedef struct LmTransport {
     uint8_t is_paused;   /* pause_reading() */
     uint8_t is_buffered; /* the protocol has get_buffer and buffer_updated */
     uint8_t eof_written;
-    uint8_t protocol_paused; /* pause_writing() was called */
 } LmTransport;
 
 extern Py_ssize_t lm_transport_offset;
@@ -108,6 +107,21 @@ static inline PyObject *
 lm_transport_new_context(LmTransport *t)
 {
     return t->context != NULL ? Py_NewRef(t->context) : PyContext_CopyCurrent();
+}
+
+/* After the buffer has grown or shrunk: flow.h. */
+static inline int
+lm_flow_maybe_pause(PyObject *self)
+{
+    LmTransport *t = lm_transport(self);
+    return lm_flow_grown(&t->flow, t->out.size, t->loop, self, t->protocol);
+}
+
+static inline int
+lm_flow_maybe_resume(PyObject *self)
+{
+    LmTransport *t = lm_transport(self);
+    return lm_flow_shrunk(&t->flow, t->out.size, t->loop, self, t->protocol);
 }
 
 int lm_transport_init(PyObject *module, LmState *st);

@@ -138,7 +138,8 @@ static PyObject *
 method_get_write_buffer_limits(PyObject *self, PyObject *unused LM_UNUSED)
 {
     LmTransport *t = lm_transport(self);
-    return Py_BuildValue("(nn)", (Py_ssize_t)t->low_water, (Py_ssize_t)t->high_water);
+    return Py_BuildValue("(nn)", (Py_ssize_t)t->flow.low_water,
+                         (Py_ssize_t)t->flow.high_water);
 }
 
 static PyObject *
@@ -150,7 +151,7 @@ method_set_write_buffer_limits(PyObject *self, PyObject *const *args, Py_ssize_t
     LmTransport *t = lm_transport(self);
     if (lm_args_parse("set_write_buffer_limits", args, nargs, kwnames, 2, 0, names,
                       values) < 0 ||
-        lm_flow_set_limits(t, values[0], values[1]) < 0) {
+        lm_flow_set_limits(&t->flow, values[0], values[1]) < 0) {
         return NULL;
     }
     return none_if(t->loop != NULL ? lm_flow_maybe_pause(self) : 0);
@@ -196,7 +197,7 @@ get_fd(PyObject *self, void *closure LM_UNUSED)
 
 BOOL_GETTER(get_closing, t->is_closing)
 BOOL_GETTER(get_paused, t->is_paused)
-BOOL_GETTER(get_protocol_paused, t->protocol_paused)
+BOOL_GETTER(get_protocol_paused, t->flow.is_paused)
 BOOL_GETTER(get_connected, t->protocol != NULL)
 
 static PyObject *
@@ -208,13 +209,13 @@ get_conn_lost(PyObject *self, void *closure LM_UNUSED)
 static PyObject *
 get_high_water(PyObject *self, void *closure LM_UNUSED)
 {
-    return PyLong_FromSize_t(lm_transport(self)->high_water);
+    return PyLong_FromSize_t(lm_transport(self)->flow.high_water);
 }
 
 static PyObject *
 get_low_water(PyObject *self, void *closure LM_UNUSED)
 {
-    return PyLong_FromSize_t(lm_transport(self)->low_water);
+    return PyLong_FromSize_t(lm_transport(self)->flow.low_water);
 }
 
 static PyObject *

@@ -91,13 +91,8 @@ lm_watch_check_fd(int fd)
         lm_oserr_set(errno);
         return -1;
     }
-    int err = 0;
-    if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)) {
-        err = EPERM;
-    }
-    else if (!S_ISSOCK(st.st_mode) && !S_ISFIFO(st.st_mode)) {
-        err = lm_sys_probe(fd);
-    }
+    /* By what the kernel says and not by the type: some call a pidfd a regular file. */
+    int err = S_ISSOCK(st.st_mode) || S_ISFIFO(st.st_mode) ? 0 : lm_sys_probe(fd);
     if (err != 0) {
         lm_oserr_set(err);
         return -1;

@@ -385,6 +385,79 @@ def datagram_endpoints(loop, count):
     loop.run_until_complete(main())
 
 
+def pipe_files(count):
+    for _ in range(count):
+        yield [os.fdopen(fd, mode, 0) for fd, mode in zip(os.pipe(), ("rb", "wb"), strict=True)]
+
+
+class Lost(asyncio.Protocol):
+    """Waits for the end."""
+
+    def __init__(self, loop):
+        self.lost = loop.create_future()
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def connection_lost(self, exc):
+        self.lost.set_result(None)
+
+
+@case(5000)
+def pipes(loop, count):
+    async def main():
+        for reader, writer in pipe_files(count):
+            _, receiver = await loop.connect_read_pipe(lambda: Lost(loop), reader)
+            transport, sender = await loop.connect_write_pipe(lambda: Lost(loop), writer)
+            transport.write(b"x" * 100_000)
+            transport.close()
+            await sender.lost
+            await receiver.lost
+
+    loop.run_until_complete(main())
+
+
+@case(5000)
+def broken_pipes(loop, count):
+    async def main():
+        for reader, writer in pipe_files(count):
+            transport, sender = await loop.connect_write_pipe(lambda: Lost(loop), writer)
+            transport.write(b"x" * 100_000)
+            reader.close()
+            await sender.lost
+            for _ in range(3):
+                transport.write(b"dropped")
+
+    loop.run_until_complete(main())
+
+
+@case(5000)
+def refused_pipes(loop, count):
+    with open(__file__, "rb") as file:
+        for _ in range(count):
+            for make in (loop._make_read_pipe_transport, loop._make_write_pipe_transport):
+                try:
+                    make(file, Lost(loop))
+                except ValueError:
+                    continue
+                raise AssertionError("a regular file is no pipe")
+
+
+@case(300)
+def processes(loop, count):
+    async def main():
+        for start in range(0, count, 10):
+            started = [
+                asyncio.create_subprocess_exec("/bin/cat", stdin=-1, stdout=-1, stderr=-1)
+                for _ in range(min(10, count - start))
+            ]
+            for process in await asyncio.gather(*started):
+                assert await process.communicate(b"data") == (b"data", b"")
+
+    asyncio.set_event_loop(loop)
+    loop.run_until_complete(main())
+
+
 @case(300)
 def loops(loop, count):
     for _ in range(count):

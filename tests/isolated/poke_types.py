@@ -148,6 +148,19 @@ def finished(future):
     return future
 
 
+def on_pipe(loop, name):
+    """A transport over one end of a pipe."""
+    reader, writer = (os.fdopen(fd, mode, 0) for fd, mode in zip(os.pipe(), ("rb", "wb"), strict=True))
+    if name == "ReadPipeTransport":
+        writer.write(b"data")
+        made = loop.connect_read_pipe(asyncio.Protocol, reader)
+    else:
+        made = loop.connect_write_pipe(asyncio.Protocol, writer)
+    transport, _ = loop.run_until_complete(made)
+    transport.other_end = writer if name == "ReadPipeTransport" else reader
+    return transport
+
+
 def live_makers(cls):
     """Functions that make a proper object of the class on a loop, as a program gets it."""
     name = cls.__name__
@@ -165,6 +178,8 @@ def live_makers(cls):
         ]
     if name == "Server":
         return [lambda loop: loop.run_until_complete(loop.create_server(asyncio.Protocol, "127.0.0.1", 0))]
+    if name in ("ReadPipeTransport", "WritePipeTransport"):
+        return [lambda loop: on_pipe(loop, name)]
     if name == "EventLoopPolicy":
         return [lambda loop: cls()]
     if name == "SocketTransport":

@@ -1,0 +1,83 @@
+/* Reading of pipe transports: from a readable pipe to data_received and eof_received. See
+   pipe.h. One read per wake-up, as asyncio: what is left makes the next poll report
+   again. What data_received raises is reported, and reading goes on. */
+#include "net/pipe.h"
+
+#include "base/oserr.h"
+#include "core/handle.h"
+
+#include <unistd.h>
+
+static int
+on_end(PyObject *self)
+{
+    LmPipe *p = lm_pipe(self);
+    if (p->loop->is_debug) {
+        PyObject *done =
+            lm_state_support(p->st, "log_info", "Os", self, "was closed by peer");
+        Py_XDECREF(done);
+        if (done == NULL) {
+            return -1;
+        }
+    }
+    PyObject *ended = PyObject_GetAttr(p->protocol, p->st->str.eof_received);
+    int failed =
+        ended != NULL ? lm_handle_call_soon(p->loop, ended, NULL, 0, NULL) : -1;
+    PyObject *exc = failed < 0 ? PyErr_GetRaisedException() : NULL;
+    Py_XDECREF(ended);
+    failed = lm_pipe_lose(self, Py_None);
+    if (exc != NULL && failed == 0) {
+        PyErr_SetRaisedException(exc);
+        return -1;
+    }
+    Py_XDECREF(exc);
+    return failed;
+}
+
+static int
+read_some(PyObject *self)
+{
+    LmPipe *p = lm_pipe(self);
+    char *scratch = lm_loop_scratch(p->loop);
+    if (scratch == NULL) {
+        return -1;
+    }
+    ssize_t count = read(p->fd, scratch, LM_SCRATCH_SIZE);
+    if (count == 0) {
+        return on_end(self);
+    }
+    if (count < 0) {
+        if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) {
+            return 0;
+        }
+        lm_oserr_set(errno);
+        return lm_pipe_fatal(self, "Fatal read error on pipe transport");
+    }
+    p->loop->has_done_io = 1; /* there is room for a writer of this loop */
+    PyObject *data = PyBytes_FromStringAndSize(scratch, count);
+    if (data == NULL) {
+        return -1;
+    }
+    PyObject *protocol = Py_NewRef(p->protocol);
+    PyObject *done =
+        PyObject_CallMethodOneArg(protocol, p->st->str.data_received, data);
+    Py_DECREF(protocol);
+    Py_DECREF(data);
+    Py_XDECREF(done);
+    return done != NULL ? 0 : -1;
+}
+
+static PyObject *
+method_read_ready(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    return read_some(self) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+static PyMethodDef read_ready_def = {"_read_ready", method_read_ready, METH_NOARGS,
+                                     NULL};
+
+const LmPipeKind lm_pipe_reads = {
+    .on_readable = read_some,
+    .read_method = &read_ready_def,
+    .refusal = "Pipe transport is for pipes/sockets only.",
+};
