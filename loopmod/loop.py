@@ -16,7 +16,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any, TypeVarTuple
 
-from . import _loopmod, nested, signals
+from . import _loopmod, nested, signals, subprocess
 from .server import Server
 
 _Ts = TypeVarTuple("_Ts")
@@ -193,6 +193,11 @@ class Loop(_loopmod.Loop, asyncio.SelectorEventLoop):
         Implements AbstractEventLoop.remove_signal_handler.
         """
         return signals.remove(self, sig)
+
+    async def _make_subprocess_transport(self, protocol: Any, *args: Any, **kwargs: Any) -> Any:
+        if subprocess.has_users_watcher(self):
+            return await super()._make_subprocess_transport(protocol, *args, **kwargs)  # type: ignore[misc]
+        return await subprocess.make_transport(self, protocol, *args, **kwargs)
 
     def _ensure_fd_no_transport(self, fd: Any) -> None:
         """Raise RuntimeError if a transport that is not closing owns the descriptor."""

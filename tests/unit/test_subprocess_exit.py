@@ -1,0 +1,426 @@
+"""How the loop learns of a child's end: by pidfd, by a thread where there is none, by a watcher of the user's; beside
+signal handlers, in many threads, with nothing left behind.
+
+Covers loopmod/subprocess.py, os/signals.c. Relies on tcp_support for scripts in their own process, where what is
+changed is the whole process's.
+"""
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import warnings
+
+import pytest
+from tcp_support import loop_factory, only_loopmod, open_fds, run_script, turns
+
+pytestmark = pytest.mark.timeout(100)
+PIPE = subprocess.PIPE
+has_watchers = pytest.mark.skipif(sys.version_info >= (3, 14), reason="child watchers are gone")
+
+
+def zombies():
+    """Children of this process that have ended and were not reaped."""
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{name}/stat") as file:
+                state, parent = file.read().rpartition(")")[2].split()[:2]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if state == "Z" and int(parent) == os.getpid():
+            found.append(int(name))
+    return found
+
+
+async def exit_with(code, **options):
+    process = await asyncio.create_subprocess_exec("/bin/sh", "-c", f"exit {code}", **options)
+    await process.communicate()
+    return process.returncode
+
+
+def needs_pidfd(kind):
+    if sys.version_info < (3, 12):
+        only_loopmod(kind, "a thread of asyncio's reaps the child at any time")
+
+
+async def ended_unseen(code):
+    """A process that has ended while the loop could not see it."""
+    process = await asyncio.create_subprocess_exec("/bin/sh", "-c", f"read line; exit {code}", stdin=PIPE)
+    process.stdin.write(b"go\n")
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    return process
+
+
+def test_many_that_end_at_once(run):
+    async def main():
+        before = open_fds()
+        codes = await asyncio.gather(*[exit_with(number, stdout=PIPE) for number in range(40)])
+        assert codes == list(range(40))
+        assert zombies() == []
+        await turns(10)
+        assert open_fds() == before
+
+    run(main())
+
+
+def test_ended_before_the_loop_looks(run, kind):
+    needs_pidfd(kind)
+
+    async def main():
+        process = await ended_unseen(3)
+        assert await process.wait() == 3
+
+    run(main())
+
+
+def test_loops_in_many_threads(kind, debug):
+    # uvloop: "Racing with another loop to spawn a process".
+    results = []
+
+    async def main(start):
+        codes = await asyncio.gather(*[exit_with(start + number, stdin=PIPE, stdout=PIPE) for number in range(8)])
+        results.append((start, codes))
+
+    def work(start):
+        with asyncio.Runner(loop_factory=loop_factory(kind), debug=debug) as runner:
+            runner.get_loop().slow_callback_duration = 60
+            barrier.wait()
+            runner.run(main(start))
+
+    barrier = threading.Barrier(6)
+    threads = [threading.Thread(target=work, args=(10 * number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(results) == [(10 * n, [10 * n + number for number in range(8)]) for n in range(6)]
+    assert zombies() == []
+
+
+def test_transport_that_nobody_holds(run):
+    async def main():
+        loop = asyncio.get_running_loop()
+        ended = loop.create_future()
+
+        class Tells(asyncio.SubprocessProtocol):
+            def process_exited(self):
+                ended.set_result(None)
+
+        await loop.subprocess_exec(Tells, "sleep", "0.05", stdin=None, stdout=None, stderr=None)
+        gc.collect()
+        await ended
+        assert zombies() == []
+
+    run(main())
+
+
+def test_exit_that_popen_has_seen(run, kind):
+    needs_pidfd(kind)
+
+    # The transport is asked to close when the process has ended and the loop does not know: Popen reaps it.
+    async def main():
+        process = await ended_unseen(7)
+        process._transport.close()
+        assert await process.wait() in (7, 255)
+        assert zombies() == []
+
+    run(main())
+
+
+def test_exit_that_popen_has_seen_is_known(run, kind, caplog):
+    only_loopmod(kind, "asyncio reports 255 and warns")
+
+    async def main():
+        process = await ended_unseen(7)
+        process._transport.close()
+        assert await process.wait() == 7
+
+    with caplog.at_level(logging.WARNING, "asyncio"):
+        run(main())
+    assert caplog.records == []
+
+
+def test_exit_that_somebody_else_has_reaped(run, kind, caplog):
+    needs_pidfd(kind)
+
+    async def main():
+        process = await asyncio.create_subprocess_exec("sleep", "60")
+        process.kill()
+        os.waitpid(process.pid, 0)
+        assert await process.wait() == 255
+
+    with caplog.at_level(logging.WARNING, "asyncio"):
+        run(main())
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("error", [OSError("no pidfd here"), PermissionError()])
+def test_without_pidfd(run, kind, monkeypatch, error):
+    only_loopmod(kind, "asyncio asks once per policy or loop")
+
+    def refuse(pid, flags=0):
+        raise error
+
+    monkeypatch.setattr(os, "pidfd_open", refuse)
+
+    async def main():
+        before = open_fds()
+        assert await asyncio.gather(*[exit_with(number, stdout=PIPE) for number in range(10)]) == list(range(10))
+        await turns(10)
+        assert open_fds() == before and zombies() == []
+
+    run(main())
+
+
+def test_without_pidfd_on_a_closed_loop(new_loop, kind, monkeypatch, caplog):
+    only_loopmod(kind, "asyncio asks once per policy or loop")
+
+    def refuse(pid, flags=0):
+        raise OSError
+
+    monkeypatch.setattr(os, "pidfd_open", refuse)
+    loop = new_loop()
+    process = loop.run_until_complete(loop.subprocess_exec(asyncio.SubprocessProtocol, "sleep", "60"))
+    threads = [thread for thread in threading.enumerate() if thread.name.startswith("loopmod-waitpid")]
+    loop.close()
+    os.kill(process[0].get_pid(), signal.SIGKILL)
+    with caplog.at_level(logging.WARNING, "asyncio"):
+        for thread in threads:
+            thread.join()
+    assert any("is closed" in record.getMessage() for record in caplog.records)
+    assert zombies() == []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        del process
+        gc.collect()
+
+
+def test_loop_closed_while_the_process_runs(new_loop, kind):
+    only_loopmod(kind, "asyncio leaves the pidfd open")
+    before = open_fds()
+    loop = new_loop()
+    transport, _ = loop.run_until_complete(
+        loop.subprocess_exec(asyncio.SubprocessProtocol, "sleep", "60", stdin=None, stdout=None, stderr=None)
+    )
+    loop.close()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pid = transport.get_pid()
+        transport.get_extra_info("subprocess").kill()
+        assert transport.get_extra_info("subprocess").wait() == -signal.SIGKILL
+        del transport, _, loop
+        gc.collect()
+    assert open_fds() == before
+    assert pid not in zombies()
+
+
+# --- signals -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def child_signal():
+    yield
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
+def test_handler_of_the_loop_for_the_child_signal(run, child_signal):
+    # uvloop keeps SIGCHLD for itself.
+    async def main():
+        loop = asyncio.get_running_loop()
+        told = loop.create_future()
+        loop.add_signal_handler(signal.SIGCHLD, lambda: told.done() or told.set_result(True))
+        assert await asyncio.gather(*[exit_with(number, stdout=PIPE) for number in range(5)]) == list(range(5))
+        assert await told
+        assert loop.remove_signal_handler(signal.SIGCHLD)
+        assert await exit_with(6) == 6
+
+    run(main())
+
+
+def test_handler_of_the_program_for_the_child_signal(run, child_signal):
+    told = []
+    signal.signal(signal.SIGCHLD, lambda number, frame: told.append(number))
+
+    async def main():
+        assert await asyncio.gather(*[exit_with(number, stdout=PIPE) for number in range(5)]) == list(range(5))
+
+    run(main())
+    assert set(told) == {signal.SIGCHLD}
+    assert callable(signal.getsignal(signal.SIGCHLD))
+
+
+WAKEUP = """
+import asyncio, os, signal, socket
+loop = loop_factory(sys.argv[1])()
+near, far = socket.socketpair()
+for sock in (near, far):
+    sock.setblocking(False)
+signal.set_wakeup_fd(far.fileno())
+signal.signal(signal.SIGUSR1, lambda *args: None)
+
+async def main():
+    if sys.argv[2] == "handlers":
+        told = loop.create_future()
+        loop.add_signal_handler(signal.SIGUSR2, told.set_result, True)
+    process = await asyncio.create_subprocess_exec("/bin/sh", "-c", "kill -USR1 $PPID; kill -USR2 $PPID; exit 3")
+    if sys.argv[2] != "handlers":
+        signal.signal(signal.SIGUSR2, lambda *args: None)
+    assert await process.wait() == 3
+    if sys.argv[2] == "handlers":
+        assert await told
+    got = b""
+    while signal.SIGUSR1 not in got or signal.SIGUSR2 not in got:
+        got += await loop.sock_recv(near, 100)
+    if sys.argv[2] == "handlers":
+        loop.remove_signal_handler(signal.SIGUSR2)
+
+signal.signal(signal.SIGUSR2, lambda *args: None)
+loop.run_until_complete(asyncio.wait_for(main(), 30))
+loop.close()
+assert signal.set_wakeup_fd(-1) == far.fileno()
+print("fine")
+"""
+
+
+@pytest.mark.parametrize("handlers", ["none", "handlers"])
+def test_wakeup_descriptor_of_somebody_else(kind, handlers):
+    if handlers == "handlers":
+        only_loopmod(kind, "asyncio replaces it and forgets it")
+    done = run_script(WAKEUP, kind, handlers)
+    assert done.stdout == "fine\n", done.stderr
+
+
+# --- child watchers -------------------------------------------------------------------------------------------
+
+WATCHERS = ["Threaded", "Pidfd", "Safe", "Fast", "MultiLoop"]
+
+WATCHER = """
+import asyncio, os, signal, threading, warnings
+warnings.simplefilter("ignore")
+loop = loop_factory(sys.argv[1])()
+
+class Watcher(asyncio.ThreadedChildWatcher):
+    added = 0
+    def add_child_handler(self, pid, callback, *args):
+        self.added += 1
+        super().add_child_handler(pid, callback, *args)
+
+def make(name):
+    if name == "own":
+        return Watcher()
+    watcher = getattr(asyncio, name)()
+    watcher.attach_loop(loop)
+    return watcher
+
+async def main():
+    process = await asyncio.create_subprocess_exec("/bin/sh", "-c", "exit 5", stdout=-1)
+    await process.communicate()
+    return process.returncode
+
+watcher = make(sys.argv[2])
+asyncio.set_event_loop(loop)
+asyncio.set_child_watcher(watcher)
+assert asyncio.get_child_watcher() is watcher
+codes = [loop.run_until_complete(asyncio.wait_for(main(), 30)) for _ in range(3)]
+assert codes == [5, 5, 5], codes
+if sys.argv[2] == "own":
+    assert watcher.added == 3
+if sys.argv[2] in ("SafeChildWatcher", "FastChildWatcher"):
+    assert signal.SIGCHLD in loop._signal_handlers
+asyncio.set_child_watcher(None)
+assert loop.run_until_complete(main()) == 5
+loop.close()
+print("fine")
+"""
+
+
+@has_watchers
+@pytest.mark.parametrize("name", ["own", *[f"{name}ChildWatcher" for name in WATCHERS]])
+def test_watcher_that_the_program_sets(kind, name):
+    # uvloop knows no child watchers.
+    done = run_script(WATCHER, kind, name)
+    assert done.stdout == "fine\n", done.stderr
+
+
+INACTIVE = """
+import asyncio, warnings
+warnings.simplefilter("ignore")
+loop = loop_factory(sys.argv[1])()
+watcher = asyncio.SafeChildWatcher()
+asyncio.set_child_watcher(watcher)
+
+async def main():
+    try:
+        await asyncio.create_subprocess_exec("true")
+    except RuntimeError as exc:
+        print(exc)
+
+loop.run_until_complete(main())
+watcher.close()
+loop.close()
+"""
+
+
+@has_watchers
+def test_watcher_that_is_not_active(kind):
+    done = run_script(INACTIVE, kind)
+    assert "is not activated" in done.stdout, done.stderr
+
+
+DEFAULT = """
+import asyncio, threading, warnings
+loop = loop_factory(sys.argv[1])()
+warnings.simplefilter("error")
+
+async def main():
+    process = await asyncio.create_subprocess_exec("sleep", "60")
+    names = [thread.name for thread in threading.enumerate()]
+    process.kill()
+    await process.wait()
+    return names
+
+assert loop.run_until_complete(main()) == ["MainThread"]
+loop.close()
+print("fine")
+"""
+
+
+def test_no_thread_and_no_warning_by_default(kind):
+    needs_pidfd(kind)
+    done = run_script(DEFAULT, kind)
+    assert done.stdout == "fine\n", done.stderr
+
+
+FOREIGN = """
+import asyncio, threading, warnings
+warnings.simplefilter("ignore")
+asked = []
+
+class Policy(asyncio.DefaultEventLoopPolicy):
+    def get_child_watcher(self):
+        asked.append(1)
+        return super().get_child_watcher()
+
+asyncio.set_event_loop_policy(Policy())
+loop = loop_factory(sys.argv[1])()
+
+async def main():
+    process = await asyncio.create_subprocess_exec("true")
+    return await process.wait()
+
+assert loop.run_until_complete(main()) == 0
+assert asked
+loop.close()
+print("fine")
+"""
+
+
+@has_watchers
+def test_policy_that_gives_the_watcher(kind):
+    done = run_script(FOREIGN, kind)
+    assert done.stdout == "fine\n", done.stderr
