@@ -8,7 +8,8 @@ BUILD_EXT = setup.py -q build_ext --inplace
 C_FILES = find src benchmarks -name '*.c' -o -name '*.h'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test test-sanitize test-embedded test-stdlib test-sid coverage lint format demo bench clean
+.PHONY: help setup build test test-sanitize test-embedded test-stdlib test-sid coverage lint format demo bench \
+    bench-instructions clean
 
 help: ## print this list
 	@echo "make TARGET [PYTHON=python3.12] [ARGS='arguments for pytest or the benchmark']"
@@ -69,8 +70,11 @@ format: ## rewrite the files as lint wants them
 	@bin=$$($(SETUP) lint) && "$$bin/ruff" check --fix . && "$$bin/ruff" format . && \
 	$(C_FILES) | xargs "$$bin/clang-format" -i
 
-bench: ## compare with asyncio and uvloop: ARGS=--quick; see benchmarks/README.md
+bench: ## compare with every other loop that is installed: ARGS=--quick; see benchmarks/README.md
 	@bin=$$($(SETUP) build bench) && "$$bin/python" $(BUILD_EXT) && "$$bin/python" benchmarks/compare.py $(ARGS)
+
+bench-instructions: ## count the instructions of the core cases with callgrind: ARGS='--case sleep_0'
+	@bin=$$($(SETUP) build bench) && "$$bin/python" $(BUILD_EXT) && "$$bin/python" benchmarks/instructions.py $(ARGS)
 
 clean: ## remove everything that a build or a test run left
 	rm -rf build dist .venv-* *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -128,7 +128,8 @@ class Loop(_loopmod.Loop, asyncio.SelectorEventLoop):
             raise RuntimeError("Cannot close a running event loop")
         if self.is_closed():
             return
-        if self._debug:
+        # At the interpreter's end there is no logger any more.
+        if self._debug and base_events.logger is not None:  # type: ignore[attr-defined]
             base_events.logger.debug("Close %r", self)  # type: ignore[attr-defined]
         if "_signal_handlers" in self.__dict__:
             signals.remove_all(self)

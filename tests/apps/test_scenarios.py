@@ -30,7 +30,8 @@ def test_scenario(name):
     path = [str(ROOT), *(entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry)]
     done = subprocess.run(
         [sys.executable, str(RUNNER), "--python", sys.executable, "--module", "loopmod", name],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
+        # Debug mode would add to the output how long steps took.
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path), "PYTHONASYNCIODEBUG": ""},
         capture_output=True,
         text=True,
         timeout=100,

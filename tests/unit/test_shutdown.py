@@ -18,7 +18,9 @@ ROOT = Path(__file__).resolve().parents[2]
 ONLY = os.environ.get("LOOPMOD_TEST_ONLY")
 
 START = """
-import asyncio, gc, os, socket, sys, threading, time, signal
+import asyncio, gc, logging, os, socket, sys, threading, time, signal
+# How long a step takes on a busy machine is nobody's fault.
+logging.getLogger("asyncio").addFilter(lambda record: not record.getMessage().startswith("Executing "))
 if sys.argv[1] == "asyncio":
     new_loop = asyncio.SelectorEventLoop
 else:
