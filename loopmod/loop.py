@@ -16,7 +16,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any, TypeVarTuple
 
-from . import _loopmod, nested, signals, subprocess
+from . import _loopmod, names, nested, signals, subprocess
 from .server import Server
 
 _Ts = TypeVarTuple("_Ts")
@@ -179,6 +179,24 @@ class Loop(_loopmod.Loop, asyncio.SelectorEventLoop):
     def _create_task_by_factory(self, coro: Any, **kwargs: Any) -> Any:
         """Call the task factory by the running version's convention, which asyncio's own method knows."""
         return base_events.BaseEventLoop.create_task(self, coro, **kwargs)
+
+    async def getaddrinfo(
+        self, host: Any, port: Any, *, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
+    ) -> Any:
+        """Look up addresses in the default executor; at once for a numeric host and port.
+
+        Where run_in_executor is overridden, and once the default executor is shut down, it is asked for those too.
+        Implements AbstractEventLoop.getaddrinfo.
+        """
+        if not (self._debug or self._executor_shutdown_called or self._has_own_executor()):
+            found = names.look_up_numeric(host, port, family, type, proto, flags)
+            if found is not None:
+                return found
+        return await super().getaddrinfo(host, port, family=family, type=type, proto=proto, flags=flags)
+
+    def _has_own_executor(self) -> bool:
+        method = getattr(self.run_in_executor, "__func__", None)
+        return method is not base_events.BaseEventLoop.run_in_executor
 
     def add_signal_handler(self, sig: int, callback: Callable[[*_Ts], object], *args: *_Ts) -> None:
         """Call callback(*args) in the loop for each signal. Main thread only.
