@@ -107,4 +107,12 @@ lm_is_finalizing(void)
     }
 /* clang-format on */
 
+/* Words of an asyncio.TimerHandle behind the slots of Handle: two slots; until 3.11 the
+   list of weak references too, which later stands before the object. */
+#if PY_VERSION_HEX < 0x030C0000
+#define LM_HANDLE_UNUSED 3
+#else
+#define LM_HANDLE_UNUSED 2
+#endif
+
 #endif

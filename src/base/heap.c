@@ -16,7 +16,7 @@ static void
 place(LmHeap *heap, size_t index, LmHeapSlot slot)
 {
     heap->slots[index] = slot;
-    slot.node->index = index;
+    slot.node->index = (uint32_t)index;
 }
 
 static void
@@ -68,6 +68,9 @@ static int
 grow(LmHeap *heap)
 {
     size_t capacity = heap->capacity ? heap->capacity * 2 : FIRST_CAPACITY;
+    if (heap->size == LM_HEAP_NOWHERE) {
+        return -1;
+    }
     LmHeapSlot *slots = realloc(heap->slots, capacity * sizeof(*slots));
     if (slots == NULL) {
         return -1;

@@ -10,10 +10,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LM_HEAP_NOWHERE ((size_t)-1)
+#define LM_HEAP_NOWHERE UINT32_MAX
 
 typedef struct LmHeapNode {
-    size_t index; /* place in the heap, or LM_HEAP_NOWHERE */
+    uint32_t index; /* place in the heap, or LM_HEAP_NOWHERE */
 } LmHeapNode;
 
 typedef struct {
@@ -31,7 +31,7 @@ typedef struct {
 void lm_heap_init(LmHeap *heap);
 void lm_heap_free(LmHeap *heap);
 
-/* 0, or -1 where memory is out (no exception is set). */
+/* 0, or -1 where memory is out, or 2^32 - 1 nodes are in it (no exception is set). */
 int lm_heap_push(LmHeap *heap, LmHeapNode *node, double due, uint64_t seq);
 
 /* Takes out a node that is in the heap. */

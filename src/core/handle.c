@@ -22,6 +22,24 @@ alloc_handle(PyTypeObject *type, LmFreelist *spare)
     return type->tp_alloc(type, 0);
 }
 
+int
+lm_handle_is_whole(const LmHandle *h)
+{
+    if (h->callback == NULL || h->context == NULL) {
+        return 0;
+    }
+    switch (h->nargs) {
+    case 0:
+        return 1;
+    case 1:
+        return h->args[0] != NULL;
+    case 2:
+        return h->args[0] != NULL && h->args[1] != NULL;
+    default:
+        return h->args[0] != NULL && PyTuple_CheckExact(h->args[0]);
+    }
+}
+
 PyObject *const *
 lm_handle_args(const LmHandle *h, Py_ssize_t *nargs)
 {
@@ -50,8 +68,9 @@ store_args(LmHandle *h, PyObject *const *args, Py_ssize_t nargs)
             PyTuple_SET_ITEM(tuple, i, Py_NewRef(args[i]));
         }
         h->args[0] = tuple;
+        nargs = LM_HANDLE_TUPLE;
     }
-    h->nargs = (int32_t)nargs;
+    h->nargs = (uint8_t)nargs;
     return 0;
 }
 
@@ -201,7 +220,7 @@ int
 lm_handle_run(LmLoop *loop, PyObject *self)
 {
     LmHandle *h = lm_handle(self);
-    if (h->is_cancelled) {
+    if (h->is_cancelled || LM_UNLIKELY(!lm_handle_is_whole(h))) {
         return 0;
     }
     if (LM_LIKELY(!h->is_safe)) {

@@ -1,8 +1,11 @@
 /* Handle and TimerHandle: a callback with its arguments and context, subclasses of
    asyncio's classes.
 
-   The fields of ours stand behind the base class's slots, which stay empty: every name
-   that the base offers is shadowed by a getter here. Life of a handle:
+   A handle is what a program may have a million of, so what is an object is kept where
+   the base class has its slots for objects; every name that the base offers is shadowed
+   by a getter here. Only the base's own descriptors, called by hand, reach the slots:
+   what stands there may be missing or of another type, and is looked at before it is
+   used. What a wrong type would make unsafe stands behind the slots. Life of a handle:
 
        new --> QUEUED (owned by the ready queue or the heap) --lm_handle_run_item--> RAN
                   |                                                                   |
@@ -15,23 +18,30 @@
 #include "core/loop.h"
 
 #define LM_HANDLE_INLINE_ARGS 2
+#define LM_HANDLE_TUPLE 3 /* nargs where the arguments are a tuple in args[0] */
 
 typedef struct LmHandle {
-    LmLoop *loop;       /* owned; NULL only in a handle that is being freed */
+    /* As many as asyncio.Handle has slots. */
+    PyObject *args[LM_HANDLE_INLINE_ARGS];
     PyObject *callback; /* NULL once cancelled */
     PyObject *context;
-    PyObject *args[LM_HANDLE_INLINE_ARGS]; /* a tuple in args[0] where there are more */
-    PyObject *source_traceback; /* debug mode: where it was scheduled, else NULL */
-    PyObject *repr;             /* debug mode: text kept at cancellation, else NULL */
     PyObject *when; /* the caller's own object where it was no exact float */
+    PyObject *repr; /* debug mode: text kept at cancellation, else NULL */
+    PyObject *source_traceback; /* debug mode: where it was scheduled, else NULL */
+    /* Slots of TimerHandle, and the list of weak references where it is not kept before
+       the object. */
+    void *unused[LM_HANDLE_UNUSED];
+
+    LmLoop *loop; /* owned; NULL only in a handle that is being freed */
     double due;
     LmHeapNode node;
-    int32_t nargs;
+    uint8_t nargs; /* up to LM_HANDLE_TUPLE */
     uint8_t is_cancelled;
     uint8_t is_safe; /* an LmSafeHandle (core/safe_handle.h) */
 } LmHandle;
 
-/* Where the fields of ours begin in an instance: the same in both types. */
+/* Where the struct begins in an instance, the same in all types: at the base's first slot,
+   or behind the base where its slots are not those known (handle_type.c). */
 extern Py_ssize_t lm_handle_offset;
 
 static inline LmHandle *
@@ -64,7 +74,10 @@ PyObject *lm_handle_new_threadsafe(LmLoop *loop, PyObject *callback,
                                    PyObject *const *args, Py_ssize_t nargs,
                                    PyObject *context);
 
-/* The arguments, borrowed. */
+/* 1 where all that running the callback takes is there. */
+int lm_handle_is_whole(const LmHandle *handle);
+
+/* The arguments of a whole handle, borrowed. */
 PyObject *const *lm_handle_args(const LmHandle *handle, Py_ssize_t *nargs);
 
 /* Lets go of callback and arguments. */

@@ -135,7 +135,7 @@ static PyObject *
 get_args(PyObject *self, void *closure LM_UNUSED)
 {
     LmHandle *h = lm_handle(self);
-    if (h->callback == NULL) {
+    if (!lm_handle_is_whole(h)) {
         Py_RETURN_NONE;
     }
     Py_ssize_t nargs;
@@ -355,6 +355,39 @@ make_safe_type(PyObject *module LM_UNUSED, LmState *st LM_UNUSED)
 }
 #endif
 
+/* The offset of a slot of asyncio.Handle; -1 where there is none of the name, with no
+   exception set. */
+static Py_ssize_t
+slot_offset(PyTypeObject *type, const char *name)
+{
+    for (PyMemberDef *member = type->tp_members; member && member->name; member++) {
+        if (strcmp(member->name, name) == 0) {
+            return member->offset;
+        }
+    }
+    return -1;
+}
+
+/* CPython puts slots in the order of their names. Where a version has others, nothing is
+   shared with the base: more memory, and else the same. */
+static Py_ssize_t
+find_offset(PyTypeObject *handle, PyTypeObject *timer_handle)
+{
+    static const char *const slots[] = {
+        "_args", "_callback", "_cancelled",       "_context",
+        "_loop", "_repr",     "_source_traceback"};
+    Py_ssize_t begin = sizeof(PyObject);
+    Py_ssize_t count = sizeof(slots) / sizeof(slots[0]);
+    _Static_assert(offsetof(LmHandle, unused) == sizeof(slots), "one field a slot");
+    for (Py_ssize_t i = 0; i < count; i++) {
+        if (slot_offset(handle, slots[i]) != begin + i * (Py_ssize_t)sizeof(void *)) {
+            return timer_handle->tp_basicsize;
+        }
+    }
+    Py_ssize_t end = begin + (Py_ssize_t)offsetof(LmHandle, loop);
+    return timer_handle->tp_basicsize <= end ? begin : timer_handle->tp_basicsize;
+}
+
 int
 lm_handle_init(PyObject *module, LmState *st)
 {
@@ -364,7 +397,7 @@ lm_handle_init(PyObject *module, LmState *st)
         Py_XDECREF(base);
         return -1;
     }
-    lm_handle_offset = lm_type(st->asyncio_TimerHandle)->tp_basicsize;
+    lm_handle_offset = find_offset(lm_type(base), lm_type(st->asyncio_TimerHandle));
     st->HandleType =
         make_type(module, "loopmod.Handle", sizeof(LmHandle), handle_slots, base);
     Py_DECREF(base);

@@ -375,3 +375,36 @@ def test_leading_arguments_by_keyword(loop):
     loop.call_later(0.01, loop.stop)
     loop.run_forever()
     assert len(seen) == 6
+
+
+@pytest.mark.parametrize("junk", [5, "text", (1, 2), None])
+@pytest.mark.parametrize("count", [0, 1, 2, 5])
+def test_base_slots_filled_by_hand(loop, count, junk):
+    # Any failure of Python's will do; a crash will not. Nothing is deleted: asyncio's own loop needs what it set.
+    loop.set_exception_handler(lambda loop, context: None)
+    for name in asyncio.Handle.__slots__:
+        if name == "__weakref__":
+            continue
+        handle = loop.call_soon(Thing().method, *range(count))
+        timer = loop.call_later(60, Thing().method, *range(count))
+        getattr(asyncio.Handle, name).__set__(handle, junk)
+        getattr(asyncio.Handle, name).__set__(timer, junk)
+        with contextlib.suppress(Exception):
+            repr(handle)
+        with contextlib.suppress(Exception):
+            timer.cancel()
+    gc.collect()
+    with contextlib.suppress(Exception):
+        spin(loop)
+    ran = []
+    loop.call_soon(ran.append, 1)
+    with contextlib.suppress(Exception):
+        spin(loop)
+    assert ran == [1]
+
+
+def test_timers_are_not_larger_than_needed(loop):
+    timer = loop.call_later(60, print)
+    own = sys.getsizeof(timer) - sys.getsizeof(asyncio.TimerHandle(0.0, print, (), loop))
+    assert own <= 48
+    timer.cancel()
