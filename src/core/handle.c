@@ -15,11 +15,54 @@ static PyObject *
 alloc_handle(PyTypeObject *type, LmFreelist *spare)
 {
     if (spare->size > 0) {
-        PyObject *self = PyObject_Init(spare->items[--spare->size], type);
-        PyObject_GC_Track(self);
-        return self;
+        return PyObject_Init(spare->items[--spare->size], type);
     }
-    return type->tp_alloc(type, 0);
+    PyObject *self = PyObject_GC_New(PyObject, type);
+    if (self != NULL) {
+        memset(self + 1, 0, (size_t)type->tp_basicsize - sizeof(PyObject));
+    }
+    return self;
+}
+
+void
+lm_handle_track(PyObject *self)
+{
+    lm_handle(self)->is_tracked = 1;
+    PyObject_GC_Track(self);
+}
+
+void
+lm_handle_track_queued(LmLoop *loop)
+{
+    for (size_t i = 0, n = lm_ring_length(&loop->ready); i < n; i++) {
+        const LmReadyItem *item = lm_ring_at(&loop->ready, i);
+        if (item->fn == lm_handle_run_item && !lm_handle(item->obj)->is_tracked) {
+            lm_handle_track(item->obj);
+        }
+    }
+    if (loop->timers_late_from == loop->timer_seq) {
+        return;
+    }
+    for (size_t i = 0; i < loop->timers.size; i++) {
+        const LmHeapSlot *slot = &loop->timers.slots[i];
+        if (slot->seq >= loop->timers_late_from) {
+            LmHandle *handle = LM_CONTAINER_OF(slot->node, LmHandle, node);
+            if (!handle->is_tracked) {
+                lm_handle_track(lm_handle_object(handle));
+            }
+        }
+    }
+    loop->timers_late_from = loop->timer_seq;
+}
+
+/* A handle that only its queue and the caller will hold. */
+static PyObject *
+track_late(LmLoop *loop, PyObject *self, int is_late)
+{
+    if (self != NULL && !(is_late && loop->thread_id != 0)) {
+        lm_handle_track(self);
+    }
+    return self;
 }
 
 int
@@ -88,6 +131,7 @@ make_handle(LmLoop *loop, PyObject *type, LmFreelist *spare, PyObject *callback,
     h->node.index = LM_HEAP_NOWHERE;
     h->is_cancelled = 0;
     h->is_safe = 0;
+    h->is_tracked = 0;
     h->nargs = 0;
     if (store_args(h, args, nargs) < 0) {
         goto fail;
@@ -113,8 +157,21 @@ lm_handle_new(LmLoop *loop, PyObject *callback, PyObject *const *args, Py_ssize_
               PyObject *context)
 {
     LmState *st = loop->st;
-    return make_handle(loop, st->HandleType, &st->handles, callback, args, nargs,
-                       context);
+    return track_late(
+        loop,
+        make_handle(loop, st->HandleType, &st->handles, callback, args, nargs, context),
+        0);
+}
+
+PyObject *
+lm_handle_new_queued(LmLoop *loop, PyObject *callback, PyObject *const *args,
+                     Py_ssize_t nargs, PyObject *context)
+{
+    LmState *st = loop->st;
+    return track_late(
+        loop,
+        make_handle(loop, st->HandleType, &st->handles, callback, args, nargs, context),
+        1);
 }
 
 PyObject *
@@ -123,14 +180,14 @@ lm_handle_new_threadsafe(LmLoop *loop, PyObject *callback, PyObject *const *args
 {
     LmState *st = loop->st;
     if (st->SafeHandleType == NULL) {
-        return lm_handle_new(loop, callback, args, nargs, context);
+        return lm_handle_new_queued(loop, callback, args, nargs, context);
     }
     PyObject *self = make_handle(loop, st->SafeHandleType, &st->safe_handles, callback,
                                  args, nargs, context);
     if (self != NULL) {
         lm_handle(self)->is_safe = 1;
     }
-    return self;
+    return track_late(loop, self, 1);
 }
 
 PyObject *
@@ -145,7 +202,7 @@ lm_handle_new_timer(LmLoop *loop, double due, PyObject *when, PyObject *callback
         h->due = due;
         h->when = when != NULL && !PyFloat_CheckExact(when) ? Py_NewRef(when) : NULL;
     }
-    return self;
+    return track_late(loop, self, loop->timers.size < LM_MOST_TRACKED_LATE);
 }
 
 int
@@ -155,7 +212,7 @@ lm_handle_call_soon(LmLoop *loop, PyObject *callback, PyObject *const *args,
     if (lm_loop_check_closed(loop) < 0) {
         return -1;
     }
-    PyObject *handle = lm_handle_new(loop, callback, args, nargs, context);
+    PyObject *handle = lm_handle_new_queued(loop, callback, args, nargs, context);
     return handle == NULL ? -1 : lm_ready_push(loop, lm_handle_run_item, handle);
 }
 
@@ -237,7 +294,7 @@ lm_handle_run_item(LmLoop *loop, PyObject *self)
 {
     lm_loop_leave_task(loop);
     int failed = lm_handle_run(loop, self);
-    Py_DECREF(self);
+    lm_handle_leave_queue(self);
     return failed;
 }
 

@@ -11,7 +11,12 @@
                   |                                                                   |
                   +---------------- lm_handle_cancel ----------> CANCELLED <----------+
 
-   A cancelled handle has let go of its callback and arguments; the queue skips it. */
+   A cancelled handle has let go of its callback and arguments; the queue skips it.
+
+   The cycle collector is told of a handle late. What a running loop has queued is alive,
+   and most handles die right after their callback; so in a running loop a new handle is
+   not tracked. It is once it leaves the queue while others hold it, or when the run ends
+   (lm_handle_track_queued): no cycle escapes. */
 #ifndef LM_CORE_HANDLE_H
 #define LM_CORE_HANDLE_H
 
@@ -38,6 +43,7 @@ typedef struct LmHandle {
     uint8_t nargs; /* up to LM_HANDLE_TUPLE */
     uint8_t is_cancelled;
     uint8_t is_safe; /* an LmSafeHandle (core/safe_handle.h) */
+    uint8_t is_tracked;
 } LmHandle;
 
 /* Where the struct begins in an instance, the same in all types: at the base's first slot,
@@ -58,10 +64,33 @@ lm_handle_object(LmHandle *handle)
 
 int lm_handle_init(PyObject *module, LmState *st);
 
+/* The most timers with which new ones are still tracked late: bounds the walk at the end of
+   a run. */
+#define LM_MOST_TRACKED_LATE 32768
+
+void lm_handle_track(PyObject *handle);
+
+/* Gives up the queue's reference. */
+static inline void
+lm_handle_leave_queue(PyObject *handle)
+{
+    if (Py_REFCNT(handle) > 1 && !lm_handle(handle)->is_tracked) {
+        lm_handle_track(handle);
+    }
+    Py_DECREF(handle);
+}
+
+/* The run ends: tracks all that is queued. */
+void lm_handle_track_queued(LmLoop *loop);
+
 /* A handle of the callback; `context` NULL copies the current one. New reference, or
    NULL with an exception. */
 PyObject *lm_handle_new(LmLoop *loop, PyObject *callback, PyObject *const *args,
                         Py_ssize_t nargs, PyObject *context);
+
+/* The same, for the ready queue and nothing else. */
+PyObject *lm_handle_new_queued(LmLoop *loop, PyObject *callback, PyObject *const *args,
+                               Py_ssize_t nargs, PyObject *context);
 
 /* A timer handle, not yet scheduled. `when` is kept where it is no exact float, else
    may be NULL. */

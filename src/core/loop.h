@@ -28,6 +28,7 @@ typedef struct LmLoop {
     LmRing ready;
     LmHeap timers;
     uint64_t timer_seq;
+    uint64_t timers_late_from; /* timers before this are tracked: core/handle.h */
     LmPoll poll;
     int64_t polled_at_ns;    /* end of the last poll */
     unsigned turns_unpolled; /* turns since then */

@@ -29,7 +29,7 @@ lm_timers_remove(LmLoop *loop, LmHandle *handle)
 {
     if (handle->node.index != LM_HEAP_NOWHERE) {
         lm_heap_remove(&loop->timers, &handle->node);
-        Py_DECREF(lm_handle_object(handle));
+        lm_handle_leave_queue(lm_handle_object(handle));
     }
 }
 

@@ -2,6 +2,7 @@
    os/signals.h. */
 #include "face/loop_type.h"
 
+#include "core/handle.h"
 #include "core/run.h"
 #include "net/kept.h"
 #include "net/readers.h"
@@ -196,6 +197,7 @@ release(LmLoop *loop)
     }
     else {
         loop->thread_id = 0;
+        lm_handle_track_queued(loop);
     }
 }
 

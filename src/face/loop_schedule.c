@@ -25,14 +25,6 @@ check_call(LmLoop *loop, const char *method, PyObject *const *args, Py_ssize_t n
                : lm_loop_check_closed(loop);
 }
 
-/* A handle of args[0](*args[1:]). */
-static PyObject *
-make_handle(LmLoop *loop, const LmCallArgs *call)
-{
-    return lm_handle_new(loop, call->args[0], call->args + 1, call->nargs - 1,
-                         call->context);
-}
-
 PyObject *
 lm_loop_method_call_soon(LM_VECTOR)
 {
@@ -43,7 +35,8 @@ lm_loop_method_call_soon(LM_VECTOR)
          lm_debug_check_call(loop, call.args[0], "call_soon", 1) < 0)) {
         return NULL;
     }
-    PyObject *handle = make_handle(loop, &call);
+    PyObject *handle = lm_handle_new_queued(loop, call.args[0], call.args + 1,
+                                            call.nargs - 1, call.context);
     if (handle == NULL ||
         lm_ready_push(loop, lm_handle_run_item, Py_NewRef(handle)) < 0) {
         Py_XDECREF(handle);
@@ -186,7 +179,8 @@ lm_loop_method_make_handle(LM_VECTOR)
     if (check_call(loop, "_make_handle", args, nargs, kwnames, soon_names, &call) < 0) {
         return NULL;
     }
-    return make_handle(loop, &call);
+    return lm_handle_new(loop, call.args[0], call.args + 1, call.nargs - 1,
+                         call.context);
 }
 
 PyObject *

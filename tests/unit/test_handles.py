@@ -408,3 +408,73 @@ def test_timers_are_not_larger_than_needed(loop):
     own = sys.getsizeof(timer) - sys.getsizeof(asyncio.TimerHandle(0.0, print, (), loop))
     assert own <= 48
     timer.cancel()
+
+
+class Holder:
+    """Holds the handle of its own method: a cycle that only the collector can end."""
+
+    def __init__(self, schedule):
+        self.handle = schedule(self.method)
+
+    def method(self):
+        pass
+
+
+HOLDERS = {
+    "ran": lambda loop: Holder(loop.call_soon),
+    "ran from a thread": lambda loop: Holder(loop.call_soon_threadsafe),
+    "fired": lambda loop: Holder(lambda callback: loop.call_later(0, callback)),
+}
+
+
+@pytest.mark.parametrize("kind", HOLDERS)
+def test_handle_in_a_cycle_is_collected_while_the_loop_runs(loop, kind):
+    async def main():
+        gone = weakref.ref(HOLDERS[kind](loop))
+        await asyncio.sleep(0.001)
+        await asyncio.sleep(0)
+        gc.collect()
+        return gone()
+
+    assert loop.run_until_complete(main()) is None
+
+
+def test_cancelled_handle_in_its_own_context_is_collected(loop):
+    variable = contextvars.ContextVar("variable")
+
+    class Value:
+        pass
+
+    async def main():
+        context = contextvars.copy_context()
+        value = Value()
+        value.handle = loop.call_later(60, print, context=context)
+        context.run(variable.set, value)
+        value.handle.cancel()
+        return weakref.ref(value)
+
+    gone = loop.run_until_complete(main())
+    gc.collect()
+    assert gone() is None
+
+
+def leave_behind(loop, delay):
+    """Run the loop, which stops with a callback queued; return a weak reference to what the callback holds."""
+
+    async def main():
+        holder = Holder(loop.call_soon if delay is None else lambda callback: loop.call_later(delay, callback))
+        holder.loop = loop
+        loop.stop()
+        return holder
+
+    task = loop.create_task(main())
+    loop.run_forever()
+    return weakref.ref(task.result())
+
+
+@pytest.mark.parametrize("delay", [None, 60])
+def test_loop_dropped_with_what_a_run_left_queued_is_collected(loop, delay):
+    gone = leave_behind(type(loop)(), delay)  # not the fixture's loop, which the fixture holds
+    with pytest.warns(ResourceWarning):
+        gc.collect()
+    assert gone() is None
