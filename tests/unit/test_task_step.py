@@ -39,7 +39,7 @@ def test_bare_yield_waits_one_turn(loop, turn, make_task):
     assert task.done()
 
 
-@pytest.mark.parametrize("value", [1, "text", object(), True, [], int], ids=repr)
+@pytest.mark.parametrize("value", [1, "text", object(), True, [], int], ids=lambda value: type(value).__name__)
 def test_bad_yields(loop, make_task, value):
     async def misbehaves():
         await yields(value)

@@ -124,7 +124,7 @@ def test_kinds_of_data(run, data, is_connected):
     run(main())
 
 
-@pytest.mark.parametrize("data", ["text", 5, None, [b"x"], object()], ids=repr)
+@pytest.mark.parametrize("data", ["text", 5, None, [b"x"], object()], ids=lambda data: type(data).__name__)
 def test_no_data(run, data):
     async def main():
         transport, protocol = await endpoint()
@@ -151,7 +151,7 @@ def test_strided_memory_closes_the_transport(run, errors):
     run(main())
 
 
-@pytest.mark.parametrize("empty", [b"", bytearray(), memoryview(b"")], ids=repr)
+@pytest.mark.parametrize("empty", [b"", bytearray(), memoryview(b"")], ids=lambda empty: type(empty).__name__)
 @pytest.mark.parametrize("is_connected", [False, True])
 def test_empty_datagrams(run, empty, is_connected):
     async def main():
