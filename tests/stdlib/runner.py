@@ -18,7 +18,9 @@ import inapplicable
 import ways
 
 CHILD = Path(__file__).with_name("child.py")
-# For one process. A test that hangs is ended by the child itself; this is for what hangs between tests.
+SUITE = "test.test_asyncio"
+# Seconds for one test, kept by the child itself; and for a process, should it hang between tests.
+TEST_LIMIT = 60
 PROCESS_LIMIT = 400
 
 
@@ -34,7 +36,7 @@ class Outcome(NamedTuple):
 def suite_modules():
     """Names of the modules of the interpreter's suite that can apply; none where no suite is shipped."""
     try:
-        found = importlib.util.find_spec("test.test_asyncio")
+        found = importlib.util.find_spec(SUITE)
     except ModuleNotFoundError:
         found = None
     if found is None:
@@ -50,7 +52,7 @@ def runs():
         yield from ((way, name) for name in modules if way == "loop" or name in ways.TYPE_MODULES)
 
 
-def run_module(subject, way, module):
+def run_module(subject, way, module, package=SUITE, limit=TEST_LIMIT):
     """Run a module in a way; return the outcomes of its tests and of what else failed."""
     with tempfile.TemporaryDirectory() as directory:
         record = Path(directory, "record")
@@ -60,7 +62,7 @@ def run_module(subject, way, module):
         outcomes = []
         seen = -1
         while True:
-            code, stderr = _run_child([subject, way, module, str(record)], work)
+            code, stderr = _run_child([subject, way, f"{package}.{module}", str(record), str(limit)], work)
             lines = [json.loads(line) for line in record.read_text().splitlines()]
             complete = bool(lines) and "complete" in lines[-1]
             if complete and code == 0:
@@ -80,7 +82,8 @@ def _run_child(arguments, directory):
     import loopmod
 
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHONASYNCIO")}
-    environment["PYTHONPATH"] = str(Path(loopmod.__file__).parent.parent)
+    path = [str(Path(loopmod.__file__).parent.parent), *filter(None, [environment.get("PYTHONPATH")])]
+    environment["PYTHONPATH"] = os.pathsep.join(path)
     process = subprocess.Popen(
         [sys.executable, str(CHILD), *arguments],
         cwd=directory,

@@ -13,6 +13,8 @@ import runner
 SUBJECT = os.environ.get("LOOPMOD_TEST_ONLY") or "loopmod"
 PROCESSES = 2
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="session")
 def results(request):
