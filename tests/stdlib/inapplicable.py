@@ -28,6 +28,7 @@ TESTS = {
     "*.BaseEventLoopWithSelectorTests.test_create_connection_ipv6_scope": "the transport gets a mock for a socket",
     "*.BaseEventLoopWithSelectorTests.test_create_connection_no_inet_pton": "the transport gets a mock for a socket",
     "*.BaseEventLoopWithSelectorTests.test_create_connection_service_name": "the transport gets a mock for a socket",
+    "*.BaseEventLoopWithSelectorTests.test_create_datagram_endpoint_ip_addr": "a mock for a socket",
     "*.BaseEventLoopWithSelectorTests.test_create_server_soreuseport_only_defined": "a mock for a socket",
     "*.BaseEventLoopTests.test_create_connection_happy_eyeballs*": "the transport gets a mock for a socket",
     "*.BaseLoopSockSendfileTests.test__sock_sendfile_native_failure": "of a loop that lacks the system call",
