@@ -4,7 +4,17 @@ ours."""
 
 import sys
 import traceback
-from asyncio import base_events, base_futures, base_tasks, coroutines, format_helpers, futures, tasks, unix_events
+from asyncio import (
+    base_events,
+    base_futures,
+    base_tasks,
+    coroutines,
+    format_helpers,
+    futures,
+    sslproto,
+    tasks,
+    unix_events,
+)
 from typing import Any
 
 
@@ -89,6 +99,28 @@ def log_dropped_pipe_write() -> None:
 
 
 wake_waiter = futures._set_result_unless_cancelled  # type: ignore[attr-defined]
+
+
+def log_dropped_tls_write() -> None:
+    """Log a write to a TLS connection that is closed."""
+    sslproto.logger.warning("SSL connection is closed")  # type: ignore[attr-defined]
+
+
+def log_eof_ignored() -> None:
+    """Log that a protocol wants a half-open connection, which TLS does not offer."""
+    sslproto.logger.warning("returning true from eof_received() has no effect when using ssl")  # type: ignore[attr-defined]
+
+
+def log_handshake(protocol: Any, seconds: float) -> None:
+    """Log, in debug mode, how long a handshake took."""
+    sslproto.logger.debug("%r: SSL handshake took %.1f ms", protocol, seconds * 1e3)  # type: ignore[attr-defined]
+
+
+def default_ssl_context(server_side: bool, server_hostname: str | None) -> Any:
+    """Return the context that asyncio uses where ssl=True; ValueError on the server's side."""
+    return sslproto._create_transport_context(server_side, server_hostname)
+
+
 future_repr = base_futures._future_repr  # type: ignore[attr-defined]
 task_repr = base_tasks._task_repr
 task_get_stack = base_tasks._task_get_stack

@@ -11,12 +11,12 @@ import selectors
 import socket
 import sys
 import weakref
-from asyncio import base_events, coroutines, sslproto, unix_events
+from asyncio import base_events, coroutines, streams, unix_events
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any, TypeVarTuple
 
-from . import _loopmod, names, nested, signals, subprocess
+from . import _loopmod, names, nested, signals, subprocess, tls
 from .server import Server
 
 _Ts = TypeVarTuple("_Ts")
@@ -247,7 +247,7 @@ class Loop(_loopmod.Loop, asyncio.SelectorEventLoop):
         **timeouts: Any,
     ) -> Any:
         self._ensure_fd_no_transport(rawsock)
-        ssl_protocol = sslproto.SSLProtocol(
+        ssl_protocol = _loopmod.SSLProtocol(
             self, protocol, sslcontext, waiter, server_side, server_hostname, **timeouts
         )
         self._make_socket_transport(rawsock, ssl_protocol, extra=extra, server=server, context=context)
@@ -322,6 +322,53 @@ class Loop(_loopmod.Loop, asyncio.SelectorEventLoop):
             if resume_reading:
                 transp.resume_reading()
 
+    async def start_tls(
+        self,
+        transport: Any,
+        protocol: Any,
+        sslcontext: Any,
+        *,
+        server_side: bool = False,
+        server_hostname: str | None = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+    ) -> Any:
+        """Begin TLS on an open connection and return the transport to go on with.
+
+        Raises TypeError for a context or transport that cannot, and what the handshake raises; the connection is
+        closed then. Implements AbstractEventLoop.start_tls.
+        """
+        tls.check_start(transport, sslcontext)
+        waiter = self.create_future()
+        ssl_protocol = _loopmod.SSLProtocol(
+            self,
+            protocol,
+            sslcontext,
+            waiter,
+            server_side,
+            server_hostname,
+            call_connection_made=False,
+            ssl_handshake_timeout=ssl_handshake_timeout,
+            ssl_shutdown_timeout=ssl_shutdown_timeout,
+        )
+        # Nothing may come before connection_made has run.
+        transport.pause_reading()
+        if server_side and isinstance(protocol, streams.StreamReaderProtocol):
+            tls.move_input(protocol, ssl_protocol)
+        transport.set_protocol(ssl_protocol)
+        begin = self.call_soon(ssl_protocol.connection_made, transport)
+        resume = self.call_soon(transport.resume_reading)
+        try:
+            await waiter
+        except BaseException:
+            transport.close()
+            begin.cancel()
+            resume.cancel()
+            # The exception's traceback holds this frame, and the waiter the exception.
+            del waiter
+            raise
+        return ssl_protocol._app_transport
+
     async def create_server(self, *args: Any, start_serving: bool = True, **kwargs: Any) -> Server:
         """Create a TCP server; see AbstractEventLoop.create_server for the arguments."""
         made = await super().create_server(*args, start_serving=False, **kwargs)
@@ -350,11 +397,9 @@ class Loop(_loopmod.Loop, asyncio.SelectorEventLoop):
         *args: Any,
         **kwargs: Any,
     ) -> None:
+        context = kwargs.pop("context", None)
         if sslcontext is not None:
-            start = super()._start_serving  # type: ignore[misc]
-            start(protocol_factory, sock, sslcontext, server, backlog, *args, **kwargs)
-            return
-        context = kwargs.get("context")
+            protocol_factory = tls.server_factory(self, protocol_factory, sslcontext, *args, **kwargs)
         self._listeners[sock.fileno()] = self._start_serving_native(protocol_factory, sock, server, backlog, context)
 
     def _stop_serving(self, sock: Any) -> None:

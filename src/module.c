@@ -19,6 +19,7 @@
 #include "task/future.h"
 #include "task/future_iter.h"
 #include "task/task.h"
+#include "tls/tls.h"
 
 #include <stdarg.h>
 
@@ -80,7 +81,8 @@ module_exec(PyObject *module)
     static int (*const rooms[])(PyObject *, LmState *) = {
         lm_handle_init,    lm_future_init,   lm_future_iter_init, lm_task_init,
         lm_transport_init, lm_stream_init,   lm_datagram_init,    lm_pipe_init,
-        lm_server_init,    lm_listener_init, lm_sockop_init,      lm_loop_type_init,
+        lm_server_init,    lm_listener_init, lm_sockop_init,      lm_tls_init,
+        lm_loop_type_init,
     };
     LmState *st = state_of(module);
     /* asyncio before _asyncio: the other order leaves Python twins of its functions in

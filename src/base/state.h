@@ -28,6 +28,9 @@
     X(ListenerType)                                                                       \
     X(SockOpType)                                                                         \
     X(ServerCoreType)                                                                     \
+    X(SSLProtocolType)                                                                    \
+    X(SSLTransportType)                                                                   \
+    X(ViewType)                                                                           \
     /* asyncio's classes */                                                               \
     X(asyncio_Future)                                                                     \
     X(asyncio_Task)                                                                       \
@@ -94,6 +97,7 @@
     X(datagram_received)                                                                  \
     X(error_received)                                                                     \
     X(data_received)                                                                      \
+    X(do_handshake)                                                                       \
     X(eof_received)                                                                       \
     X(fileno)                                                                             \
     X(finalizer)                                                                          \
@@ -105,6 +109,7 @@
     X(gettimeout)                                                                         \
     X(is_running)                                                                         \
     X(pause_writing)                                                                      \
+    X(read)                                                                               \
     X(recv)                                                                               \
     X(recv_into)                                                                          \
     X(recvfrom)                                                                           \
@@ -116,7 +121,9 @@
     X(setblocking)                                                                        \
     X(slow_callback_duration)                                                             \
     X(throw)                                                                              \
-    X(time)
+    X(time)                                                                               \
+    X(unwrap)                                                                             \
+    X(write)
 
 /* clang-format on */
 #define LM_FREELIST_SIZE 256
@@ -145,7 +152,8 @@ typedef struct LmState {
 #undef LM_FIELD
 
     LmMirror mirror;
-    int nesting_allowed; /* allow_nested_runs() was called */
+    const struct LmNativeProtocol *native_protocol; /* of SSLProtocolType */
+    int nesting_allowed;                            /* allow_nested_runs() was called */
     uint64_t task_names; /* number of the last default task name given */
     LmFreelist handles;
     LmFreelist timer_handles;

@@ -59,6 +59,7 @@ typedef struct LmLoop {
     char *scratch; /* lm_loop_scratch(), or NULL until it was asked for */
     struct LmReaders *readers;
     struct LmSignals *signals;
+    struct LmTlsEngine *tls; /* what TLS connections share: tls/engine.h */
 } LmLoop;
 
 /* Fields of a zeroed object. Cannot fail: what can is done where it is first needed. */

@@ -7,6 +7,7 @@
 #include "net/kept.h"
 #include "net/readers.h"
 #include "os/signals.h"
+#include "tls/engine.h"
 
 #define DOC(signature, text) signature "\n--\n\n" text
 
@@ -57,6 +58,7 @@ loop_dealloc(PyObject *self)
     loop_clear(self);
     lm_loop_close(loop);
     PyMem_RawFree(loop->scratch);
+    lm_tls_engine_free(loop);
     lm_free_instance(self);
 }
 

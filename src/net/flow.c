@@ -63,14 +63,15 @@ bytes_of(double limit)
 }
 
 int
-lm_flow_set_limits(LmFlow *flow, PyObject *high, PyObject *low)
+lm_flow_parse_limits(PyObject *high, PyObject *low, size_t usual_high, size_t *high_out,
+                     size_t *low_out)
 {
-    double high_mark = DEFAULT_HIGH_WATER, low_mark = 0;
+    double high_mark = (double)usual_high, low_mark = 0;
     if (low != Py_None && limit_of(low, &low_mark) < 0) {
         return -1;
     }
     if (high == Py_None) {
-        high_mark = low == Py_None ? DEFAULT_HIGH_WATER : 4 * low_mark;
+        high_mark = low == Py_None ? (double)usual_high : 4 * low_mark;
     }
     else if (limit_of(high, &high_mark) < 0) {
         return -1;
@@ -83,7 +84,14 @@ lm_flow_set_limits(LmFlow *flow, PyObject *high, PyObject *low)
                      (long long)high_mark, (long long)low_mark);
         return -1;
     }
-    flow->high_water = bytes_of(high_mark);
-    flow->low_water = bytes_of(low_mark);
+    *high_out = bytes_of(high_mark);
+    *low_out = bytes_of(low_mark);
     return 0;
+}
+
+int
+lm_flow_set_limits(LmFlow *flow, PyObject *high, PyObject *low)
+{
+    return lm_flow_parse_limits(high, low, DEFAULT_HIGH_WATER, &flow->high_water,
+                                &flow->low_water);
 }

@@ -23,4 +23,8 @@ int lm_flow_shrunk(LmFlow *flow, size_t queued, LmLoop *loop, PyObject *transpor
    TypeError set. */
 int lm_flow_set_limits(LmFlow *flow, PyObject *high, PyObject *low);
 
+/* The same for other buffers: `usual_high` where neither mark is given. */
+int lm_flow_parse_limits(PyObject *high, PyObject *low, size_t usual_high,
+                         size_t *high_out, size_t *low_out);
+
 #endif

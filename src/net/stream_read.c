@@ -142,9 +142,40 @@ read_into_protocol(PyObject *self)
     return 0;
 }
 
+/* The same for a protocol in C. */
+static int
+read_into_native(PyObject *self)
+{
+    LmTransport *t = lm_transport(self);
+    const LmNativeProtocol *native = t->st->native_protocol;
+    size_t room;
+    char *into = native->get_buffer(t->protocol, &room);
+    if (into == NULL) {
+        return call_fatal(self, "Fatal error: protocol.get_buffer() call failed.");
+    }
+    ssize_t count = receive(t, into, room);
+    if (count == 0) {
+        return on_end_of_stream(self);
+    }
+    if (count < 0) {
+        return count == -2 ? 0
+                           : call_fatal(self, "Fatal read error on socket transport");
+    }
+    PyObject *protocol = Py_NewRef(t->protocol);
+    int failed = native->received(protocol, (size_t)count);
+    Py_DECREF(protocol);
+    return failed == 0
+               ? 0
+               : call_fatal(self,
+                            "Fatal error: protocol.buffer_updated() call failed.");
+}
+
 int
 lm_stream_read(PyObject *self)
 {
+    if (lm_transport(self)->is_native) {
+        return read_into_native(self);
+    }
     return lm_transport(self)->is_buffered ? read_into_protocol(self)
                                            : read_into_bytes(self);
 }

@@ -120,6 +120,17 @@ lm_stream_write(PyObject *self, PyObject *data)
     return result;
 }
 
+int
+lm_stream_write_raw(PyObject *self, const char *data, size_t size)
+{
+    LmTransport *t = lm_transport(self);
+    if (check_writable(t) < 0) {
+        return -1;
+    }
+    int is_open = size > 0 ? check_open(t) : 0;
+    return is_open <= 0 ? is_open : write_buffer(self, Py_None, data, size);
+}
+
 static int
 queue_piece(LmTransport *t, PyObject *piece)
 {

@@ -10,6 +10,9 @@
 int lm_stream_write(PyObject *self, PyObject *data);
 int lm_stream_writelines(PyObject *self, PyObject *pieces);
 
+/* The same for memory of the caller's, which is copied as far as it is queued. */
+int lm_stream_write_raw(PyObject *self, const char *data, size_t size);
+
 /* transport.write_eof: shuts the sending half down once the buffer is sent. -1 with
    OSError set. */
 int lm_stream_write_eof(PyObject *self);

@@ -70,6 +70,7 @@ lm_transport_set_protocol(LmTransport *t, PyObject *protocol)
         return -1;
     }
     t->is_buffered = (uint8_t)is_buffered;
+    t->is_native = (PyObject *)Py_TYPE(protocol) == t->st->SSLProtocolType;
     Py_XSETREF(t->protocol, Py_NewRef(protocol));
     return 0;
 }

@@ -49,6 +49,15 @@ typedef struct {
     void (*release)(PyObject *self);
     uint8_t is_stream;
 } LmTransportKind;
+/* A protocol in C that is reached without Python calls: st->native_protocol, for instances
+   of exactly st->SSLProtocolType. Everything else of such a protocol is an ordinary
+   BufferedProtocol. */
+typedef struct LmNativeProtocol {
+    /* Where received bytes are to be put, and how many fit. NULL with an exception set. */
+    char *(*get_buffer)(PyObject *protocol, size_t *room);
+    /* That many were put there. -1 with an exception set. May run Python. */
+    int (*received)(PyObject *protocol, size_t count);
+} LmNativeProtocol;
 
 typedef struct LmTransport {
     LmState *st;
@@ -78,6 +87,7 @@ typedef struct LmTransport {
     uint8_t is_closing;
     uint8_t is_paused;   /* pause_reading() */
     uint8_t is_buffered; /* the protocol has get_buffer and buffer_updated */
+    uint8_t is_native;   /* the protocol is an LmNativeProtocol */
     uint8_t eof_written;
 } LmTransport;
 

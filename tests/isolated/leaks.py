@@ -482,6 +482,56 @@ def measure():
     }
 
 
+@case(1500)
+def tls_connections(loop, count):
+    import ssl
+
+    import trustme
+
+    authority = trustme.CA()
+    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    authority.issue_cert("localhost").configure_cert(server)
+    authority.configure_trust(client)
+    # A server keeps the sessions of its last 20,480 clients, which would look like a leak.
+    server.num_tickets = 0
+    server.options |= ssl.OP_NO_TICKET
+
+    class Echo(asyncio.Protocol):
+        def connection_made(self, transport):
+            self.transport = transport
+            self.lost = loop.create_future()
+
+        def data_received(self, data):
+            self.transport.write(data)
+
+        def connection_lost(self, exc):
+            self.lost.set_result(None)
+
+    async def one(address, number):
+        context = client if number % 10 else ssl.create_default_context()
+        try:
+            reader, writer = await asyncio.open_connection(*address, ssl=context, server_hostname="localhost")
+        except ssl.SSLError:
+            return
+        writer.write(b"x" * 20_000)
+        await reader.readexactly(20_000)
+        if number % 3 == 0:
+            writer.transport.abort()
+        writer.close()
+        await writer.wait_closed()
+
+    async def main():
+        listening = await loop.create_server(Echo, "127.0.0.1", 0, ssl=server, backlog=100)
+        address = listening.sockets[0].getsockname()
+        for start in range(0, count, 25):
+            await asyncio.gather(*[one(address, number) for number in range(start, start + 25)])
+        listening.close()
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+    loop.run_until_complete(main())
+
+
 def main(kind, name, count=None):
     function, usual = CASES[name]
     count = int(count or usual)

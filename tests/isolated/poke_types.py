@@ -161,6 +161,20 @@ def on_pipe(loop, name):
     return transport
 
 
+def tls_protocol(loop):
+    import ssl
+
+    from loopmod import _loopmod
+
+    return _loopmod.SSLProtocol(loop, asyncio.Protocol(), ssl.create_default_context(), None, False, "localhost")
+
+
+def begun(loop, protocol):
+    """The TLS protocol in the middle of its handshake, over one of its kind."""
+    protocol.connection_made(tls_protocol(loop)._app_transport)
+    return protocol
+
+
 def live_makers(cls):
     """Functions that make a proper object of the class on a loop, as a program gets it."""
     name = cls.__name__
@@ -186,6 +200,10 @@ def live_makers(cls):
         return [lambda loop: loop._make_socket_transport(sockets(socket.SOCK_STREAM)[0], asyncio.Protocol())]
     if name == "DatagramTransport":
         return [connected_datagrams, unconnected_datagrams]
+    if name == "SSLProtocol":
+        return [lambda loop: tls_protocol(loop), lambda loop: begun(loop, tls_protocol(loop))]
+    if name == "SSLTransport":
+        return [lambda loop: tls_protocol(loop)._app_transport]
     return []
 
 

@@ -1,0 +1,215 @@
+/* The shared pair and its operations: see engine.h. Its objects are no part of any cycle:
+   the collector need not see them. */
+#include "tls/engine.h"
+
+#include "tls/view.h"
+
+int
+lm_tls_engine_init(PyObject *module, LmState *st)
+{
+    return lm_view_init(module, st);
+}
+
+static int
+fill(LmTlsEngine *e, LmState *st)
+{
+    PyObject *bio = lm_state_import("ssl", "MemoryBIO");
+    if (bio != NULL) {
+        e->incoming = PyObject_CallNoArgs(bio);
+        e->outgoing = PyObject_CallNoArgs(bio);
+        Py_DECREF(bio);
+    }
+    if (!e->incoming || !e->outgoing) {
+        return -1;
+    }
+    e->feed = PyObject_GetAttr(e->incoming, st->str.write);
+    e->drain = PyObject_GetAttr(e->incoming, st->str.read);
+    e->take = PyObject_GetAttr(e->outgoing, st->str.read);
+    e->view = lm_view_new(st);
+    if (!e->feed || !e->drain || !e->take || !e->view) {
+        return -1;
+    }
+    e->SSLObject = lm_state_import("ssl", "SSLObject");
+    e->SSLError = lm_state_import("ssl", "SSLError");
+    e->SSLWantReadError = lm_state_import("ssl", "SSLWantReadError");
+    e->SSLSyscallError = lm_state_import("ssl", "SSLSyscallError");
+    e->CertificateError = lm_state_import("ssl", "CertificateError");
+    return e->SSLObject && e->SSLError && e->SSLWantReadError && e->SSLSyscallError &&
+                   e->CertificateError
+               ? 0
+               : -1;
+}
+
+static void
+free_engine(LmTlsEngine *e)
+{
+    PyObject *owned[] = {e->incoming,
+                         e->outgoing,
+                         e->feed,
+                         e->drain,
+                         e->take,
+                         e->view,
+                         e->SSLObject,
+                         e->SSLError,
+                         e->SSLWantReadError,
+                         e->SSLSyscallError,
+                         e->CertificateError};
+    for (size_t i = 0; i < sizeof(owned) / sizeof(owned[0]); i++) {
+        Py_XDECREF(owned[i]);
+    }
+    PyMem_RawFree(e->received);
+    PyMem_RawFree(e->plain);
+    PyMem_RawFree(e->sealed);
+    PyMem_RawFree(e);
+}
+
+LmTlsEngine *
+lm_tls_engine_of(LmLoop *loop)
+{
+    if (loop->tls != NULL) {
+        return loop->tls;
+    }
+    LmTlsEngine *e = PyMem_RawCalloc(1, sizeof(*e));
+    if (e == NULL) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    if (fill(e, loop->st) < 0) {
+        free_engine(e);
+        return NULL;
+    }
+    loop->tls = e;
+    return e;
+}
+
+void
+lm_tls_engine_free(LmLoop *loop)
+{
+    if (loop->tls != NULL) {
+        free_engine(loop->tls);
+        loop->tls = NULL;
+    }
+}
+
+PyObject *
+lm_tls_engine_take(LmTlsEngine *e)
+{
+    return PyObject_CallNoArgs(e->take);
+}
+
+PyObject *
+lm_tls_engine_take_unread(LmTlsEngine *e)
+{
+    return PyObject_CallNoArgs(e->drain);
+}
+
+void
+lm_tls_engine_empty(LmTlsEngine *e)
+{
+    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *unread = lm_tls_engine_take_unread(e);
+    PyObject *unsent = lm_tls_engine_take(e);
+    if (unread == NULL || unsent == NULL) {
+        PyErr_Clear();
+    }
+    Py_XDECREF(unread);
+    Py_XDECREF(unsent);
+    if (exc != NULL) {
+        PyErr_SetRaisedException(exc);
+    }
+}
+
+int
+lm_tls_engine_enter(LmTlsEngine *e, LmTlsOuter *outer)
+{
+    unsigned long thread = PyThread_get_thread_ident();
+    outer->is_nested = e->busy_thread != 0;
+    if (LM_LIKELY(!outer->is_nested)) {
+        e->busy_thread = thread;
+        return 0;
+    }
+    if (e->busy_thread != thread) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "Non-thread-safe operation invoked on an event loop other "
+                        "than the current one");
+        return -1;
+    }
+    outer->incoming = lm_tls_engine_take_unread(e);
+    outer->outgoing = outer->incoming != NULL ? lm_tls_engine_take(e) : NULL;
+    if (outer->outgoing == NULL) {
+        Py_XDECREF(outer->incoming);
+        return -1;
+    }
+    outer->plain = e->plain;
+    outer->sealed = e->sealed;
+    e->plain = e->sealed = NULL;
+    return 0;
+}
+
+/* Gives the outer operation its bytes back. */
+static int
+put_back(LmTlsEngine *e, LmTlsOuter *outer)
+{
+    PyMem_RawFree(e->plain);
+    PyMem_RawFree(e->sealed);
+    e->plain = outer->plain;
+    e->sealed = outer->sealed;
+    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *fed = PyObject_CallOneArg(e->feed, outer->incoming);
+    PyObject *written =
+        fed != NULL ? PyObject_CallMethod(e->outgoing, "write", "O", outer->outgoing)
+                    : NULL;
+    int failed = written != NULL ? 0 : -1;
+    Py_XDECREF(fed);
+    Py_XDECREF(written);
+    Py_DECREF(outer->incoming);
+    Py_DECREF(outer->outgoing);
+    if (exc != NULL) {
+        PyErr_Clear();
+        PyErr_SetRaisedException(exc);
+    }
+    return failed;
+}
+
+int
+lm_tls_engine_leave(LmTlsEngine *e, LmTlsOuter *outer, int failed)
+{
+    if (LM_LIKELY(!outer->is_nested)) {
+        e->busy_thread = 0;
+        return failed;
+    }
+    return put_back(e, outer) < 0 ? -1 : failed;
+}
+
+int
+lm_tls_engine_feed(LmTlsEngine *e, const char *raw, size_t size)
+{
+    PyObject *done = PyObject_CallOneArg(e->feed, lm_view_at(e->view, raw, size));
+    Py_XDECREF(done);
+    return done != NULL ? 0 : -1;
+}
+
+char *
+lm_tls_engine_buffer(char **buffer)
+{
+    if (LM_UNLIKELY(*buffer == NULL)) {
+        /* Pages are touched, and so cost memory, only as far as they are used. The room
+           behind is for one record more, which OpenSSL may still hold. */
+        *buffer = PyMem_RawMalloc(LM_TLS_BUFFER_SIZE + LM_RECORD_LARGEST);
+        if (*buffer == NULL) {
+            PyErr_NoMemory();
+        }
+    }
+    return *buffer;
+}
+
+int
+lm_tls_engine_wants_more(LmTlsEngine *e)
+{
+    if (!PyErr_ExceptionMatches(e->SSLWantReadError) &&
+        !PyErr_ExceptionMatches(e->SSLSyscallError)) {
+        return 0;
+    }
+    PyErr_Clear();
+    return 1;
+}

@@ -1,0 +1,395 @@
+/* From the application's bytes to records for the transport below: see tls.h. Relies on
+   net/stream_write.h where that transport is ours.
+
+   Records are gathered in the engine's `sealed` buffer and go down in one piece. A single
+   one goes down as the bytes object that it comes in. */
+#include "tls/tls.h"
+
+#include "core/fault.h"
+#include "net/stream_write.h"
+#include "tls/view.h"
+
+/* What a record adds to its content, at most, in any version and cipher. */
+#define RECORD_OVERHEAD (LM_RECORD_LARGEST - LM_RECORD_PLAIN)
+#define DROPPED_WRITES_BEFORE_LOG 5
+
+/* The records of one operation. */
+typedef struct {
+    PyObject *only; /* the first one, until there are more */
+    size_t size;    /* in the engine's buffer */
+} Batch;
+
+int
+lm_tls_begin(LmTls *p, LmTlsOuter *outer)
+{
+    if (lm_tls_engine_enter(p->engine, outer) < 0) {
+        return -1;
+    }
+    p->in_ssl = 1;
+    return 0;
+}
+
+int
+lm_tls_end(LmTls *p, LmTlsOuter *outer, int failed)
+{
+    p->in_ssl = 0;
+    if (failed == 0) {
+        PyObject *records = lm_tls_engine_take(p->engine);
+        if (records == NULL || lm_rawbuf_add(&p->out, PyBytes_AS_STRING(records),
+                                             (size_t)PyBytes_GET_SIZE(records)) < 0) {
+            failed = -1;
+        }
+        Py_XDECREF(records);
+    }
+    if (failed < 0) {
+        lm_tls_engine_empty(p->engine);
+    }
+    return lm_tls_engine_leave(p->engine, outer, failed);
+}
+
+static int
+send_object(LmTls *p, PyObject *bytes)
+{
+    if (p->transport == NULL) {
+        return 0;
+    }
+    if (LM_LIKELY(p->is_direct)) {
+        return lm_stream_write(p->transport, bytes);
+    }
+    PyObject *transport = Py_NewRef(p->transport);
+    PyObject *done = PyObject_CallMethodOneArg(transport, p->st->str.write, bytes);
+    Py_DECREF(transport);
+    Py_XDECREF(done);
+    return done != NULL ? 0 : -1;
+}
+
+static int
+send_down(LmTls *p, const char *data, size_t size)
+{
+    if (p->is_direct && p->transport != NULL) {
+        return lm_stream_write_raw(p->transport, data, size);
+    }
+    PyObject *bytes = PyBytes_FromStringAndSize(data, (Py_ssize_t)size);
+    int failed = bytes != NULL ? send_object(p, bytes) : -1;
+    Py_XDECREF(bytes);
+    return failed;
+}
+
+/* Sends what waits. The block is taken first: the transport may call back. */
+static int
+send_out(LmTls *p)
+{
+    if (p->out.size == 0 || p->ssl_writing_paused) {
+        return 0;
+    }
+    LmRawbuf taken = p->out;
+    p->out = (LmRawbuf){NULL, 0, 0, 0};
+    int failed = send_down(p, lm_rawbuf_data(&taken), taken.size);
+    lm_rawbuf_clear(&taken);
+    return failed;
+}
+
+static int
+to_buffer(LmTls *p, Batch *batch, PyObject *records)
+{
+    char *sealed = lm_tls_engine_buffer(&p->engine->sealed);
+    if (sealed == NULL) {
+        return -1;
+    }
+    size_t size = (size_t)PyBytes_GET_SIZE(records);
+    memcpy(sealed + batch->size, PyBytes_AS_STRING(records), size);
+    batch->size += size;
+    return 0;
+}
+
+/* Takes the records that OpenSSL has written. */
+static int
+gather(LmTls *p, Batch *batch)
+{
+    PyObject *records = lm_tls_engine_take(p->engine);
+    if (records == NULL) {
+        return -1;
+    }
+    if (LM_LIKELY(batch->only == NULL && batch->size == 0)) {
+        batch->only = records;
+        return 0;
+    }
+    int failed = 0;
+    if (batch->only != NULL) {
+        failed = to_buffer(p, batch, batch->only);
+        Py_CLEAR(batch->only);
+    }
+    if (failed == 0) {
+        failed = to_buffer(p, batch, records);
+    }
+    Py_DECREF(records);
+    return failed;
+}
+
+static int
+has_room(const Batch *batch)
+{
+    size_t size = batch->only != NULL ? (size_t)PyBytes_GET_SIZE(batch->only) : 0;
+    return size + batch->size + LM_RECORD_PLAIN + RECORD_OVERHEAD <= LM_TLS_BUFFER_SIZE;
+}
+
+/* Encrypts at most one record's worth. The bytes taken, 0 where OpenSSL takes none now,
+   -1 with an exception set. */
+static Py_ssize_t
+seal(LmTls *p, const char *data, size_t size, Batch *batch)
+{
+    size = size < LM_RECORD_PLAIN ? size : LM_RECORD_PLAIN;
+    /* A foreign object may keep what it is given: it gets bytes of its own. */
+    PyObject *given = p->is_genuine ? Py_NewRef(lm_view_at(p->engine->view, data, size))
+                                    : PyBytes_FromStringAndSize(data, (Py_ssize_t)size);
+    PyObject *count = given != NULL ? PyObject_CallOneArg(p->ssl_write, given) : NULL;
+    Py_XDECREF(given);
+    if (count == NULL) {
+        return lm_tls_engine_wants_more(p->engine) ? gather(p, batch) : -1;
+    }
+    Py_ssize_t taken = PyLong_AsSsize_t(count);
+    Py_DECREF(count);
+    if (taken < 0 || (size_t)taken > size) {
+        if (!PyErr_Occurred()) {
+            PyErr_SetString(PyExc_ValueError, "write() returned a wrong count");
+        }
+        return -1;
+    }
+    return gather(p, batch) < 0 ? -1 : taken;
+}
+
+/* Ends the operation and sends what it gave. */
+static int
+finish_batch(LmTls *p, LmTlsOuter *outer, Batch *batch, int failed)
+{
+    if (failed == 0 && outer->is_nested && batch->size > 0) {
+        /* The buffer goes with the operation. */
+        batch->only =
+            PyBytes_FromStringAndSize(p->engine->sealed, (Py_ssize_t)batch->size);
+        failed = batch->only != NULL ? 0 : -1;
+    }
+    p->in_ssl = 0;
+    if (failed < 0) {
+        lm_tls_engine_empty(p->engine);
+    }
+    failed = lm_tls_engine_leave(p->engine, outer, failed);
+    const char *data =
+        batch->only != NULL ? PyBytes_AS_STRING(batch->only) : p->engine->sealed;
+    size_t size =
+        batch->only != NULL ? (size_t)PyBytes_GET_SIZE(batch->only) : batch->size;
+    if (failed == 0 && size > 0) {
+        if (p->out.size > 0 || p->ssl_writing_paused) {
+            failed = lm_rawbuf_add(&p->out, data, size) < 0 ? -1 : send_out(p);
+        }
+        else {
+            failed = batch->only != NULL ? send_object(p, batch->only)
+                                         : send_down(p, data, size);
+        }
+    }
+    Py_CLEAR(batch->only);
+    return failed;
+}
+
+/* Encrypts from the front of `data`, one operation long. 1 where it may go on, 0 where
+   OpenSSL takes no more now; -1 with an exception set. */
+static int
+write_some(LmTls *p, const char *data, size_t size, size_t *written)
+{
+    LmTlsOuter outer;
+    Batch batch = {NULL, 0};
+    Py_ssize_t taken = 1;
+    if (lm_tls_begin(p, &outer) < 0) {
+        return -1;
+    }
+    while (taken > 0 && *written < size && has_room(&batch)) {
+        taken = seal(p, data + *written, size - *written, &batch);
+        *written += taken > 0 ? (size_t)taken : 0;
+    }
+    if (finish_batch(p, &outer, &batch, taken < 0 ? -1 : 0) < 0) {
+        return -1;
+    }
+    return taken > 0;
+}
+
+/* A record's worth from the front of the backlog: small pieces go together. */
+static Py_ssize_t
+seal_front(LmTls *p, Batch *batch)
+{
+    LmPiece *piece = &p->backlog.pieces[p->backlog.first];
+    if (piece->left >= LM_RECORD_PLAIN || p->backlog.count == 1) {
+        PyObject *owner = Py_NewRef(piece->bytes);
+        Py_ssize_t taken = seal(p, piece->data, piece->left, batch);
+        Py_DECREF(owner);
+        return taken;
+    }
+    char *joined = lm_tls_engine_buffer(&p->engine->plain);
+    if (joined == NULL) {
+        return -1;
+    }
+    size_t size = 0;
+    for (size_t i = 0; i < p->backlog.count && size < LM_RECORD_PLAIN; i++, piece++) {
+        size_t room = LM_RECORD_PLAIN - size;
+        size_t count = piece->left < room ? piece->left : room;
+        memcpy(joined + size, piece->data, count);
+        size += count;
+    }
+    return seal(p, joined, size, batch);
+}
+
+/* The same as write_some, of the backlog. */
+static int
+write_backlog(LmTls *p)
+{
+    LmTlsOuter outer;
+    Batch batch = {NULL, 0};
+    Py_ssize_t taken = 1;
+    if (lm_tls_begin(p, &outer) < 0) {
+        return -1;
+    }
+    while (taken > 0 && !lm_outbuf_is_empty(&p->backlog) && has_room(&batch)) {
+        taken = seal_front(p, &batch);
+        if (taken > 0) {
+            lm_outbuf_sent(&p->backlog, (size_t)taken);
+        }
+    }
+    if (finish_batch(p, &outer, &batch, taken < 0 ? -1 : 0) < 0) {
+        return -1;
+    }
+    return taken > 0;
+}
+
+int
+lm_tls_do_write(LmTls *p, int how_much)
+{
+    int goes_on = !p->in_ssl; /* else what runs now comes back to the backlog */
+    while (goes_on > 0 && !lm_outbuf_is_empty(&p->backlog) &&
+           (how_much == LM_ALL || !p->ssl_writing_paused)) {
+        goes_on = write_backlog(p);
+    }
+    return goes_on < 0 ? -1 : lm_tls_process_outgoing(p);
+}
+
+int
+lm_tls_process_outgoing(LmTls *p)
+{
+    return send_out(p) < 0 ? -1 : lm_tls_control_app_writing(p);
+}
+
+/* 1 where the write goes on, 0 where it is dropped; -1 with an exception set. */
+static int
+check_open(LmTls *p)
+{
+    if (LM_LIKELY(p->state == LM_WRAPPED || p->state == LM_DO_HANDSHAKE)) {
+        return 1;
+    }
+    if (p->dropped_writes++ >= DROPPED_WRITES_BEFORE_LOG) {
+        PyObject *done = lm_state_support(p->st, "log_dropped_tls_write", "");
+        Py_XDECREF(done);
+        return done != NULL ? 0 : -1;
+    }
+    return 0;
+}
+
+/* Encrypts at once what may be, without queueing it first. */
+static int
+write_now(LmTls *p, PyObject *owner, const char *data, size_t size)
+{
+    size_t written = 0;
+    int goes_on = 1;
+    if (p->state == LM_WRAPPED && !p->in_ssl && lm_outbuf_is_empty(&p->backlog)) {
+        while (goes_on > 0 && written < size && !p->ssl_writing_paused &&
+               p->state == LM_WRAPPED) {
+            goes_on = write_some(p, data, size, &written);
+        }
+    }
+    if (goes_on < 0 ||
+        lm_outbuf_add(&p->backlog, owner, data + written, size - written) < 0) {
+        return -1;
+    }
+    return p->state == LM_WRAPPED ? lm_tls_control_app_writing(p) : 0;
+}
+
+int
+lm_tls_write(LmTls *p, PyObject *owner, const char *data, size_t size)
+{
+    int is_open = check_open(p);
+    if (is_open <= 0) {
+        return is_open;
+    }
+    return lm_tls_guard(p, write_now(p, owner, data, size),
+                        "Fatal error on SSL protocol");
+}
+
+static int
+queue_piece(LmTls *p, PyObject *piece)
+{
+    Py_buffer view;
+    if (PyObject_GetBuffer(piece, &view, PyBUF_SIMPLE) < 0) {
+        return -1;
+    }
+    int failed = lm_outbuf_add(&p->backlog, piece, view.buf, (size_t)view.len);
+    PyBuffer_Release(&view);
+    return failed;
+}
+
+int
+lm_tls_writelines(LmTls *p, PyObject *pieces)
+{
+    int is_open = check_open(p);
+    if (is_open <= 0) {
+        return is_open;
+    }
+    PyObject *list =
+        PySequence_Fast(pieces, "writelines() needs an iterable of bytes-like objects");
+    if (list == NULL) {
+        return -1;
+    }
+    size_t queued = p->backlog.count;
+    int failed = 0;
+    for (Py_ssize_t i = 0; failed == 0 && i < PySequence_Fast_GET_SIZE(list); i++) {
+        failed = queue_piece(p, PySequence_Fast_GET_ITEM(list, i));
+    }
+    Py_DECREF(list);
+    if (failed < 0) {
+        lm_outbuf_truncate(&p->backlog, queued); /* all or nothing */
+        return -1;
+    }
+    return p->state == LM_WRAPPED ? lm_tls_guard(p, lm_tls_do_write(p, LM_UNTIL_FULL),
+                                                 "Fatal error on SSL protocol")
+                                  : 0;
+}
+
+static int
+tell_app(LmTls *p, const char *method, const char *fault)
+{
+    PyObject *loop = Py_NewRef(p->loop);
+    PyObject *app = Py_NewRef(p->app_protocol);
+    PyObject *done = PyObject_CallMethod(app, method, NULL);
+    int failed = 0;
+    if (done == NULL) {
+        failed = lm_fault_report(loop, p->st, fault, "transport", p->app_transport,
+                                 "protocol", (PyObject *)p, NULL);
+    }
+    Py_XDECREF(done);
+    Py_DECREF(app);
+    Py_DECREF(loop);
+    return failed;
+}
+
+int
+lm_tls_control_app_writing(LmTls *p)
+{
+    size_t size = lm_tls_unsent(p);
+    if (p->app_protocol == NULL) {
+        return 0;
+    }
+    if (size >= p->out_high && !p->app_writing_paused) {
+        p->app_writing_paused = 1;
+        return tell_app(p, "pause_writing", "protocol.pause_writing() failed");
+    }
+    if (size <= p->out_low && p->app_writing_paused) {
+        p->app_writing_paused = 0;
+        return tell_app(p, "resume_writing", "protocol.resume_writing() failed");
+    }
+    return 0;
+}
