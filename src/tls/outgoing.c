@@ -25,6 +25,15 @@ lm_tls_begin(LmTls *p, LmTlsOuter *outer)
     if (lm_tls_engine_enter(p->engine, outer) < 0) {
         return -1;
     }
+    if (!outer->is_nested) {
+        /* Left by a call of the application's on an ssl_object: nobody can tell whose it
+           is, and on any other connection it would do harm. */
+        PyObject *stray = lm_tls_engine_take(p->engine);
+        if (stray == NULL) {
+            return lm_tls_engine_leave(p->engine, outer, -1);
+        }
+        Py_DECREF(stray);
+    }
     p->in_ssl = 1;
     return 0;
 }
@@ -97,6 +106,14 @@ to_buffer(LmTls *p, Batch *batch, PyObject *records)
         return -1;
     }
     size_t size = (size_t)PyBytes_GET_SIZE(records);
+    if (batch->size + size > LM_TLS_BUFFER_SIZE) {
+        /* A message of the handshake's, which may have any size, came with them. */
+        if (lm_rawbuf_add(&p->out, sealed, batch->size) < 0) {
+            return -1;
+        }
+        batch->size = 0;
+        return lm_rawbuf_add(&p->out, PyBytes_AS_STRING(records), size);
+    }
     memcpy(sealed + batch->size, PyBytes_AS_STRING(records), size);
     batch->size += size;
     return 0;
@@ -185,6 +202,9 @@ finish_batch(LmTls *p, LmTlsOuter *outer, Batch *batch, int failed)
             failed = batch->only != NULL ? send_object(p, batch->only)
                                          : send_down(p, data, size);
         }
+    }
+    else if (failed == 0) {
+        failed = send_out(p);
     }
     Py_CLEAR(batch->only);
     return failed;

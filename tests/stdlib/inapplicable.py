@@ -40,6 +40,7 @@ TESTS = {
     "test_graph.TestCallStackPy.*": "asyncio's Python versions of what C code calls",
     "*.Test*PyFreeThreading.test_all_tasks_from_other_thread_includes_eager_tasks": "all_tasks() without C tasks",
     "test_ssl.*.test_remote_shutdown_receives_trailing_data_on_slow_socket": "reads _read_ready_cb of the transport",
+    "test_sslproto.*.test_create_connection_ssl_failed_certificate_no_cycles": "replaces SSLProtocol.connection_made",
     "test_subprocess.*.test_pid_not_reaped_before_exit_published": "reads _threads of asyncio's child watcher",
     # test_unix_events
     "*.SelectorEventLoopSignalTests.*": "replaces asyncio.unix_events.signal, calls _handle_signal",

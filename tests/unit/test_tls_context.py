@@ -351,6 +351,17 @@ def test_a_class_of_the_users_in_place_of_sslobject(run):
     assert {bytes(data[:1]) for data in kept}
 
 
+def test_a_call_on_one_ssl_object_touches_no_other_connection(run):
+    async def main():
+        async with tls_linked() as (near, far), tls_linked() as (third, fourth):
+            with pytest.raises(ssl.SSLWantReadError):
+                near.transport.get_extra_info("ssl_object").unwrap()
+            await check_both_ways(third, fourth)
+            await check_both_ways(third, fourth)
+
+    run(main())
+
+
 def test_the_default_context_verifies(run):
     async def main():
         loop = asyncio.get_running_loop()
