@@ -489,7 +489,8 @@ def tls_connections(loop, count):
     import trustme
 
     authority = trustme.CA()
-    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    client, distrustful = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     authority.issue_cert("localhost").configure_cert(server)
     authority.configure_trust(client)
     # A server keeps the sessions of its last 20,480 clients, which would look like a leak.
@@ -508,7 +509,7 @@ def tls_connections(loop, count):
             self.lost.set_result(None)
 
     async def one(address, number):
-        context = client if number % 10 else ssl.create_default_context()
+        context = client if number % 10 else distrustful
         try:
             reader, writer = await asyncio.open_connection(*address, ssl=context, server_hostname="localhost")
         except ssl.SSLError:
