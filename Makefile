@@ -3,6 +3,8 @@
 
 PYTHON ?=
 ARGS ?=
+# How many processes run the tests: as many as there are processors.
+JOBS ?= logical
 SETUP = tools/setup -p "$(PYTHON)"
 BUILD_EXT = setup.py -q build_ext --inplace
 C_FILES = find src benchmarks -name '*.c' -o -name '*.h'
@@ -12,7 +14,7 @@ C_FILES = find src benchmarks -name '*.c' -o -name '*.h'
     bench-instructions clean
 
 help: ## print this list
-	@echo "make TARGET [PYTHON=python3.12] [ARGS='arguments for pytest or the benchmark']"
+	@echo "make TARGET [PYTHON=python3.12] [JOBS=1] [ARGS='arguments for pytest or the benchmark']"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
 
 setup: ## install what is missing (libev's headers, a virtual environment) and build
@@ -26,7 +28,7 @@ demo: ## a chat server and 50 clients on loopmod, beside stock asyncio
 
 test: ## build with warnings as errors and run the whole test suite
 	@bin=$$($(SETUP) build test) && LOOPMOD_WERROR=1 "$$bin/python" $(BUILD_EXT) && \
-	"$$bin/python" -m pytest -q $(ARGS)
+	"$$bin/python" -m pytest -q -n $(JOBS) $(ARGS)
 
 test-sanitize: ## the same suite on a build with AddressSanitizer and UndefinedBehaviorSanitizer
 	@bin=$$($(SETUP) build test) && tree=$$(tools/variant sanitize) && cd "$$tree" && \
@@ -35,14 +37,14 @@ test-sanitize: ## the same suite on a build with AddressSanitizer and UndefinedB
 	    LD_PRELOAD="$$($${CC:-cc} -print-file-name=libasan.so)" \
 	    ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 \
 	    UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
-	    "$$bin/python" -m pytest -q $(ARGS)
+	    "$$bin/python" -m pytest -q -n $(JOBS) $(ARGS)
 
 test-embedded: ## the same suite with libev compiled in (its source comes from apt, or LOOPMOD_LIBEV_SRC)
 	@bin=$$($(SETUP) build test) && \
 	if source=$$(tools/libev-source); then \
 	    tree=$$(tools/variant embedded) && cd "$$tree" && \
 	    LOOPMOD_WERROR=1 LOOPMOD_LIBEV_SRC="$$source" "$$bin/python" $(BUILD_EXT) && \
-	    PYTHONPATH="$$tree" LOOPMOD_LIBEV_SRC="$$source" "$$bin/python" -m pytest -q $(ARGS); \
+	    PYTHONPATH="$$tree" LOOPMOD_LIBEV_SRC="$$source" "$$bin/python" -m pytest -q -n $(JOBS) $(ARGS); \
 	else \
 	    echo "test-embedded: skipped, no source of libev: set LOOPMOD_LIBEV_SRC to a directory with ev.c"; \
 	fi
@@ -58,7 +60,7 @@ coverage: ## run the suite on a build with gcov counters; the report goes to bui
 	@bin=$$($(SETUP) build test coverage) && tree=$$(tools/variant coverage) && cd "$$tree" && \
 	LOOPMOD_COVERAGE=1 "$$bin/python" $(BUILD_EXT) && \
 	find build -name '*.gcda' -delete && mkdir -p report && \
-	{ PYTHONPATH="$$tree" "$$bin/python" -m pytest -q $(ARGS); failed=$$?; \
+	{ PYTHONPATH="$$tree" "$$bin/python" -m pytest -q -n $(JOBS) $(ARGS); failed=$$?; \
 	  "$$bin/gcovr" --root . --txt --html-details report/index.html build && exit $$failed; }
 
 lint: ## ruff, mypy --strict and clang-format, all without changing anything

@@ -4,12 +4,13 @@ Covers create_unix_server in loopmod/loop.py and the listener and the addresses 
 """
 
 import asyncio
-import contextlib
 import errno
 import logging
 import os
 import socket
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 from tcp_support import BIG, only_loopmod, pattern, recv_all, recv_exactly, turns
@@ -211,28 +212,21 @@ def test_directory_without_permission(run, tmp_path):
         with unprivileged(), no_fd_left(), pytest.raises(PermissionError):
             await create(closed / "s")
 
-    with reachable(tmp_path):
-        run(main())
+    run(main())
 
 
-@contextlib.contextmanager
-def reachable(path):
-    """Let other users enter the directories above, which pytest keeps to its user."""
-    changed = [(each, each.stat().st_mode) for each in list(path.parents)[:2]]
-    for each, mode in changed:
-        each.chmod(mode | 0o011)
-    try:
-        yield
-    finally:
-        for each, mode in changed:
-            each.chmod(mode & 0o7777)
+@pytest.fixture
+def open_directory():
+    """A directory that other users reach: those that pytest makes are its user's alone."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="takes the files of two users")
-def test_stale_socket_of_somebody_else(run, tmp_path, caplog):
+def test_stale_socket_of_somebody_else(run, open_directory, caplog):
     """In a directory like /tmp it cannot be removed: asyncio says so, and binding fails."""
-    tmp_path.chmod(0o1777)
-    path = str(tmp_path / "s")
+    open_directory.chmod(0o1777)
+    path = str(open_directory / "s")
     leave_stale(path)
 
     async def main():
@@ -240,15 +234,15 @@ def test_stale_socket_of_somebody_else(run, tmp_path, caplog):
             await create(path)
         assert caught.value.errno == errno.EADDRINUSE
 
-    with reachable(tmp_path), caplog.at_level(logging.ERROR, "asyncio"):
+    with caplog.at_level(logging.ERROR, "asyncio"):
         run(main())
     [record] = caplog.records
     assert record.getMessage().startswith(f"Unable to check or remove stale UNIX socket {path!r}: PermissionError(")
 
 
-def test_socket_that_others_may_not_use(run, tmp_path):
-    path = tmp_path / "s"
-    tmp_path.chmod(0o755)
+def test_socket_that_others_may_not_use(run, open_directory):
+    path = open_directory / "s"
+    open_directory.chmod(0o755)
 
     async def main():
         async with await create(path) as server:
@@ -263,8 +257,7 @@ def test_socket_that_others_may_not_use(run, tmp_path):
                 (await raw_client(path)).close()
             await turns()
 
-    with reachable(tmp_path):
-        run(main())
+    run(main())
 
 
 def test_file_is_removed_with_the_server(run, tmp_path):
