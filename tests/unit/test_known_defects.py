@@ -1,7 +1,6 @@
 """Defects that users reported of other event loops, and what such loops do better than asyncio: each has its test.
 
-ROWS says which test proves which row; most stand with what they are about, the others here. Rows on pipes, processes
-and TLS are not in the table: they stand with the tests of those.
+ROWS says which test proves which row; most stand with what they are about, the others here.
 """
 
 import ast
@@ -90,6 +89,26 @@ ROWS = {
     "watching a duplicate of a transport's descriptor aborts": ("test_duplicate_of_a_transports_descriptor",),
     "a dead peer is never noticed with data queued": ("test_transport.py::test_reset_while_data_is_queued",),
     "regular files can be watched": ("test_reader_refusals.py::test_regular_files_and_directories",),
+    "keywords of Popen are rejected": (
+        "test_subprocess.py::test_keywords_of_popen",
+        "test_subprocess.py::test_size_of_the_pipes",
+    ),
+    "loops in several threads cannot spawn at once": ("test_subprocess_exit.py::test_loops_in_many_threads",),
+    "a child's standard streams are no pipes": ("test_subprocess.py::test_standard_streams_are_real_pipes",),
+    "writing to a child that has ended raises": ("test_subprocess.py::test_writes_after_the_exit_are_dropped",),
+    "a pipe's descriptor is closed twice": (
+        "test_pipes_object.py::test_descriptor_is_closed_once_and_through_the_file",
+    ),
+    "there are no child watchers": ("test_subprocess_exit.py::test_watcher_that_the_program_sets",),
+    "a slow preexec_fn": ("test_subprocess.py::test_slow_preexec_fn",),
+    "one wake-up reads one datagram": ("test_udp_reading.py::test_one_wake_up_for_several",),
+    "close() in mid-download leaves a TLS connection open": ("test_tls.py::test_close_in_mid_download_ends_at_once",),
+    "start_tls() loses what the StreamReader holds": ("test_tls.py::test_start_tls_keeps_what_the_reader_holds",),
+    "an end of TLS without close_notify is not told of": ("test_tls.py::test_an_end_without_close_notify_is_an_end",),
+    "TLS connections leak": (
+        "test_tls.py::test_nothing_is_left_of_a_connection",
+        "test_leaks.py::test_nothing_grows",
+    ),
     "the module lacks Loop, run and install": ("test_the_module_is_complete",),
     # what asyncio does worse
     "a descriptor closed unremoved and used again is dead": (
