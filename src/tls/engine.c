@@ -140,6 +140,8 @@ lm_tls_engine_enter(LmTlsEngine *e, LmTlsOuter *outer)
         Py_XDECREF(outer->incoming);
         return -1;
     }
+    outer->viewed = ((LmView *)e->view)->data;
+    outer->viewed_size = (size_t)((LmView *)e->view)->size;
     outer->plain = e->plain;
     outer->sealed = e->sealed;
     e->plain = e->sealed = NULL;
@@ -164,6 +166,9 @@ put_back(LmTlsEngine *e, LmTlsOuter *outer)
     Py_XDECREF(written);
     Py_DECREF(outer->incoming);
     Py_DECREF(outer->outgoing);
+    /* The methods of an SSLObject are Python: a finalizer or a signal handler may have
+       run us between the outer one's getting the view and its using it. */
+    lm_view_at(e->view, outer->viewed, outer->viewed_size);
     if (exc != NULL) {
         PyErr_Clear();
         PyErr_SetRaisedException(exc);
@@ -175,6 +180,7 @@ int
 lm_tls_engine_leave(LmTlsEngine *e, LmTlsOuter *outer, int failed)
 {
     if (LM_LIKELY(!outer->is_nested)) {
+        lm_view_at(e->view, "", 0); /* a traceback may keep it */
         e->busy_thread = 0;
         return failed;
     }

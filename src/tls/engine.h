@@ -41,6 +41,8 @@ typedef struct {
     PyObject *outgoing;
     char *plain;
     char *sealed;
+    const char *viewed; /* what the view was pointed at, and has to be again */
+    size_t viewed_size;
 } LmTlsOuter;
 
 int lm_tls_engine_init(PyObject *module, LmState *st);
