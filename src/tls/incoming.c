@@ -66,7 +66,8 @@ typedef struct {
     int is_end;     /* the peer's close_notify */
 } Round;
 
-/* One record: the bytes object that OpenSSL's wrapper makes is what is delivered. */
+/* One record: the bytes object that OpenSSL's wrapper makes is what is delivered. `size`
+   is not 0: such a read never asks OpenSSL, and looks like the end of the stream. */
 static int
 read_one(LmTls *p, size_t size, Round *round)
 {
@@ -155,9 +156,8 @@ read_round(LmTls *p, const char *raw, size_t size, int is_fresh, Round *round)
     if (fed.count == 0 && !p->is_unframed && !p->may_pend) {
         return 0;
     }
-    return fed.count == 1 && !p->may_pend
-               ? read_one(p, fed.bytes - LM_RECORD_HEADER, round)
-               : read_many(p, fed.count, round);
+    return fed.count == 1 && !p->may_pend ? read_one(p, fed.bytes, round)
+                                          : read_many(p, fed.count, round);
 }
 
 static int
