@@ -428,7 +428,8 @@ lm_tls_resume_reading(LmTls *p)
 int
 lm_tls_control_ssl_reading(LmTls *p)
 {
-    size_t size = p->in.size;
+    /* The beginning of a record is of no use without its rest: it stops no reading. */
+    size_t size = has_input(p) ? p->in.size : 0;
     const char *method = NULL;
     if (size >= p->in_high && !p->ssl_reading_paused) {
         p->ssl_reading_paused = 1;
