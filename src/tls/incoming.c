@@ -240,6 +240,9 @@ read_copied(LmTls *p)
     while (failed == 0 && is_readable(p) && p->get_buffer == NULL && has_input(p)) {
         failed = read_and_deliver(p, lm_rawbuf_data(&p->in), p->in.size, 0);
     }
+    if (failed == 0 && is_readable(p) && p->get_buffer != NULL && has_input(p)) {
+        failed = lm_tls_resume_soon(p); /* switched to a BufferedProtocol */
+    }
     return failed;
 }
 
