@@ -98,7 +98,7 @@ read_many(LmTls *p, unsigned count, Round *round)
         return -1;
     }
     size_t size = 0;
-    int is_open_ended = p->is_unframed || p->may_pend;
+    int is_open_ended = p->is_unframed || p->may_pend || !p->is_genuine;
     while (is_open_ended || count-- > 0) {
         size_t room = LM_TLS_BUFFER_SIZE + LM_RECORD_LARGEST - size;
         Py_ssize_t got = room > 0 ? read_into(p, plain + size, room) : READ_NOTHING;
@@ -156,8 +156,9 @@ read_round(LmTls *p, const char *raw, size_t size, int is_fresh, Round *round)
     if (fed.count == 0 && !p->is_unframed && !p->may_pend) {
         return 0;
     }
-    return fed.count == 1 && !p->may_pend ? read_one(p, fed.bytes, round)
-                                          : read_many(p, fed.count, round);
+    return fed.count == 1 && !p->may_pend && p->is_genuine
+               ? read_one(p, fed.bytes, round)
+               : read_many(p, fed.count, round);
 }
 
 static int
@@ -296,8 +297,10 @@ fill_buffer(LmTls *p, Py_buffer *view, size_t *filled, int *is_end)
             p->may_pend = 0;
         }
         else {
-            /* A record gives less than its size: not all room taken, nothing pends. */
-            p->may_pend = p->is_unframed || (size_t)got == wants - *filled;
+            /* A record gives less than its size: not all room taken, nothing pends,
+               unless a foreign object gives less than it has. */
+            p->may_pend =
+                p->is_unframed || !p->is_genuine || (size_t)got == wants - *filled;
             *filled += (size_t)got;
         }
     }

@@ -50,7 +50,8 @@ lm_tls_end(LmTls *p, LmTlsOuter *outer, int failed)
         }
         Py_XDECREF(records);
     }
-    if (failed < 0) {
+    if (failed < 0 || !p->is_genuine) {
+        /* What a foreign object leaves unread would be the next connection's. */
         lm_tls_engine_empty(p->engine);
     }
     return lm_tls_engine_leave(p->engine, outer, failed);
