@@ -73,16 +73,15 @@ method_write(PyObject *self, PyObject *data)
                             lm_type_name(Py_TYPE(data)));
     }
     Py_buffer view;
-    if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
-        return NULL;
+    Py_XINCREF(p); /* __buffer__ may close */
+    int failed = PyObject_GetBuffer(data, &view, PyBUF_SIMPLE);
+    if (failed == 0) {
+        if (view.len > 0 && p != NULL) {
+            failed = lm_tls_write(p, data, view.buf, (size_t)view.len);
+        }
+        PyBuffer_Release(&view);
     }
-    int failed = 0;
-    if (view.len > 0 && p != NULL) {
-        Py_INCREF(p);
-        failed = lm_tls_write(p, data, view.buf, (size_t)view.len);
-        Py_DECREF(p);
-    }
-    PyBuffer_Release(&view);
+    Py_XDECREF(p);
     return none_if(failed);
 }
 
@@ -209,7 +208,8 @@ method_set_protocol(PyObject *self, PyObject *protocol)
     if (p->app_protocol == NULL) {
         Py_RETURN_NONE; /* nobody would ever call it */
     }
-    return none_if(lm_tls_set_app_protocol(p, protocol));
+    Py_INCREF(p);
+    return let_go(p, lm_tls_set_app_protocol(p, protocol));
 }
 
 static PyObject *
@@ -247,13 +247,10 @@ method_set_write_buffer_limits(PyObject *self, PyObject *const *args, Py_ssize_t
     if (app(self)->tls == NULL) {
         Py_RETURN_NONE;
     }
-    LmTls *p = app(self)->tls;
-    if (parse_limits("set_write_buffer_limits", args, nargs, kwnames,
-                     LM_TLS_HIGH_WATER_WRITE, &p->out_high, &p->out_low) < 0) {
-        return NULL;
-    }
-    Py_INCREF(p);
-    return let_go(p, lm_tls_control_app_writing(p));
+    LmTls *p = (LmTls *)Py_NewRef((PyObject *)app(self)->tls); /* __float__ may close */
+    int failed = parse_limits("set_write_buffer_limits", args, nargs, kwnames,
+                              LM_TLS_HIGH_WATER_WRITE, &p->out_high, &p->out_low);
+    return let_go(p, failed < 0 ? -1 : lm_tls_control_app_writing(p));
 }
 
 static PyObject *
@@ -263,13 +260,10 @@ method_set_read_buffer_limits(PyObject *self, PyObject *const *args, Py_ssize_t 
     if (app(self)->tls == NULL) {
         Py_RETURN_NONE;
     }
-    LmTls *p = app(self)->tls;
-    if (parse_limits("set_read_buffer_limits", args, nargs, kwnames,
-                     LM_TLS_HIGH_WATER_READ, &p->in_high, &p->in_low) < 0) {
-        return NULL;
-    }
-    Py_INCREF(p);
-    return let_go(p, lm_tls_control_ssl_reading(p));
+    LmTls *p = (LmTls *)Py_NewRef((PyObject *)app(self)->tls); /* __float__ may close */
+    int failed = parse_limits("set_read_buffer_limits", args, nargs, kwnames,
+                              LM_TLS_HIGH_WATER_READ, &p->in_high, &p->in_low);
+    return let_go(p, failed < 0 ? -1 : lm_tls_control_ssl_reading(p));
 }
 
 static PyObject *
