@@ -261,6 +261,9 @@ lm_stream_writelines(PyObject *self, PyObject *pieces)
         }
     }
     Py_DECREF(list);
+    if (t->lost > 0) {
+        lm_outbuf_clear(&t->out); /* closed by what was asked for an item's buffer */
+    }
     if (result <= 0 || lm_outbuf_is_empty(&t->out)) {
         return result < 0 ? -1 : 0;
     }
