@@ -29,16 +29,18 @@ get_address(PyObject *self, void *closure LM_UNUSED)
     return Py_NewRef(address != NULL ? address : Py_None);
 }
 
+/* By hand, from the handle of a fault that the exception handler kept: the transport may
+   be gone. */
 static PyObject *
 method_read_ready(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    return none_if(lm_datagram_read(self));
+    return none_if(lm_transport(self)->lost == 0 ? lm_datagram_read(self) : 0);
 }
 
 static PyObject *
 method_sendto_ready(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    return none_if(lm_datagram_flush(self));
+    return none_if(lm_transport(self)->lost == 0 ? lm_datagram_flush(self) : 0);
 }
 
 static PyMethodDef read_ready_def = {"_read_ready", method_read_ready, METH_NOARGS,

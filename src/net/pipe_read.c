@@ -67,10 +67,12 @@ read_some(PyObject *self)
     return done != NULL ? 0 : -1;
 }
 
+/* By hand, from the handle of a fault that the exception handler kept: the transport may
+   be gone. */
 static PyObject *
 method_read_ready(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    return read_some(self) < 0 ? NULL : Py_NewRef(Py_None);
+    return !lm_pipe(self)->is_lost && read_some(self) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 static PyMethodDef read_ready_def = {"_read_ready", method_read_ready, METH_NOARGS,

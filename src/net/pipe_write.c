@@ -179,16 +179,18 @@ on_input(PyObject *self)
     return failed;
 }
 
+/* By hand, from the handle of a fault that the exception handler kept: the transport may
+   be gone. */
 static PyObject *
 method_read_ready(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    return on_input(self) < 0 ? NULL : Py_NewRef(Py_None);
+    return !lm_pipe(self)->is_lost && on_input(self) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 static PyObject *
 method_write_ready(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    return flush(self) < 0 ? NULL : Py_NewRef(Py_None);
+    return !lm_pipe(self)->is_lost && flush(self) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 static PyMethodDef read_ready_def = {"_read_ready", method_read_ready, METH_NOARGS,

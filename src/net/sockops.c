@@ -227,7 +227,8 @@ try_again(LmSockOp *op)
 static PyObject *
 method_retry(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    return try_again((LmSockOp *)self) < 0 ? NULL : Py_NewRef(Py_None);
+    LmSockOp *op = (LmSockOp *)self;
+    return op->state == WAITING && try_again(op) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 static PyMethodDef retry_def = {"_sock_ready", method_retry, METH_NOARGS, NULL};

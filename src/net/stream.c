@@ -90,16 +90,18 @@ method_reset_empty_waiter(PyObject *self, PyObject *unused LM_UNUSED)
 GETTER(get_empty_waiter, Py_NewRef(t->empty_waiter != NULL ? t->empty_waiter : Py_None))
 GETTER(get_eof, PyBool_FromLong(t->eof_written))
 
+/* By hand, from the handle of a fault that the exception handler kept: the transport may
+   be gone. */
 static PyObject *
 method_read_ready(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    return none_if(lm_stream_read(self));
+    return none_if(lm_transport(self)->lost == 0 ? lm_stream_read(self) : 0);
 }
 
 static PyObject *
 method_write_ready(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    return none_if(lm_stream_flush(self));
+    return none_if(lm_transport(self)->lost == 0 ? lm_stream_flush(self) : 0);
 }
 
 static PyMethodDef read_ready_def = {"_read_ready", method_read_ready, METH_NOARGS,
