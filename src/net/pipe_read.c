@@ -20,7 +20,13 @@ on_end(PyObject *self)
             return -1;
         }
     }
-    PyObject *ended = PyObject_GetAttr(p->protocol, p->st->str.eof_received);
+    /* A run nested in the log's handler or in the attribute may have ended it. */
+    PyObject *ended =
+        p->loop != NULL ? PyObject_GetAttr(p->protocol, p->st->str.eof_received) : NULL;
+    if (p->loop == NULL) {
+        Py_XDECREF(ended);
+        return PyErr_Occurred() ? -1 : 0;
+    }
     int failed =
         ended != NULL ? lm_handle_call_soon(p->loop, ended, NULL, 0, NULL) : -1;
     PyObject *exc = failed < 0 ? PyErr_GetRaisedException() : NULL;

@@ -86,7 +86,8 @@ write_view(PyObject *self, PyObject *data)
     if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
         return lm_outbuf_is_empty(&p->out) ? write_failed(self) : -1;
     }
-    int failed = write_buffer(self, data, view.buf, (size_t)view.len);
+    /* Lost where what was asked for the buffer aborted. */
+    int failed = p->is_lost ? 0 : write_buffer(self, data, view.buf, (size_t)view.len);
     PyBuffer_Release(&view);
     return failed;
 }

@@ -39,6 +39,9 @@ on_end_of_stream(PyObject *self)
     if (t->loop->is_debug && lm_transport_log_debug(self, "received EOF") < 0) {
         return -1;
     }
+    if (t->loop == NULL) {
+        return 0; /* ended by a run nested in the log's handler */
+    }
     /* The end stays readable: a run nested in eof_received would report it again. */
     lm_transport_stop_reading(self);
     PyObject *answer = PyObject_CallMethodNoArgs(t->protocol, t->st->str.eof_received);
