@@ -181,7 +181,12 @@ static Py_hash_t
 timer_hash(PyObject *self)
 {
     PyObject *when = handle_when(self, NULL);
-    Py_hash_t hash = when != NULL ? PyObject_Hash(when) : -1;
+    Py_hash_t hash = -1;
+    /* By the base's descriptors it may be the handle itself. */
+    if (when != NULL && Py_EnterRecursiveCall(" while hashing a timer") == 0) {
+        hash = PyObject_Hash(when);
+        Py_LeaveRecursiveCall();
+    }
     Py_XDECREF(when);
     return hash;
 }
