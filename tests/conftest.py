@@ -16,9 +16,11 @@ import pytest
 ONLY = os.environ.get("LOOPMOD_TEST_ONLY")
 KINDS = [ONLY] if ONLY else ["asyncio", "loopmod"]
 
-# A run in a shell's background begins with Ctrl-C ignored, which every child would inherit.
+# A run in a shell's background begins with Ctrl-C ignored, one under nohup with hang-ups: children would inherit it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def make_factory(kind):
