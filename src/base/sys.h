@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -28,6 +29,13 @@ static inline int
 lm_sys_pipe(int fds[2])
 {
     return pipe2(fds, O_NONBLOCK | O_CLOEXEC);
+}
+
+/* 1 in the thread that the process began with. */
+static inline int
+lm_sys_is_main_thread(void)
+{
+    return syscall(SYS_gettid) == getpid(); /* older C libraries have no gettid() */
 }
 
 /* A descriptor that becomes readable at a set moment, finer than the poll's

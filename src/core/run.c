@@ -43,19 +43,33 @@ poll_until(LmLoop *loop, int64_t deadline_ns)
     return failed < 0 ? -1 : PyErr_CheckSignals();
 }
 
+static int
+has_nothing_to_do(const LmLoop *loop)
+{
+    return lm_ring_length(&loop->ready) == 0 && !loop->is_stopping;
+}
+
+/* Before a sleep: a signal may have come while C code ran, after the last place where
+   the interpreter looks, and its handler may give the loop something to do. */
+static int
+settle_before_sleep(LmLoop *loop)
+{
+    /* Signal handlers, and other threads' Python code, run while the loop waits. */
+    lm_loop_leave_task(loop);
+    return PyErr_CheckSignals();
+}
+
 /* Waits for something to do where nothing is, looks at the kernel where that is due. */
 static int
 poll_for_work(LmLoop *loop)
 {
     int64_t deadline_ns = 0;
-    if (lm_ring_length(&loop->ready) == 0 && !loop->is_stopping) {
-        if (lm_timers_deadline(loop, &deadline_ns) < 0) {
+    if (has_nothing_to_do(loop)) {
+        if (settle_before_sleep(loop) < 0) {
             return -1;
         }
-        if (deadline_ns != 0) {
-            /* Signal handlers, and other threads' Python code, run while the loop
-               waits. */
-            lm_loop_leave_task(loop);
+        if (has_nothing_to_do(loop) && lm_timers_deadline(loop, &deadline_ns) < 0) {
+            return -1;
         }
     }
     else if (may_skip_poll(loop, lm_clock_ns())) {

@@ -17,6 +17,9 @@ _Static_assert(sizeof(ev_async) <= LM_EV_ASYNC_SIZE, "LM_EV_ASYNC_SIZE is too sm
    which costs no system call and hands over to the alarm this much before the moment. */
 #define ALARM_REACH_NS (50 * 1000000LL)
 
+/* How long a signal may go unnoticed that came on the way into a wait. */
+#define PATROL_S 0.01
+
 /* Counts the forks this process came out of: the child must not share the kernel's set
    with its parent. */
 static unsigned fork_count;
@@ -56,6 +59,12 @@ timer_of(LmPoll *poll)
     return (ev_timer *)poll->timer.bytes;
 }
 
+static ev_timer *
+patrol_of(LmPoll *poll)
+{
+    return (ev_timer *)poll->patrol.bytes;
+}
+
 static ev_async *
 async_of(LmPoll *poll)
 {
@@ -66,6 +75,12 @@ static void
 on_deadline(struct ev_loop *ev LM_UNUSED, ev_timer *timer LM_UNUSED,
             int revents LM_UNUSED)
 {
+}
+
+static void
+on_patrol(struct ev_loop *ev, ev_timer *timer LM_UNUSED, int revents LM_UNUSED)
+{
+    ((LmPoll *)ev_userdata(ev))->is_quiet = 1;
 }
 
 static void
@@ -165,6 +180,8 @@ lm_poll_open(LmPoll *poll)
     ev_set_userdata(poll->ev, poll);
     ev_set_loop_release_cb(poll->ev, release_gil, acquire_gil);
     ev_timer_init(timer_of(poll), on_deadline, 0., 0.);
+    ev_timer_init(patrol_of(poll), on_patrol, 0., 0.);
+    poll->is_main = (uint8_t)lm_sys_is_main_thread();
     /* Always active: ev_run returns at once from a loop that watches nothing. */
     ev_async_init(async_of(poll), on_wake);
     ev_async_start(poll->ev, async_of(poll));
@@ -189,6 +206,7 @@ lm_poll_close(LmPoll *poll)
     poll->alarm_at_ns = 0;
     lm_once_set_close(poll);
     ev_timer_stop(poll->ev, timer_of(poll));
+    ev_timer_stop(poll->ev, patrol_of(poll));
     ev_async_stop(poll->ev, async_of(poll));
     ev_loop_destroy(poll->ev);
     poll->ev = NULL;
@@ -292,6 +310,17 @@ arm_deadline(LmPoll *poll, int64_t deadline_ns)
     return 0;
 }
 
+/* Left running while waits are short: it costs a busy loop next to nothing. */
+static void
+start_patrol(LmPoll *poll)
+{
+    if (poll->is_main && !poll->is_quiet && !ev_is_active(patrol_of(poll))) {
+        ev_now_update(poll->ev);
+        ev_timer_set(patrol_of(poll), PATROL_S, 0.);
+        ev_timer_start(poll->ev, patrol_of(poll));
+    }
+}
+
 int
 lm_poll_run(LmPoll *poll, int64_t deadline_ns)
 {
@@ -300,10 +329,15 @@ lm_poll_run(LmPoll *poll, int64_t deadline_ns)
     }
     int may_block = deadline_ns != 0 && !arm_deadline(poll, deadline_ns);
     drop_closed_fds(poll);
+    if (may_block) {
+        start_patrol(poll);
+    }
+    poll->is_quiet = 0;
     poll_errno = 0;
     poll->may_block = may_block;
     ev_run(poll->ev, may_block ? EVRUN_ONCE : EVRUN_NOWAIT);
     poll->may_block = 0;
+    poll->is_quiet &= (uint8_t)lm_list_is_empty(&poll->fired);
     if (LM_UNLIKELY(poll_errno != 0)) {
         lm_oserr_set(poll_errno);
         return -1;

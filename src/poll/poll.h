@@ -1,9 +1,14 @@
 /* One libev loop: wait until a descriptor is ready, a deadline is near, or another
    thread calls.
 
-   libev is used for ev_io (watch.h), one ev_timer (far deadlines) and one ev_async (the
-   wake-up); near deadlines are kept by an alarm descriptor, which is finer than epoll's
-   millisecond. Everything but lm_poll_wake belongs to the loop's thread. Runs no
+   libev is used for ev_io (watch.h), two ev_timers (far deadlines and the patrol) and one
+   ev_async (the wake-up); near deadlines are kept by an alarm descriptor, which is finer
+   than epoll's millisecond.
+
+   A signal that comes between its last check and the kernel's wait does not end the
+   wait. So in the process's main thread the first wait after any activity ends after a
+   few milliseconds, the patrol, and only the next one is as long as it may be: a signal
+   that an activity brought about is noticed then. Everything but lm_poll_wake belongs to the loop's thread. Runs no
    Python; the GIL is let go only around a wait that may block. */
 #ifndef LM_POLL_POLL_H
 #define LM_POLL_POLL_H
@@ -25,7 +30,7 @@ typedef struct LmPoll {
     union {
         void *align;
         char bytes[LM_EV_TIMER_SIZE];
-    } timer;
+    } timer, patrol;
     union {
         void *align;
         char bytes[LM_EV_ASYNC_SIZE];
@@ -36,8 +41,10 @@ typedef struct LmPoll {
     int64_t alarm_at_ns;  /* the moment it is set to, or 0 */
     PyThreadState *saved; /* while the GIL is let go */
     int may_block;        /* this run lets the GIL go */
-    int set_fd;           /* libev's kernel set, or -1 where it is not known */
-    unsigned fork_count;  /* lm_poll_fork_count when the kernel's set was made */
+    uint8_t is_main;     /* opened in the main thread, which signals end the waits of */
+    uint8_t is_quiet;    /* the last wait ended by the patrol alone */
+    int set_fd;          /* libev's kernel set, or -1 where it is not known */
+    unsigned fork_count; /* lm_poll_fork_count when the kernel's set was made */
 } LmPoll;
 
 /* An unopened poll: all other calls but close need lm_poll_open before. */

@@ -4,6 +4,7 @@ Relies on the fixtures of tests/conftest.py, and on the main thread. SIGALRM is 
 """
 
 import asyncio
+import ctypes
 import os
 import signal
 import subprocess
@@ -187,6 +188,31 @@ def test_signal_while_idle_and_another_thread_works(loop):
     end()
     over.set()
     worker.join()
+
+
+@pytest.mark.parametrize("turns", [0, 1, 3])
+def test_handler_of_the_programs_own_before_the_loop_sleeps(loop, turns):
+    """A signal that arrives in C code, after the last place where Python looks, may not wait for another event."""
+    signal.signal(signal.SIGUSR1, lambda number, frame: loop.stop())
+    strike = ctypes.CDLL(None)["raise"]
+
+    def later(turns):
+        loop.call_soon(*((later, turns - 1) if turns else (strike, int(signal.SIGUSR1))))
+
+    rescued = []
+    rescue = threading.Timer(10, loop.call_soon_threadsafe, (lambda: (rescued.append(True), loop.stop()),))
+    rescue.start()
+    later(turns)
+    loop.run_forever()
+    rescue.cancel()
+    assert not rescued
+
+
+def test_handler_that_raises_before_the_loop_sleeps(loop):
+    loop.call_soon(ctypes.CDLL(None)["raise"], int(signal.SIGINT))
+    loop.call_later(10, loop.stop)
+    with pytest.raises(KeyboardInterrupt):
+        loop.run_forever()
 
 
 def test_removal_restores_the_default(loop):
