@@ -1,6 +1,6 @@
 """The command line: runs any program on the loop, or opens a REPL. Its description is HELP, below.
 
-Reads the options; loopmod/launch.py runs the program.
+Reads the options; loopmod/launch.py runs the program, loopmod/info.py says what the loop runs on.
 """
 
 import argparse
@@ -10,7 +10,7 @@ import sys
 from . import __version__, launch
 
 PROG = "python -m loopmod"
-USAGE = f"{PROG} [--debug] [script | -m module | -c code | -] [argument ...]"
+USAGE = f"{PROG} [--debug] [script | -m module | -c code | -] [argument ...]\n       {PROG} info"
 HELP = """\
 Run an asyncio program as python does, with loopmod's event loop wherever the program
 makes a loop. Without a program, open a REPL that takes await at the top level.
@@ -21,6 +21,10 @@ program:
   -c code        the code itself
   -              standard input
   argument ...   for the program, which finds them in sys.argv
+
+instead of a program:
+  info           say which libev, Python and OpenSSL the loop runs on and which of its
+                 fast paths are open here (where no file of this name is)
 """
 
 
@@ -29,6 +33,12 @@ def main() -> None:
     parser = make_parser()
     own, program = split(sys.argv[1:])
     options = parser.parse_args(own)
+    if asks_for_info(program):
+        # Here and not above: a program finds no more modules imported than it needs.
+        from . import info
+
+        print(info.text())
+        return
     if options.debug:
         set_debug(parser)
     launch.use_loop()
@@ -61,6 +71,11 @@ def split(words: list[str]) -> tuple[list[str], list[str]]:
 def is_option(word: str) -> bool:
     """Whether a word may be an option of ours: it names no program and does not end the options."""
     return word.startswith("-") and word not in ("-", "--") and word[:2] not in ("-m", "-c")
+
+
+def asks_for_info(program: list[str]) -> bool:
+    """Whether the words are the one that is no program: a script of that name comes first."""
+    return program == ["info"] and not os.path.lexists("info")
 
 
 def set_debug(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ from contextvars import Context
 from socket import socket
 from ssl import SSLContext
 from types import FrameType
-from typing import Any, NoReturn, Self, TextIO, TypeAlias, TypeVar, TypeVarTuple, final
+from typing import Any, NoReturn, Self, TextIO, TypeAlias, TypedDict, TypeVar, TypeVarTuple, final
 
 from _typeshed import FileDescriptorLike, ReadableBuffer
 
@@ -18,9 +18,19 @@ _T_co = TypeVar("_T_co", covariant=True)
 _Ts = TypeVarTuple("_Ts")
 _CoroutineLike: TypeAlias = Coroutine[Any, Any, _T] | Generator[Any, None, _T]
 
+class _Facts(TypedDict):
+    libev: tuple[int, int]
+    is_embedded: bool
+    backend: str
+    has_alarm: bool
+    has_once: bool
+    knows_set: bool
+    shows_tasks: bool
+
 __version__: str
 
 def _allow_nested_runs() -> None: ...
+def _facts() -> _Facts: ...
 
 @final
 class Handle(asyncio.Handle):  # made by the loop only

@@ -16,8 +16,10 @@
 #include "net/sockops.h"
 #include "net/stream.h"
 #include "net/transport.h"
+#include "poll/facts.h"
 #include "task/future.h"
 #include "task/future_iter.h"
+#include "task/mirror.h"
 #include "task/task.h"
 #include "tls/tls.h"
 
@@ -115,11 +117,33 @@ allow_nested_runs(PyObject *module, PyObject *unused LM_UNUSED)
     Py_RETURN_NONE;
 }
 
-static PyMethodDef module_methods[] = {{"_allow_nested_runs", allow_nested_runs,
-                                        METH_NOARGS,
-                                        "_allow_nested_runs($module)\n--\n\nLet loops "
-                                        "run within a running loop from now on."},
-                                       {NULL, NULL, 0, NULL}};
+/* Asked of a poll made for the purpose: what the system gives is known when it was asked. */
+static PyObject *
+facts(PyObject *module, PyObject *unused LM_UNUSED)
+{
+    LmPoll poll;
+    LmPollFacts facts;
+    lm_poll_init(&poll);
+    if (lm_poll_open(&poll) < 0) {
+        return NULL;
+    }
+    lm_poll_facts(&poll, &facts);
+    lm_poll_close(&poll);
+    return Py_BuildValue(
+        "{s(ii)sNsssNsNsNsN}", "libev", facts.libev_major, facts.libev_minor,
+        "is_embedded", PyBool_FromLong(facts.is_embedded), "backend", facts.backend,
+        "has_alarm", PyBool_FromLong(facts.has_alarm), "has_once",
+        PyBool_FromLong(facts.has_once), "knows_set", PyBool_FromLong(facts.knows_set),
+        "shows_tasks", PyBool_FromLong(lm_mirror_is_known(state_of(module))));
+}
+
+static PyMethodDef module_methods[] = {
+    {"_allow_nested_runs", allow_nested_runs, METH_NOARGS,
+     "_allow_nested_runs($module)\n--\n\nLet loops run within a running loop from now "
+     "on."},
+    {"_facts", facts, METH_NOARGS,
+     "_facts($module)\n--\n\nWhat the loop runs on, for loopmod/info.py."},
+    {NULL, NULL, 0, NULL}};
 
 static PyModuleDef_Slot module_slots[] = {
     {Py_mod_exec, module_exec},

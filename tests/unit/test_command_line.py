@@ -5,9 +5,11 @@ standard error and the exit code; where the loops themselves differ, what the lo
 """
 
 import os
+import platform
 import py_compile
 import re
 import signal
+import ssl
 import subprocess
 import sys
 import zipfile
@@ -386,6 +388,7 @@ def test_help(python):
         assert output.startswith("usage: python -m loopmod [--debug] [script | -m module | -c code | -]")
         for described in ("script  ", "-m module  ", "-c code  ", "-  ", "--debug  ", "--version  "):
             assert f"  {described}" in output or f", {described}" in output
+        assert "\n       python -m loopmod info\n" in output
         assert max(map(len, output.splitlines())) <= 90
 
 
@@ -408,6 +411,54 @@ def test_misuse(python, words, complaint):
     output, complaints, code = python(*OURS, *words)
     assert (output, code) == ("", 2)
     assert complaints.startswith("usage: python -m loopmod") and complaint in complaints.splitlines()[-1]
+
+
+def read_info(python, *words, **changes):
+    output, complaints, code = python(*words, "info", **changes)
+    assert (complaints, code) == ("", 0)
+    return dict(re.split(r"  +", line, maxsplit=1) for line in output.splitlines())
+
+
+def test_info(python):
+    facts = read_info(python, *OURS)
+    assert facts["loopmod"] == loopmod.__version__
+    assert facts["Python"] == f"CPython {platform.python_version()}, {sys.executable}"
+    assert facts["OpenSSL"] == ssl.OPENSSL_VERSION
+    assert facts["extension"] == loopmod._loopmod.__file__
+    assert facts["backend"] == "epoll"
+    linked = subprocess.run(["ldd", loopmod._loopmod.__file__], capture_output=True, text=True, check=True).stdout
+    kind = "linked" if "libev" in linked else "compiled in"
+    assert re.fullmatch(rf"4\.\d+, {kind}", facts["libev"])
+    # What every Linux of today has; what may lack says so in the next test.
+    assert facts["near timers"] == "yes: timerfd"
+    assert facts["sock_* waits"].startswith("yes")
+    assert facts["numeric hosts"].startswith("yes")
+    assert facts["task inspectors"].startswith("not needed" if sys.version_info < (3, 14) else "yes")
+
+
+def test_info_tells_a_closed_path(python, files):
+    files(
+        sitecustomize="import os, socket\n"
+        "del os.pidfd_open\n"
+        "asked = socket.getaddrinfo\n"
+        "def getaddrinfo(*words): return asked(*words)\n"
+        "getaddrinfo.__module__ = 'proxies'\n"
+        "socket.getaddrinfo = getaddrinfo",
+    )
+    facts = read_info(python, *OURS, PYTHONPATH=environment()["PYTHONPATH"] + ":.")
+    assert facts["numeric hosts"] == "no: in a thread: socket.getaddrinfo is replaced"
+    assert facts["child's end"].startswith("no: a thread for each child")
+
+
+def test_info_is_a_program_where_there_is_one(python, same, tmp_path):
+    said = "can't open file"
+    for words in (("info", "a"), ("--", "info"), ("./info",)):
+        assert said in same(*words)[1]
+    tmp_path.joinpath("info").write_text("import sys; print('a program', sys.argv)")
+    assert same("info")[0] == "a program ['info']\n"
+    (tmp_path / "info").unlink()
+    (tmp_path / "info").symlink_to("nowhere")
+    assert said in same("info")[1]
 
 
 def test_loopmod_runs_loopmod(python, files):

@@ -1,0 +1,79 @@
+"""What `python -m loopmod info` prints: the versions that matter in a report, and which fast paths are open here.
+
+A fast path is named only where it can be closed: by the system, by this Python, or by a program that has replaced a
+function it stands in for. Relies on the C core for what it alone knows.
+"""
+
+import asyncio
+import os
+import platform
+import socket
+import sys
+
+from . import _loopmod, names
+
+
+def text() -> str:
+    """Return the report, one fact a line."""
+    rows = [*_versions(), *_paths()]
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:{width}}  {value}" for name, value in rows)
+
+
+def _versions() -> list[tuple[str, str]]:
+    facts = _loopmod._facts()
+    libev = "{}.{}".format(*facts["libev"])
+    return [
+        ("loopmod", _loopmod.__version__),
+        ("libev", f"{libev}, {'compiled in' if facts['is_embedded'] else 'linked'}"),
+        ("backend", facts["backend"]),
+        ("Python", f"{platform.python_implementation()} {platform.python_version()}, {sys.executable}"),
+        ("OpenSSL", _openssl()),
+        ("system", f"{platform.system()} {platform.release()}, {platform.machine()}"),
+        ("extension", str(_loopmod.__file__)),
+    ]
+
+
+def _openssl() -> str:
+    try:
+        import ssl
+    except ImportError:
+        return "none: this Python has no ssl module"
+    return ssl.OPENSSL_VERSION
+
+
+def _paths() -> list[tuple[str, str]]:
+    facts = _loopmod._facts()
+    return [
+        ("near timers", _choose(facts["has_alarm"], "timerfd", "milliseconds of epoll: no timerfd here")),
+        ("sock_* waits", _choose(facts["has_once"], "one-shot set of their own", "no set: descriptors ran out")),
+        ("watch ends", _choose(facts["knows_set"], "told to epoll at once", "when next ready: no /proc here")),
+        ("child's end", _choose(_has_pidfd(), "pidfd", "a thread for each child: no pidfd here")),
+        (
+            "numeric hosts",
+            _choose(_looks_up(), "without a thread", "in a thread: socket.getaddrinfo is replaced"),
+        ),
+        ("task inspectors", _inspectors(facts["shows_tasks"])),
+    ]
+
+
+def _choose(is_open: bool, fast: str, slow: str) -> str:
+    return f"yes: {fast}" if is_open else f"no: {slow}"
+
+
+def _has_pidfd() -> bool:
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError):
+        return False
+    return True
+
+
+def _looks_up() -> bool:
+    return names.look_up_numeric("127.0.0.1", 0, socket.AF_INET, socket.SOCK_STREAM, 0, 0) is not None
+
+
+def _inspectors(shows_tasks: bool) -> str:
+    if not hasattr(asyncio, "capture_call_graph"):
+        return "not needed: this Python has none that read tasks from memory"
+    return _choose(shows_tasks, "tasks show what they await", "tasks stay out of the list that they walk")
