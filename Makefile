@@ -10,8 +10,8 @@ BUILD_EXT = setup.py -q build_ext --inplace
 C_FILES = find src benchmarks -name '*.c' -o -name '*.h'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test test-sanitize test-embedded test-stdlib test-sid coverage lint format demo bench \
-    bench-instructions clean
+.PHONY: help setup build test test-sanitize test-embedded test-stdlib test-sid coverage lint format demo wheel \
+    bench bench-instructions clean
 
 help: ## print this list
 	@echo "make TARGET [PYTHON=python3.12] [JOBS=1] [ARGS='arguments for pytest or the benchmark']"
@@ -63,14 +63,22 @@ coverage: ## run the suite on a build with gcov counters; the report goes to bui
 	{ PYTHONPATH="$$tree" "$$bin/python" -m pytest -q -n $(JOBS) $(ARGS); failed=$$?; \
 	  "$$bin/gcovr" --root . --txt --html-details report/index.html build && exit $$failed; }
 
-lint: ## ruff, mypy --strict and clang-format, all without changing anything
+lint: ## ruff, mypy --strict, clang-format and the checks of the workflows, all without changing anything
 	@bin=$$($(SETUP) lint) && \
 	"$$bin/ruff" check . && "$$bin/ruff" format --check . && "$$bin/mypy" --strict && \
-	$(C_FILES) | xargs "$$bin/clang-format" --dry-run -Werror
+	$(C_FILES) | xargs "$$bin/clang-format" --dry-run -Werror && \
+	"$$bin/check-jsonschema" -q --builtin-schema vendor.github-workflows .github/workflows/*.yml && \
+	"$$bin/zizmor" -q --offline .github
 
 format: ## rewrite the files as lint wants them
 	@bin=$$($(SETUP) lint) && "$$bin/ruff" check --fix . && "$$bin/ruff" format . && \
 	$(C_FILES) | xargs "$$bin/clang-format" -i
+
+wheel: ## a wheel for this Python with libev inside, in dist/
+	@bin=$$($(SETUP) build wheel) && tree=$$(tools/variant wheel) && rm -rf "$$tree"/build/lib.* "$$tree"/build/raw && \
+	"$$bin/python" -m pip wheel -q --no-deps --no-build-isolation -w "$$tree/build/raw" "$$tree" && \
+	PATH="$$bin:$$PATH" "$$bin/python" -m auditwheel repair --strip -w dist "$$tree"/build/raw/loopmod-*.whl && \
+	ls dist/*.whl
 
 bench: ## compare with every other loop that is installed: ARGS=--quick; see benchmarks/README.md
 	@bin=$$($(SETUP) build bench) && "$$bin/python" $(BUILD_EXT) && "$$bin/python" benchmarks/compare.py $(ARGS)
