@@ -10,8 +10,8 @@ BUILD_EXT = setup.py -q build_ext --inplace
 C_FILES = find src benchmarks -name '*.c' -o -name '*.h'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test test-sanitize test-embedded test-stdlib test-sid coverage lint format demo wheel \
-    bench bench-instructions clean
+.PHONY: help setup build test test-sanitize test-embedded test-stdlib test-sid coverage lint stubtest format \
+    demo wheel bench bench-instructions clean
 
 help: ## print this list
 	@echo "make TARGET [PYTHON=python3.12] [JOBS=1] [ARGS='arguments for pytest or the benchmark']"
@@ -69,6 +69,9 @@ lint: ## ruff, mypy --strict, clang-format and the checks of the workflows, all 
 	$(C_FILES) | xargs "$$bin/clang-format" --dry-run -Werror && \
 	"$$bin/check-jsonschema" -q --builtin-schema vendor.github-workflows .github/workflows/*.yml && \
 	"$$bin/zizmor" -q --offline .github
+
+stubtest: ## compare the stubs of the C core with what it is
+	@bin=$$($(SETUP) build lint) && "$$bin/python" $(BUILD_EXT) && "$$bin/python" -m mypy.stubtest loopmod._loopmod
 
 format: ## rewrite the files as lint wants them
 	@bin=$$($(SETUP) lint) && "$$bin/ruff" check --fix . && "$$bin/ruff" format . && \

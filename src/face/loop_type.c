@@ -233,10 +233,10 @@ static PyMethodDef loop_methods[] = {
     {"get_debug", lm_loop_method_get_debug, METH_NOARGS,
      DOC("get_debug($self)", "Return True in debug mode.")},
     {"_add_reader", LM_METHOD_FASTCALL(lm_loop_method_add_reader),
-     DOC("_add_reader($self, fd, callback, *args)",
+     DOC("_add_reader($self, fd, callback, *args, context=None)",
          "add_reader without its checks; return the Handle.")},
     {"_add_writer", LM_METHOD_FASTCALL(lm_loop_method_add_writer),
-     DOC("_add_writer($self, fd, callback, *args)",
+     DOC("_add_writer($self, fd, callback, *args, context=None)",
          "add_writer without its checks; return the Handle.")},
     {"_remove_reader", lm_loop_method_remove_reader, METH_O,
      DOC("_remove_reader($self, fd, /)",
@@ -253,7 +253,7 @@ static PyMethodDef loop_methods[] = {
          "context=None)",
          "Accept connections of a listening socket; return the listener.")},
     {"_make_socket_transport", LM_METHOD_FASTCALL(lm_loop_method_make_socket_transport),
-     DOC("_make_socket_transport(sock, protocol, waiter=None, *, extra=None, "
+     DOC("_make_socket_transport($self, sock, protocol, waiter=None, *, extra=None, "
          "server=None, "
          "context=None)",
          "Return a transport over a connected, non-blocking stream socket.")},

@@ -178,9 +178,9 @@ ignore_value(PyObject *self LM_UNUSED, PyObject *value LM_UNUSED,
 
 static PyMethodDef core_methods[] = {
     {"_attach", (PyCFunction)(void (*)(void))core_attach, METH_FASTCALL,
-     "_attach($self, transport)\n--\n\nCount a connection."},
+     "_attach($self, transport=None, /)\n--\n\nCount a connection."},
     {"_detach", (PyCFunction)(void (*)(void))core_detach, METH_FASTCALL,
-     "_detach($self, transport)\n--\n\nA counted connection is over."},
+     "_detach($self, transport=None, /)\n--\n\nA counted connection is over."},
     {NULL, NULL, 0, NULL}};
 
 static PyGetSetDef core_getset[] = {

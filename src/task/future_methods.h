@@ -43,7 +43,7 @@ int lm_future_set_cancel_message(PyObject *self, PyObject *value, void *closure)
     "only."                                                                          \
     "\nImplements asyncio.Future.exception."
 #define LM_FUTURE_DOC_ADD                                                            \
-    "add_done_callback($self, fn, *, context=None)\n--\n\nCall fn(self) through "    \
+    "add_done_callback($self, fn, /, *, context=None)\n--\n\nCall fn(self) through " \
     "call_soon "                                                                     \
     "once "                                                                          \
     "the future is done.\n\ncontext: the contextvars.Context to call it in; a copy " \
