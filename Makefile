@@ -10,7 +10,7 @@ BUILD_EXT = setup.py -q build_ext --inplace
 C_FILES = find src benchmarks -name '*.c' -o -name '*.h'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test test-sanitize test-embedded test-stdlib test-sid coverage lint stubtest format \
+.PHONY: help setup build test test-sanitize test-embedded test-stdlib test-sid coverage lint stubtest format docs \
     demo wheel bench bench-instructions clean
 
 help: ## print this list
@@ -72,6 +72,10 @@ lint: ## ruff, mypy --strict, clang-format and the checks of the workflows, all 
 
 stubtest: ## compare the stubs of the C core with what it is
 	@bin=$$($(SETUP) build lint) && "$$bin/python" $(BUILD_EXT) && "$$bin/python" -m mypy.stubtest loopmod._loopmod
+
+docs: ## build the documentation into build/docs, with warnings as errors
+	@bin=$$($(SETUP) build docs) && "$$bin/python" $(BUILD_EXT) && \
+	NO_MKDOCS_2_WARNING=1 "$$bin/python" -m mkdocs build -q --strict && echo build/docs/index.html
 
 format: ## rewrite the files as lint wants them
 	@bin=$$($(SETUP) lint) && "$$bin/ruff" check --fix . && "$$bin/ruff" format . && \

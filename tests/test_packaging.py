@@ -67,8 +67,9 @@ def sdist(tmp_path_factory):
 def test_sdist_is_complete(sdist):
     """Everything needed to build, to test and to read is in the sdist, and nothing that a build left."""
     unpacked = {path.relative_to(sdist).as_posix() for path in sdist.rglob("*") if path.is_file()}
-    wanted = {"LICENSE", "LICENSE.libev", "Makefile", "README.md", "pyproject.toml", "setup.py"}
-    for folder in ("src", "loopmod", "tests", "examples", "requirements", "tools"):
+    wanted = {"LICENSE", "LICENSE.libev", "Makefile", "mkdocs.yml", "pyproject.toml", "setup.py"}
+    wanted |= {path.name for path in ROOT.glob("*.md")}
+    for folder in ("src", "loopmod", "tests", "examples", "docs", "requirements", "tools"):
         for path in (ROOT / folder).rglob("*"):
             name = path.relative_to(ROOT)
             hidden = any(part.startswith(".") or part == "__pycache__" for part in name.parts)
