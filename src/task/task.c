@@ -488,9 +488,15 @@ static PyGetSetDef task_getset[] = {LM_FUTURE_COMMON_GETSET,
                                      set_log_destroy_pending, NULL, NULL},
                                     {NULL, NULL, NULL, NULL, NULL}};
 
+#if PY_VERSION_HEX >= 0x030C0000
+#define EAGER_START ", eager_start=False"
+#else
+#define EAGER_START ""
+#endif
+
 static PyType_Slot task_slots[] = {
     {Py_tp_doc,
-     "Task(coro, *, loop=None, name=None, context=None, eager_start=False)\n--\n\n"
+     "Task(coro, *, loop=None, name=None, context=None" EAGER_START ")\n--\n\n"
      "A coroutine that runs on the loop. Implements asyncio.Task."},
     {Py_tp_new, task_new},
     {Py_tp_init, task_init},
