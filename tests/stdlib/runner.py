@@ -22,6 +22,8 @@ SUITE = "test.test_asyncio"
 # Seconds for one test, kept by the child itself; and for a process, should it hang between tests.
 TEST_LIMIT = 60
 PROCESS_LIMIT = 400
+# How the text begins of a test that took its process with it.
+ENDED = "the process ended with"
 
 
 class Outcome(NamedTuple):
@@ -69,7 +71,7 @@ def run_module(subject, way, module, package=SUITE, limit=TEST_LIMIT):
                 break
             lost = None if complete or not lines else lines[-1].get("begun")
             name = lost or f"{module}: {'its end' if complete else 'between tests'}"
-            outcomes.append(Outcome(name, "failed", True, f"the process ended with {code}\n{stderr}"))
+            outcomes.append(Outcome(name, "failed", True, f"{ENDED} {code}\n{stderr}"))
             if lost is None or len(lines) == seen:
                 break
             seen = len(lines)

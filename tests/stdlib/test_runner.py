@@ -1,10 +1,12 @@
 """The runner itself, on a made-up suite: failures, crashes and hangs are named, and the rest runs on behind them."""
 
 import textwrap
+from concurrent.futures import Future
 
 import inapplicable
 import pytest
 import runner
+import test_stdlib
 
 SUITE = """
     import asyncio, ctypes, os, threading, unittest
@@ -125,3 +127,23 @@ def test_runs_that_there_are():
     assert ("loop", "test_events") in runs
     assert {("types", "test_tasks"), ("both", "test_tasks")} <= set(runs)
     assert not any(module in inapplicable.MODULES for _, module in runs)
+
+
+@pytest.mark.parametrize(
+    "first, second, verdict",
+    [("wrong", None, "passed"), ("wrong", "wrong", "failed"), (f"{runner.ENDED} -11", None, "failed")],
+    ids=["once", "twice", "crash"],
+)
+def test_a_test_that_fails_once_is_run_again(monkeypatch, first, second, verdict):
+    def outcomes(text):
+        return [runner.Outcome("case", "failed" if text else "passed", True, text or "")]
+
+    monkeypatch.setattr(runner, "run_module", lambda subject, way, module: outcomes(second))
+    results = {("loop", "module"): Future()}
+    results["loop", "module"].set_result(outcomes(first))
+    with pytest.warns(UserWarning, match="failed in the first run"):
+        if verdict == "failed":
+            with pytest.raises(pytest.fail.Exception, match="case"):
+                test_stdlib.test_suite(("loop", "module"), results)
+        else:
+            test_stdlib.test_suite(("loop", "module"), results)

@@ -5,6 +5,7 @@ the same on stock asyncio, where all must pass too: then a failure on loopmod is
 """
 
 import os
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -40,15 +41,29 @@ def results(request):
         pool.shutdown(cancel_futures=True)
 
 
+def failures(outcomes):
+    return {outcome.name: outcome for outcome in outcomes if outcome.outcome == "failed"}
+
+
+def described(outcomes):
+    return "\n".join(f"\n--- {outcome.name}\n{outcome.text}" for outcome in outcomes)
+
+
 @pytest.mark.skipif(not runner.suite_modules(), reason="this interpreter comes without its test package")
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("run", list(runner.runs()), ids="-".join)
 def test_suite(run, results):
     outcomes = results[run].result()
-    failed = [outcome for outcome in outcomes if outcome.outcome == "failed"]
+    if failed := failures(outcomes):
+        # Some of these tests measure time or fork with threads alive. CPython's own runner, too, counts those alone
+        # that fail again by themselves; what failed once is shown, and a crash is one crash too many.
+        warnings.warn(f"failed in the first run:\n{described(failed.values())}", stacklevel=1)
+        again = failures(runner.run_module(SUBJECT, *run))
+        failed = {name: outcome for name, outcome in failed.items() if name in again or runner.ENDED in outcome.text}
     if failed:
-        names = "\n".join(outcome.name for outcome in failed)
-        texts = "\n".join(f"\n--- {outcome.name}\n{outcome.text}" for outcome in failed)
-        pytest.fail(f"{len(failed)} of {len(outcomes)} tests failed:\n{names}\n{texts}", pytrace=False)
+        names = "\n".join(failed)
+        pytest.fail(
+            f"{len(failed)} of {len(outcomes)} tests failed:\n{names}\n{described(failed.values())}", pytrace=False
+        )
     if not any(outcome.counts for outcome in outcomes):
         pytest.skip("none of its tests makes a loop or uses a type of ours")
