@@ -4,6 +4,7 @@ import asyncio
 import os
 import ssl
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,20 @@ async def echo_tls() -> asyncio.AbstractServer:
 async def echo_tls_streams() -> asyncio.AbstractServer:
     """a 1 KiB message echoed by streams over TLS"""
     return await asyncio.start_server(serve_reads, "127.0.0.1", 0, ssl=_tls_context(), backlog=1024)
+
+
+def _spin() -> None:
+    while True:
+        pass
+
+
+@server(loads=(Load("median", shows="p50"),), uses_tls=True)
+async def echo_tls_beside_a_thread() -> asyncio.AbstractServer:
+    """latency of a 1 KiB message over TLS while a thread computes in Python without end"""
+    # On one core the system's scheduler decides who goes on, not the lock of the interpreter.
+    os.sched_setaffinity(0, range(os.cpu_count() or 1))
+    threading.Thread(target=_spin, daemon=True).start()
+    return await asyncio.get_running_loop().create_server(Echo, "127.0.0.1", 0, ssl=_tls_context(), backlog=1024)
 
 
 @server(loads=(Load(mode="accept", size=1, connections=16),))
