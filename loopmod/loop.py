@@ -7,6 +7,7 @@ here join the two.
 
 import asyncio
 import concurrent.futures
+import os
 import selectors
 import socket
 import sys
@@ -45,8 +46,24 @@ class _WatchView:
         return key
 
 
+def _send_joined() -> None:
+    """Before a fork: what stays queued, the child would send once more."""
+    loop = asyncio._get_running_loop()
+    if isinstance(loop, Loop):
+        loop._send_joined()
+
+
+os.register_at_fork(before=_send_joined)
+
+
 class Loop(_loopmod.Loop, asyncio.SelectorEventLoop):
-    """An asyncio event loop on libev. One loop belongs to one thread; see asyncio.AbstractEventLoop."""
+    """An asyncio event loop on libev. One loop belongs to one thread; see asyncio.AbstractEventLoop.
+
+    join_writes: send what one callback or task step writes to a connection in one piece, when it returns. It saves a
+    server that writes head and body apart a system call for each answer. Whoever asks for the state of a transport,
+    closes it, forks or runs the loop within the step finds everything sent; an error of the socket, and
+    `is_closing()` after it, show when the step is over instead of in the write.
+    """
 
     # nest_asyncio takes a loop with this mark as it is; we nest by ourselves once it has marked asyncio.
     _nest_patched = True
@@ -66,8 +83,10 @@ class Loop(_loopmod.Loop, asyncio.SelectorEventLoop):
     _csock = None
     _ssock = None
 
-    def __init__(self) -> None:
+    def __init__(self, *, join_writes: bool = False) -> None:
         self._debug = coroutines._is_debug_mode()  # type: ignore[attr-defined]
+        if join_writes:
+            self._join_writes = True
 
     @cached_property
     def _asyncgens(self) -> "weakref.WeakSet[Any]":

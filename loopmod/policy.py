@@ -38,6 +38,11 @@ def new_event_loop() -> Loop:
     return Loop()
 
 
+def new_server_loop() -> Loop:
+    """Return a new loop that joins the writes of a step, `Loop(join_writes=True)`: a factory for servers."""
+    return Loop(join_writes=True)
+
+
 class EventLoopPolicy(_Policy):  # type: ignore[misc]
     """asyncio's default policy, with loops of ours. Raises RuntimeError where Python has no policies (3.16)."""
 

@@ -2,7 +2,8 @@
 
 A test that takes `new_loop` (directly or through `loop` / `run`) runs four times: on each of the two loops, in
 normal and in debug mode. What it asserts is asyncio's behaviour, so a failure on `asyncio` means that the test is
-wrong and a failure on `loopmod` alone that the loop is. `LOOPMOD_TEST_ONLY=asyncio|loopmod` narrows the choice.
+wrong and a failure on `loopmod` alone that the loop is. `LOOPMOD_TEST_ONLY=asyncio|loopmod` narrows the choice;
+`LOOPMOD_TEST_FACTORY=new_server_loop` makes loopmod's loops with another of its factories.
 """
 
 import asyncio
@@ -29,7 +30,7 @@ def make_factory(kind):
         return asyncio.SelectorEventLoop
     import loopmod
 
-    return loopmod.new_event_loop
+    return getattr(loopmod, os.environ.get("LOOPMOD_TEST_FACTORY", "new_event_loop"))
 
 
 @pytest.fixture(params=KINDS)

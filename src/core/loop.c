@@ -22,6 +22,7 @@ lm_loop_clear(LmLoop *loop)
     lm_ready_clear(loop);
     lm_timers_clear(loop);
     Py_CLEAR(loop->task_factory);
+    Py_CLEAR(loop->joined);
 }
 
 void

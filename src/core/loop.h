@@ -41,8 +41,10 @@ typedef struct LmLoop {
     uint8_t is_debug;
     uint8_t is_first_turn; /* of this run: it polls whatever is ready */
     uint8_t
-        has_done_io;  /* since the last poll: a descriptor of ours may be ready by it */
-    uint8_t is_plain; /* scheduling methods are the C ones: tasks may go past them */
+        has_done_io; /* since the last poll: a descriptor of ours may be ready by it */
+    uint8_t join_writes; /* asked for by the user */
+    uint8_t joins_now;   /* and in a step of this loop */
+    uint8_t is_plain;    /* scheduling methods are the C ones: tasks may go past them */
     uint8_t has_own_time;   /* time() is overridden, on the class or on the instance */
     PyObject *task_factory; /* NULL for the default */
 
@@ -54,6 +56,11 @@ typedef struct LmLoop {
     PyObject
         *stepping; /* the native task whose coroutine runs now (borrowed), or NULL */
     void (*leave_task)(struct LmLoop *loop);
+
+    /* A loop whose streams join the writes of a step, see net/join.h: the transport that
+       holds some (owned), or NULL, and what sends them. */
+    PyObject *joined;
+    int (*flush_joined)(struct LmLoop *loop);
 
     LmList kept;   /* what the loop keeps alive because it watches it: net/kept.h */
     char *scratch; /* lm_loop_scratch(), or NULL until it was asked for */

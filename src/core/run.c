@@ -107,9 +107,8 @@ run_item_timed(LmLoop *loop, LmReadyItem item)
     return failed;
 }
 
-/* Runs what is on the ring now; what that schedules waits for the next turn. */
 static int
-run_ready(LmLoop *loop)
+run_items(LmLoop *loop)
 {
     size_t count = lm_ring_length(&loop->ready);
     /* A nested run or a close may have emptied the ring in between. */
@@ -120,8 +119,42 @@ run_ready(LmLoop *loop)
         if (LM_UNLIKELY(failed < 0)) {
             return -1;
         }
+        if (LM_UNLIKELY(loop->joined != NULL) && loop->flush_joined(loop) < 0) {
+            return -1;
+        }
     }
     return 0;
+}
+
+/* Runs what is on the ring now; what that schedules waits for the next turn. */
+static int
+run_ready(LmLoop *loop)
+{
+    loop->joins_now = loop->join_writes;
+    int failed = run_items(loop);
+    loop->joins_now = 0;
+    return failed;
+}
+
+/* A run begins and ends with everything sent; an exception that is set meanwhile is the
+   context of what that raises. */
+static int
+flush_joined(LmLoop *loop)
+{
+    if (LM_LIKELY(loop->joined == NULL)) {
+        return 0;
+    }
+    PyObject *exc = PyErr_GetRaisedException();
+    int failed = loop->flush_joined(loop);
+    if (exc != NULL && failed < 0) {
+        PyObject *later = PyErr_GetRaisedException();
+        PyException_SetContext(later, exc);
+        exc = later;
+    }
+    if (exc != NULL) {
+        PyErr_SetRaisedException(exc);
+    }
+    return failed;
 }
 
 /* What other threads sent while the loop waited was there before what the kernel
@@ -168,6 +201,11 @@ static int
 run(LmLoop *loop, LmIsDone is_done, PyObject *future)
 {
     uint8_t outer_stopping = 0;
+    uint8_t outer_joins = loop->joins_now;
+    if (flush_joined(loop) < 0) {
+        return -1;
+    }
+    loop->joins_now = 0;
     if (loop->nesting > 0) {
         outer_stopping = loop->is_stopping;
         loop->is_stopping = 0;
@@ -175,6 +213,8 @@ run(LmLoop *loop, LmIsDone is_done, PyObject *future)
     loop->is_first_turn = 1;
     int failed =
         future != NULL ? run_until_done(loop, is_done, future) : run_until_stop(loop);
+    loop->joins_now = outer_joins;
+    failed |= flush_joined(loop);
     PyObject *exc = failed ? PyErr_GetRaisedException() : NULL;
     lm_loop_leave_task(loop);
     if (exc != NULL) {

@@ -4,6 +4,7 @@
 
 #include "core/ready.h"
 #include "core/timers.h"
+#include "net/join.h"
 #include "net/kept.h"
 #include "net/readers.h"
 #include "os/signals.h"
@@ -117,6 +118,24 @@ set_debug(PyObject *self, PyObject *value, void *closure LM_UNUSED)
 }
 
 static PyObject *
+get_join_writes(PyObject *self, void *closure LM_UNUSED)
+{
+    return PyBool_FromLong(((LmLoop *)self)->join_writes);
+}
+
+static int
+set_join_writes(PyObject *self, PyObject *value, void *closure LM_UNUSED)
+{
+    LmLoop *loop = (LmLoop *)self;
+    int truth = value != NULL ? PyObject_IsTrue(value) : 0;
+    if (truth >= 0) {
+        loop->flush_joined = lm_join_flush;
+        loop->join_writes = (uint8_t)truth;
+    }
+    return truth < 0 ? -1 : 0;
+}
+
+static PyObject *
 get_current_handle(PyObject *self, void *closure LM_UNUSED)
 {
     PyObject *item = ((LmLoop *)self)->current_item;
@@ -166,11 +185,18 @@ get_timers(PyObject *self, void *closure LM_UNUSED)
     return list_of((LmLoop *)self, lm_timers_traverse);
 }
 
+static PyObject *
+method_send_joined(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    return lm_join_flush((LmLoop *)self) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
 static PyGetSetDef loop_getset[] = {
     {"_closed", get_closed, NULL, NULL, NULL},
     {"_stopping", get_stopping, NULL, NULL, NULL},
     {"_thread_id", get_thread_id, NULL, NULL, NULL},
     {"_debug", get_debug, set_debug, NULL, NULL},
+    {"_join_writes", get_join_writes, set_join_writes, NULL, NULL},
     {"_current_handle", get_current_handle, NULL, NULL, NULL},
     {"_ready_items", get_ready_items, NULL, NULL, NULL},
     {"_timers", get_timers, NULL, NULL, NULL},
@@ -299,6 +325,8 @@ static PyMethodDef loop_methods[] = {
     {"_watch_signals", lm_loop_method_watch_signals, METH_NOARGS,
      DOC("_watch_signals($self)",
          "Take the signal wakeup descriptor until _unwatch_signals().")},
+    {"_send_joined", method_send_joined, METH_NOARGS,
+     DOC("_send_joined($self)", "Send the joined writes of the running step now.")},
     {"_unwatch_signals", lm_loop_method_unwatch_signals, METH_NOARGS,
      DOC("_unwatch_signals($self)", "Give the signal wakeup descriptor back.")},
     {NULL, NULL, 0, NULL}};

@@ -3,6 +3,7 @@
 #include "net/stream.h"
 
 #include "base/args.h"
+#include "net/join.h"
 #include "net/stream_read.h"
 #include "net/stream_write.h"
 
@@ -56,6 +57,9 @@ method_make_empty_waiter(PyObject *self, PyObject *unused LM_UNUSED)
     }
     if (t->loop == NULL) {
         PyErr_SetString(PyExc_RuntimeError, "Transport is closed");
+        return NULL;
+    }
+    if (lm_join_settle(t) < 0) {
         return NULL;
     }
     PyObject *waiter = PyObject_CallMethod((PyObject *)t->loop, "create_future", NULL);

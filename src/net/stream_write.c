@@ -6,6 +6,7 @@
 
 #include "base/oserr.h"
 #include "net/flow.h"
+#include "net/join.h"
 #include "task/future.h"
 
 #include <sys/socket.h>
@@ -70,6 +71,9 @@ write_buffer(PyObject *self, PyObject *owner, const char *bytes, size_t length)
 {
     LmTransport *t = lm_transport(self);
     size_t sent = 0;
+    if (LM_UNLIKELY(t->loop->joins_now) && lm_join_wants(t, length)) {
+        return lm_join_write(self, owner, bytes, length);
+    }
     if (LM_LIKELY(lm_outbuf_is_empty(&t->out))) {
         struct iovec vector = {(void *)bytes, length};
         ssize_t count = send_some(t, &vector, 1);
@@ -152,10 +156,8 @@ is_pending(PyObject *waiter)
     return done < 0 ? -1 : !done;
 }
 
-/* Sends the front of the queue once. 1 where something or nothing went out, 0 where the
-   transport broke and was closed; -1 with an exception that has to leave the loop. */
-static int
-send_queued(PyObject *self)
+int
+lm_stream_send_queued(PyObject *self)
 {
     LmTransport *t = lm_transport(self);
     struct iovec vectors[MOST_VECTORS];
@@ -224,7 +226,7 @@ int
 lm_stream_flush(PyObject *self)
 {
     LmTransport *t = lm_transport(self);
-    int alive = send_queued(self);
+    int alive = lm_stream_send_queued(self);
     if (alive <= 0) {
         return alive;
     }
@@ -244,6 +246,9 @@ lm_stream_writelines(PyObject *self, PyObject *pieces)
     }
     if (t->empty_waiter != NULL) {
         return refuse("unable to writelines; sendfile is in progress");
+    }
+    if (lm_join_settle(t) < 0) {
+        return -1;
     }
     PyObject *list =
         PySequence_Fast(pieces, "writelines() needs an iterable of bytes-like objects");
@@ -268,7 +273,7 @@ lm_stream_writelines(PyObject *self, PyObject *pieces)
         return result < 0 ? -1 : 0;
     }
     if (was_empty) {
-        int alive = send_queued(self);
+        int alive = lm_stream_send_queued(self);
         if (alive <= 0 || lm_outbuf_is_empty(&t->out)) {
             return alive < 0 ? -1 : 0;
         }
@@ -284,6 +289,12 @@ lm_stream_write_eof(PyObject *self)
 {
     LmTransport *t = lm_transport(self);
     if (t->is_closing || t->eof_written) {
+        return 0;
+    }
+    if (lm_join_settle(t) < 0) {
+        return -1;
+    }
+    if (t->lost > 0) {
         return 0;
     }
     t->eof_written = 1;

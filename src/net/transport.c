@@ -6,6 +6,7 @@
 #include "core/fault.h"
 #include "core/handle.h"
 #include "net/flow.h"
+#include "net/join.h"
 #include "net/readers.h"
 #include "net/server.h"
 #include "task/future.h"
@@ -229,6 +230,12 @@ lm_transport_close(PyObject *self)
     if (t->is_closing || t->loop == NULL) {
         return 0;
     }
+    if (lm_join_settle(t) < 0) {
+        return -1;
+    }
+    if (t->is_closing) {
+        return 0;
+    }
     t->is_closing = 1;
     lm_transport_stop_reading(self);
     if (!lm_outbuf_is_empty(&t->out)) {
@@ -242,6 +249,9 @@ int
 lm_transport_force_close(PyObject *self, PyObject *exc)
 {
     LmTransport *t = lm_transport(self);
+    if (lm_join_settle(t) < 0) {
+        return -1;
+    }
     if (t->lost > 0 || t->loop == NULL) {
         return 0;
     }

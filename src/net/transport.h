@@ -89,6 +89,7 @@ typedef struct LmTransport {
     uint8_t is_buffered; /* the protocol has get_buffer and buffer_updated */
     uint8_t is_native;   /* the protocol is an LmNativeProtocol */
     uint8_t eof_written;
+    uint8_t is_joined; /* what is queued waits for the end of the step: join.h */
 } LmTransport;
 
 extern Py_ssize_t lm_transport_offset;

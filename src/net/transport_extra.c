@@ -2,6 +2,8 @@
    module, asyncio's TransportSocket). */
 #include "net/transport.h"
 
+#include "net/join.h"
+
 PyObject *
 lm_transport_socket(LmTransport *t)
 {
@@ -96,6 +98,9 @@ PyObject *
 lm_transport_get_extra(PyObject *self, void *closure LM_UNUSED)
 {
     LmTransport *t = lm_transport(self);
+    if (lm_join_settle(t) < 0) {
+        return NULL;
+    }
     if (t->extra != NULL && PyDict_CheckExact(t->extra) &&
         PyDict_GetItemString(t->extra, "sockname") != NULL) {
         return Py_NewRef(t->extra);

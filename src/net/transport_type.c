@@ -4,6 +4,7 @@
 
 #include "base/args.h"
 #include "net/flow.h"
+#include "net/join.h"
 #include "net/readers.h"
 #include "net/server.h"
 
@@ -131,7 +132,8 @@ method_set_protocol(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
 static PyObject *
 method_get_write_buffer_size(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    return PyLong_FromSize_t(lm_transport(self)->out.size);
+    LmTransport *t = lm_transport(self);
+    return lm_join_settle(t) < 0 ? NULL : PyLong_FromSize_t(t->out.size);
 }
 
 static PyObject *
@@ -151,6 +153,7 @@ method_set_write_buffer_limits(PyObject *self, PyObject *const *args, Py_ssize_t
     LmTransport *t = lm_transport(self);
     if (lm_args_parse("set_write_buffer_limits", args, nargs, kwnames, 2, 0, names,
                       values) < 0 ||
+        lm_join_settle(t) < 0 ||
         lm_flow_set_limits(&t->flow, values[0], values[1]) < 0) {
         return NULL;
     }
@@ -178,7 +181,11 @@ get_server(PyObject *self, void *closure LM_UNUSED)
 static PyObject *
 get_sock(PyObject *self, void *closure LM_UNUSED)
 {
-    PyObject *sock = lm_transport_socket(lm_transport(self));
+    LmTransport *t = lm_transport(self);
+    if (lm_join_settle(t) < 0) {
+        return NULL;
+    }
+    PyObject *sock = lm_transport_socket(t);
     return sock != NULL || !PyErr_Occurred() ? none_or(sock) : NULL;
 }
 
