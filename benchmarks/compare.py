@@ -17,7 +17,7 @@ from pathlib import Path
 import report
 from cases import CASES, Case
 from figures import Comparison
-from loops import FLOOR, LOOPS, OURS, PATCHED
+from loops import FLOOR, LOOPS, OURS, is_for_servers
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from runner import HERE, ROOT, Row, environment, prepare
 
@@ -55,7 +55,7 @@ def cases_of(patterns: str, is_quick: bool) -> list[Case]:
 
 def loops_of(names: str, is_quick: bool) -> dict[str, str]:
     """The loops to compare, with their versions."""
-    wanted = names.split(",") if names else [n for n in LOOPS if not (is_quick and n.endswith(PATCHED))]
+    wanted = names.split(",") if names else [n for n in LOOPS if not (is_quick and is_for_servers(n))]
     for name in wanted:
         if name not in LOOPS:
             raise SystemExit(f"compare: no loop {name!r}; there are {', '.join(LOOPS)}")

@@ -14,7 +14,7 @@ import sys
 
 from cases import Case
 from compare import cases_of, loops_of
-from loops import FLOOR, PATCHED
+from loops import FLOOR, is_for_servers
 from report import Console, Table
 from runner import SAMPLE, environment, last_line
 
@@ -52,7 +52,7 @@ def main() -> None:
     cases = [case for case in cases_of(args.case, False) if case.kind in kinds]
     if not args.case:
         cases = [case for case in cases if case.name not in NOT_COUNTED]
-    loops = [loop for loop in loops_of(args.loops, True) if loop != FLOOR and not loop.endswith(PATCHED)]
+    loops = [loop for loop in loops_of(args.loops, True) if loop != FLOOR and not is_for_servers(loop)]
 
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
     table = Table("instructions per operation", *loops, box=None, pad_edge=False)

@@ -1,7 +1,7 @@
 """The loops that are compared, by name: how one is made, and what version it has.
 
 A name with `+aiofastnet` is a loop whose network methods that package replaced; it takes part in the server
-cases alone. Relies on nothing but the standard library until a loop is asked for.
+cases alone, as does `loopmod+joined`, the loop of loopmod.new_server_loop. Relies on nothing but the standard library until a loop is asked for.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from importlib.metadata import version as metadata_version
 Factory = Callable[[], asyncio.AbstractEventLoop]
 
 OURS = "loopmod"
+JOINED = OURS + "+joined"
 FLOOR = "C"  # not a loop: the same work in C on bare libev, where floor/ has it
 PATCHED = "+aiofastnet"
 LOOPS = (
@@ -21,12 +22,18 @@ LOOPS = (
     "rloop",
     "zuvloop",
     OURS,
+    JOINED,
     "asyncio" + PATCHED,
     "uvloop" + PATCHED,
     "zuvloop" + PATCHED,
     FLOOR,
 )
-PEERS = tuple(name for name in LOOPS if name not in ("asyncio", OURS, FLOOR))
+PEERS = tuple(name for name in LOOPS if name not in ("asyncio", OURS, JOINED, FLOOR))
+
+
+def is_for_servers(name: str) -> bool:
+    """Whether it differs from another loop in the server cases alone."""
+    return name == JOINED or name.endswith(PATCHED)
 
 
 def factory_of(name: str) -> Factory:
@@ -36,6 +43,9 @@ def factory_of(name: str) -> Factory:
         return patched
     if name == "asyncio":
         return asyncio.SelectorEventLoop
+    if name == JOINED:
+        joined: Factory = importlib.import_module(OURS).new_server_loop
+        return joined
     factory: Factory = importlib.import_module(name).new_event_loop
     return factory
 
@@ -45,5 +55,7 @@ def version_of(name: str) -> str:
         return f"{version_of(name.removesuffix(PATCHED))}+{metadata_version(PATCHED[1:])}"
     if name == "asyncio":
         return sys.version.split()[0]
+    if name == JOINED:
+        return version_of(OURS)
     module = importlib.import_module(name)
     return str(getattr(module, "__version__", None) or metadata_version(name))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cases import Case
-from loops import FLOOR, PATCHED
+from loops import FLOOR, is_for_servers
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -69,7 +69,7 @@ class NotApplicable(Exception):
 
 def take(row: Row, loop: str, round_: int, seconds: float) -> Sample:
     case = row.case
-    if case.kind != "server" and loop.endswith(PATCHED):
+    if case.kind != "server" and is_for_servers(loop):
         raise NotApplicable
     figures = under_load(row, loop, seconds) if case.kind == "server" else alone(row, loop, seconds)
     value = figures.get("value")
