@@ -1,7 +1,8 @@
 """The loops that are compared, by name: how one is made, and what version it has.
 
 A name with `+aiofastnet` is a loop whose network methods that package replaced; it takes part in the server
-cases alone, as does `loopmod+joined`, the loop of loopmod.new_server_loop. Relies on nothing but the standard library until a loop is asked for.
+cases alone, as does `loopmod+joined`, the loop of loopmod.new_server_loop. Relies on nothing but the standard
+library until a loop is asked for.
 """
 
 import asyncio
