@@ -22,8 +22,9 @@ SUITE = "test.test_asyncio"
 # Seconds for one test, kept by the child itself; and for a process, should it hang between tests.
 TEST_LIMIT = 60
 PROCESS_LIMIT = 400
-# How the text begins of a test that took its process with it.
+# How the text begins of a test that took its process with it, and what is in it where the child's limit did that.
 ENDED = "the process ended with"
+HUNG = "Timeout ("
 
 
 class Outcome(NamedTuple):
@@ -77,6 +78,11 @@ def run_module(subject, way, module, package=SUITE, limit=TEST_LIMIT):
             seen = len(lines)
     overs = (line for line in lines if "over" in line)
     return outcomes + [Outcome(line["over"], line["outcome"], line["counts"], line["text"]) for line in overs]
+
+
+def is_crash(outcome):
+    """Whether the test ended its process by itself."""
+    return outcome.text.startswith(ENDED) and HUNG not in outcome.text
 
 
 def _run_child(arguments, directory):

@@ -129,10 +129,18 @@ def test_runs_that_there_are():
     assert not any(module in inapplicable.MODULES for _, module in runs)
 
 
+HANG = f"{runner.ENDED} 1\n{runner.HUNG}0:01:00)!"
+
+
 @pytest.mark.parametrize(
     "first, second, verdict",
-    [("wrong", None, "passed"), ("wrong", "wrong", "failed"), (f"{runner.ENDED} -11", None, "failed")],
-    ids=["once", "twice", "crash"],
+    [
+        ("wrong", None, "passed"),
+        ("wrong", "wrong", "failed"),
+        (f"{runner.ENDED} -11", None, "failed"),
+        (HANG, None, "passed"),
+    ],
+    ids=["once", "twice", "crash", "hang"],
 )
 def test_a_test_that_fails_once_is_run_again(monkeypatch, first, second, verdict):
     def outcomes(text):

@@ -59,7 +59,7 @@ def test_suite(run, results):
         # that fail again by themselves; what failed once is shown, and a crash is one crash too many.
         warnings.warn(f"failed in the first run:\n{described(failed.values())}", stacklevel=1)
         again = failures(runner.run_module(SUBJECT, *run))
-        failed = {name: outcome for name, outcome in failed.items() if name in again or runner.ENDED in outcome.text}
+        failed = {name: outcome for name, outcome in failed.items() if name in again or runner.is_crash(outcome)}
     if failed:
         names = "\n".join(failed)
         pytest.fail(
