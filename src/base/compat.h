@@ -58,6 +58,16 @@ PyObject_GetOptionalAttr(PyObject *obj, PyObject *name, PyObject **result)
 }
 #endif
 
+#if PY_VERSION_HEX < 0x030D0000
+static inline int
+PyWeakref_GetRef(PyObject *ref, PyObject **object)
+{
+    PyObject *found = PyWeakref_GetObject(ref);
+    *object = found != NULL && found != Py_None ? Py_NewRef(found) : NULL;
+    return found == NULL ? -1 : *object != NULL;
+}
+#endif
+
 /* Deallocation of an instance of a heap type that has finished with its own fields. */
 static inline void
 lm_free_instance(PyObject *self)

@@ -37,6 +37,8 @@
     X(asyncio_TimerHandle)                                                                \
     X(asyncio_BufferedProtocol)                                                           \
     X(asyncio_FlowControlMixin)                                                           \
+    X(asyncio_StreamReader)                                                               \
+    X(asyncio_StreamReaderProtocol)                                                       \
     X(AbstractEventLoop)                                                                  \
     X(CancelledError)                                                                     \
     X(InvalidStateError)                                                                  \
@@ -65,6 +67,8 @@
     X(socket_recv_into)                                                                   \
     X(socket_send)                                                                        \
     X(check_ssl_socket)                                                                   \
+    /* (function, its code, ...) of what net/stream_feed.c does in their place, or NULL */ \
+    X(stream_methods)                                                                     \
     /* loopmod._support: what is cold enough to be Python */                              \
     X(support)                                                                            \
     /* keyword-name tuples for vectorcalls */                                             \
@@ -76,12 +80,20 @@
     X(_asyncgen_finalizer_hook)                                                           \
     X(_asyncgen_firstiter_hook)                                                           \
     X(_asyncio_future_blocking)                                                           \
+    X(_buffer)                                                                            \
     X(_create_task_by_factory)                                                            \
     X(_ensure_fd_no_transport)                                                            \
+    X(_eof)                                                                               \
+    X(_limit)                                                                             \
     X(_loop)                                                                              \
+    X(_paused)                                                                            \
     X(_sockets)                                                                           \
+    X(_stream_reader_wr)                                                                  \
+    X(_transport)                                                                         \
     X(_transports)                                                                        \
+    X(_waiter)                                                                            \
     X(_wakeup)                                                                            \
+    X(_wakeup_waiter)                                                                     \
     X(accept)                                                                             \
     X(add_done_callback)                                                                  \
     X(buffer_updated)                                                                     \
@@ -99,6 +111,7 @@
     X(data_received)                                                                      \
     X(do_handshake)                                                                       \
     X(eof_received)                                                                       \
+    X(feed_data)                                                                          \
     X(fileno)                                                                             \
     X(finalizer)                                                                          \
     X(firstiter)                                                                          \
@@ -108,6 +121,7 @@
     X(getsockopt)                                                                         \
     X(gettimeout)                                                                         \
     X(is_running)                                                                         \
+    X(pause_reading)                                                                      \
     X(pause_writing)                                                                      \
     X(read)                                                                               \
     X(recv)                                                                               \
@@ -154,7 +168,8 @@ typedef struct LmState {
     LmMirror mirror;
     const struct LmNativeProtocol *native_protocol; /* of SSLProtocolType */
     int nesting_allowed;                            /* allow_nested_runs() was called */
-    uint64_t task_names; /* number of the last default task name given */
+    unsigned stream_versions[2]; /* of the stream classes, by which they were judged */
+    uint64_t task_names;         /* number of the last default task name given */
     LmFreelist handles;
     LmFreelist timer_handles;
     LmFreelist safe_handles;

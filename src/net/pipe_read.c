@@ -5,6 +5,7 @@
 
 #include "base/oserr.h"
 #include "core/handle.h"
+#include "net/stream_feed.h"
 
 #include <unistd.h>
 
@@ -60,17 +61,10 @@ read_some(PyObject *self)
         return lm_pipe_fatal(self, "Fatal read error on pipe transport");
     }
     p->loop->has_done_io = 1; /* there is room for a writer of this loop */
-    PyObject *data = PyBytes_FromStringAndSize(scratch, count);
-    if (data == NULL) {
-        return -1;
-    }
     PyObject *protocol = Py_NewRef(p->protocol);
-    PyObject *done =
-        PyObject_CallMethodOneArg(protocol, p->st->str.data_received, data);
+    int failed = lm_feed_protocol(p->st, protocol, scratch, (size_t)count);
     Py_DECREF(protocol);
-    Py_DECREF(data);
-    Py_XDECREF(done);
-    return done != NULL ? 0 : -1;
+    return failed;
 }
 
 /* By hand, from the handle of a fault that the exception handler kept: the transport may

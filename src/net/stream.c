@@ -4,6 +4,7 @@
 
 #include "base/args.h"
 #include "net/join.h"
+#include "net/stream_feed.h"
 #include "net/stream_read.h"
 #include "net/stream_write.h"
 
@@ -201,6 +202,6 @@ lm_stream_init(PyObject *module, LmState *st)
     };
     st->SocketTransportType = lm_transport_type_new(module, &spec, st->TransportType);
     return st->SocketTransportType != NULL
-               ? set_class_attributes(st->SocketTransportType)
+               ? set_class_attributes(st->SocketTransportType) | lm_feed_init(st)
                : -1;
 }

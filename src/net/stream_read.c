@@ -2,11 +2,13 @@
    next poll report again.
 
    Plain protocols get exact bytes out of a buffer that all transports of the loop
-   share, so a read allocates what it delivers and no more. Every protocol method may
+   share, so a read allocates what it delivers and no more; a StreamReader gets them
+   without that (stream_feed.h). Every protocol method may
    close, pause or switch the protocol. */
 #include "net/stream_read.h"
 
 #include "base/oserr.h"
+#include "net/stream_feed.h"
 
 #include <sys/socket.h>
 
@@ -70,19 +72,12 @@ read_into_bytes(PyObject *self)
         return count == -2 ? 0
                            : call_fatal(self, "Fatal read error on socket transport");
     }
-    PyObject *data = PyBytes_FromStringAndSize(scratch, count);
-    PyObject *done = NULL;
-    if (data != NULL) {
-        PyObject *protocol = Py_NewRef(t->protocol);
-        done = PyObject_CallMethodOneArg(protocol, t->st->str.data_received, data);
-        Py_DECREF(protocol);
-        Py_DECREF(data);
-    }
-    if (done == NULL) {
-        return call_fatal(self, "Fatal error: protocol.data_received() call failed.");
-    }
-    Py_DECREF(done);
-    return 0;
+    PyObject *protocol = Py_NewRef(t->protocol);
+    int failed = lm_feed_protocol(t->st, protocol, scratch, (size_t)count);
+    Py_DECREF(protocol);
+    return failed == 0
+               ? 0
+               : call_fatal(self, "Fatal error: protocol.data_received() call failed.");
 }
 
 /* The protocol's buffer, not empty. New reference, NULL with an exception set. */

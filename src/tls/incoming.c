@@ -6,6 +6,7 @@
    data_received may do anything. */
 #include "tls/tls.h"
 
+#include "net/stream_feed.h"
 #include "tls/view.h"
 
 #define ALL_RECORDS UINT32_MAX
@@ -168,10 +169,9 @@ deliver(LmTls *p, PyObject *data)
         return 0;
     }
     PyObject *app = Py_NewRef(p->app_protocol);
-    PyObject *done = PyObject_CallMethodOneArg(app, p->st->str.data_received, data);
+    int failed = lm_feed_protocol_bytes(p->st, app, data);
     Py_DECREF(app);
-    Py_XDECREF(done);
-    return done != NULL ? 0 : -1;
+    return failed;
 }
 
 /* Nothing counts behind the peer's close_notify. */
