@@ -11,6 +11,9 @@
 /* Until this version feed_data is known to do what is done here. */
 #define IS_KNOWN_PYTHON (PY_VERSION_HEX < 0x03100000)
 
+/* _limit, _loop, _buffer, _eof, _waiter, _exception, _transport, _paused */
+#define ATTRIBUTES_OF_READER 8
+
 enum { FED = 0, FAILED = -1, NOT_FED = 1 };
 
 int
@@ -102,6 +105,38 @@ has_own(PyObject *self, PyObject *name, PyObject *methods, Py_ssize_t index)
                  PyMethod_GET_SELF(bound) == self;
     Py_XDECREF(bound);
     return is_own;
+}
+
+/* What an exact reader refers to. */
+typedef struct {
+    PyTypeObject *type;
+    int most; /* attributes that there may be more */
+} Attributes;
+
+static int
+visit_attribute(PyObject *value, void *arg)
+{
+    Attributes *attributes = arg;
+    if (value == (PyObject *)attributes->type) {
+        return 0;
+    }
+    return PyCallable_Check(value) || PyDict_Check(value) || --attributes->most < 0;
+}
+
+/* Whether no attribute of the reader hides a method of its class. Told by what it refers
+   to: no more than StreamReader.__init__ gives it, none of it callable, and no dict that
+   was asked for. Asking for the methods by their names costs thrice as much, and so is
+   left to the readers that have something else, in debug mode a traceback. */
+static int
+has_own_methods(LmState *st, PyObject *reader)
+{
+    Attributes attributes = {Py_TYPE(reader), ATTRIBUTES_OF_READER};
+    if (LM_LIKELY(Py_TYPE(reader)->tp_traverse(reader, visit_attribute, &attributes) ==
+                  0)) {
+        return 1;
+    }
+    return has_own(reader, st->str.feed_data, st->stream_methods, 2) &&
+           has_own(reader, st->str._wakeup_waiter, st->stream_methods, 4);
 }
 
 /* The protocol's reader, exact and with the methods of its class, as a new reference, or
@@ -251,8 +286,7 @@ feed_reader(LmState *st, PyObject *reader, const char *data, size_t size)
 static int
 feed(LmState *st, PyObject *protocol, const char *data, size_t size)
 {
-    PyObject *methods = st->stream_methods;
-    if (!has_own(protocol, st->str.data_received, methods, 0)) {
+    if (!has_own(protocol, st->str.data_received, st->stream_methods, 0)) {
         return NOT_FED;
     }
     PyObject *reader = reader_of(st, protocol);
@@ -260,8 +294,7 @@ feed(LmState *st, PyObject *protocol, const char *data, size_t size)
         return NOT_FED;
     }
     int result = NOT_FED;
-    if (has_own(reader, st->str.feed_data, methods, 2) &&
-        has_own(reader, st->str._wakeup_waiter, methods, 4)) {
+    if (has_own_methods(st, reader)) {
         result = feed_reader(st, reader, data, size);
     }
     Py_DECREF(reader);

@@ -70,6 +70,8 @@ iter_send(PyObject *self, PyObject *arg LM_UNUSED, PyObject **result)
     return *result != NULL ? PYGEN_RETURN : PYGEN_ERROR;
 }
 
+/* From 3.12 to 3.14 an await asks tp_iternext, not am_send. An end without an exception
+   says None, for a tenth of what a StopIteration costs. */
 static PyObject *
 iter_next(PyObject *self)
 {
@@ -78,6 +80,10 @@ iter_next(PyObject *self)
     case PYGEN_NEXT:
         return result;
     case PYGEN_RETURN: {
+        if (LM_LIKELY(result == Py_None)) {
+            Py_DECREF(result);
+            return NULL;
+        }
         PyObject *stop = PyObject_CallOneArg(PyExc_StopIteration, result);
         Py_DECREF(result);
         if (stop != NULL) {
@@ -94,7 +100,11 @@ iter_next(PyObject *self)
 static PyObject *
 iter_send_method(PyObject *self, PyObject *arg LM_UNUSED)
 {
-    return iter_next(self);
+    PyObject *yielded = iter_next(self);
+    if (yielded == NULL && !PyErr_Occurred()) {
+        PyErr_SetNone(PyExc_StopIteration);
+    }
+    return yielded;
 }
 
 static PyObject *
