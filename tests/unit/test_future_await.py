@@ -364,3 +364,26 @@ def test_run_until_complete_of_a_future_of_another_loop(loop, new_loop):
     fut = new_loop().create_future()
     with pytest.raises(ValueError, match="The future belongs to a different loop"):
         loop.run_until_complete(fut)
+
+
+def test_await_that_ends_with_none(run):
+    async def main():
+        loop = asyncio.get_running_loop()
+        for value in (None, 5, (1, 2), StopIteration):
+            future = loop.create_future()
+            waiting = future.__await__()
+            assert next(waiting) is future
+            future.set_result(value)
+            with pytest.raises(StopIteration) as caught:
+                next(waiting)
+            assert caught.value.value is value
+            if sys.version_info[:2] != (3, 14):  # asyncio says (None,) there, loopmod ()
+                assert caught.value.args == ((value,) if value is not None or sys.version_info >= (3, 15) else ())
+            again = loop.create_future()
+            again.set_result(value)
+            with pytest.raises(StopIteration) as caught:
+                again.__await__().send(None)
+            assert caught.value.value is value
+            assert list(again.__await__()) == [] and await again is value
+
+    run(main())
