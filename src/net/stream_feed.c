@@ -120,7 +120,8 @@ visit_attribute(PyObject *value, void *arg)
     if (value == (PyObject *)attributes->type) {
         return 0;
     }
-    return PyCallable_Check(value) || PyDict_Check(value) || --attributes->most < 0;
+    return Py_TYPE(value)->tp_call != NULL || PyDict_Check(value) ||
+           --attributes->most < 0;
 }
 
 /* Whether no attribute of the reader hides a method of its class. Told by what it refers
