@@ -313,6 +313,59 @@ def connections(loop, count):
     loop.run_until_complete(main())
 
 
+async def stream_pair(loop, limit):
+    left, right = socket_pair()
+    reader, writer = await asyncio.open_connection(sock=left, limit=limit)
+    return reader, writer, right
+
+
+@case(40_000)
+def stream_messages(loop, count):
+    async def main():
+        reader, writer, far = await stream_pair(loop, 100)
+        for number in range(count):
+            size = 1 + number % 300  # beyond twice the limit too, where reading is paused
+            far.send(b"x" * size)
+            assert await reader.readexactly(size) == b"x" * size
+        writer.close()
+        far.close()
+        await writer.wait_closed()
+
+    loop.run_until_complete(main())
+
+
+@case(4000)
+def stream_faults(loop, count):
+    """Streams that end in all the ways that feeding one can fail."""
+    loop.set_exception_handler(lambda loop, context: None)
+
+    async def fail(number):
+        reader, writer, far = await stream_pair(loop, 2)
+        far.send(b"one")
+        assert await reader.readexactly(3) == b"one"
+        if number % 4 == 0:
+            reader._waiter = loop.create_future()
+            reader._waiter.set_result(None)
+        elif number % 4 == 1:
+            reader._eof = True
+        elif number % 4 == 2:
+            reader.feed_data = None
+        else:
+            del reader._transport
+        far.send(b"longer than the limit")
+        while not writer.is_closing():
+            await asyncio.sleep(0)
+        far.close()
+        reader._transport = None
+        await asyncio.sleep(0)
+
+    async def main():
+        for number in range(count):
+            await fail(number)
+
+    loop.run_until_complete(main())
+
+
 class Answer(asyncio.DatagramProtocol):
     """Sends back what comes; `heard` is done with the first datagram."""
 
