@@ -175,7 +175,7 @@ def stock_stream_methods(protocol: type, reader: type) -> tuple[Any, ...] | None
         function: Any = vars(cls).get(name)
         if type(function) is property:
             function = function.fget
-        code = getattr(function, "__code__", None)
+        code: Any = getattr(function, "__code__", None)
         if (
             type(function) is not types.FunctionType
             or function.__globals__ is not vars(streams)
