@@ -1,6 +1,6 @@
 """Streams over TCP: each way to read, limits, end of stream, errors, the handlers of start_server.
 
-Covers net/protocol.c (the native feed of StreamReader) and net/stream_read.c. Relies on tcp_support: the peer
+Covers net/stream_feed.c (the native feed of StreamReader) and net/stream_read.c. Relies on tcp_support: the peer
 is mostly a raw socket, so that the test decides how the bytes are cut.
 """
 

@@ -1,6 +1,6 @@
 """Streams under load and under observation: drain, paused reading, many clients, overridden feeding.
 
-Covers net/flow.c and net/protocol.c, whose native feed of a StreamReader nobody may notice. Relies on
+Covers net/flow.c and net/stream_feed.c, whose native feed of a StreamReader nobody may notice. Relies on
 tcp_support.
 """
 
