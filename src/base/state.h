@@ -7,6 +7,7 @@
 #ifndef LM_BASE_STATE_H
 #define LM_BASE_STATE_H
 
+#include "base/freelist.h"
 #include "base/lm.h"
 
 /* clang-format off */
@@ -140,14 +141,6 @@
     X(write)
 
 /* clang-format on */
-#define LM_FREELIST_SIZE 256
-
-/* Instances waiting for reuse: untracked, with no references of their own. */
-typedef struct {
-    PyObject *items[LM_FREELIST_SIZE];
-    int size;
-} LmFreelist;
-
 /* Where a stdlib task keeps what inspectors read (task/mirror.c); offsets in bytes. */
 typedef struct {
     Py_ssize_t coro;

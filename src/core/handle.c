@@ -14,11 +14,9 @@
 static PyObject *
 alloc_handle(PyTypeObject *type, LmFreelist *spare)
 {
-    if (spare->size > 0) {
-        return PyObject_Init(spare->items[--spare->size], type);
-    }
-    PyObject *self = PyObject_GC_New(PyObject, type);
-    if (self != NULL) {
+    PyObject *self = lm_freelist_take(spare, type);
+    if (LM_UNLIKELY(self == NULL) &&
+        (self = PyObject_GC_New(PyObject, type)) != NULL) {
         memset(self + 1, 0, (size_t)type->tp_basicsize - sizeof(PyObject));
     }
     return self;

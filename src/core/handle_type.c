@@ -5,6 +5,10 @@
 #include "core/safe_handle.h"
 #include "core/timers.h"
 
+/* A burst is rarely the last, and fresh memory costs more than all else about a handle:
+   this many of a kind, 5 MB of the largest, are kept until a loop is closed. */
+#define MOST_SPARE 32768
+
 Py_ssize_t lm_handle_offset;
 
 static int
@@ -46,6 +50,23 @@ spare_list(LmState *st, PyTypeObject *type)
 }
 
 static void
+free_instance(PyObject *self)
+{
+    if (lm_handle(self)->is_safe) {
+        lm_safe_handle_free(self);
+    }
+    Py_TYPE(self)->tp_free(self);
+}
+
+void
+lm_handle_trim_spare(LmState *st)
+{
+    lm_freelist_trim(&st->handles, free_instance);
+    lm_freelist_trim(&st->timer_handles, free_instance);
+    lm_freelist_trim(&st->safe_handles, free_instance);
+}
+
+static void
 handle_dealloc(PyObject *self)
 {
     LmHandle *h = lm_handle(self);
@@ -62,14 +83,8 @@ handle_dealloc(PyObject *self)
         h->loop; /* may be what keeps the module, and so the spare list, alive */
     h->loop = NULL;
     LmFreelist *spare = loop != NULL ? spare_list(loop->st, type) : NULL;
-    if (spare != NULL && spare->size < LM_FREELIST_SIZE) {
-        spare->items[spare->size++] = self;
-    }
-    else {
-        if (h->is_safe) {
-            lm_safe_handle_free(self);
-        }
-        type->tp_free(self);
+    if (spare == NULL || !lm_freelist_give(spare, self, MOST_SPARE)) {
+        free_instance(self);
     }
     Py_DECREF(type);
     Py_XDECREF(loop);

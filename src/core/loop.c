@@ -3,6 +3,7 @@
 #include "core/loop.h"
 
 #include "base/clock.h"
+#include "core/handle.h"
 #include "core/ready.h"
 #include "core/timers.h"
 
@@ -31,6 +32,7 @@ lm_loop_close(LmLoop *loop)
     loop->is_closed = 1;
     lm_ready_clear(loop);
     lm_timers_clear(loop);
+    lm_handle_trim_spare(loop->st);
     lm_poll_close(&loop->poll);
 }
 

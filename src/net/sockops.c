@@ -23,15 +23,9 @@ new_op(LmLoop *loop, LmSockKind kind, PyObject *sock, PyObject *first, PyObject 
 {
     PyTypeObject *type = lm_type(loop->st->SockOpType);
     LmFreelist *spare = &loop->st->sock_ops;
-    LmSockOp *op;
-    if (LM_LIKELY(spare->size > 0)) {
-        op = (LmSockOp *)PyObject_Init(spare->items[--spare->size], type);
-    }
-    else {
-        op = PyObject_GC_New(LmSockOp, type);
-        if (op == NULL) {
-            return NULL;
-        }
+    LmSockOp *op = (LmSockOp *)lm_freelist_take(spare, type);
+    if (op == NULL && (op = PyObject_GC_New(LmSockOp, type)) == NULL) {
+        return NULL;
     }
     memset((char *)op + sizeof(PyObject), 0, sizeof(*op) - sizeof(PyObject));
     op->st = loop->st;
@@ -368,10 +362,7 @@ op_dealloc(PyObject *self)
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     op_clear(self);
-    if (spare->size < LM_FREELIST_SIZE) {
-        spare->items[spare->size++] = self;
-    }
-    else {
+    if (!lm_freelist_give(spare, self, LM_FREELIST_SIZE)) {
         PyObject_GC_Del(self);
     }
     Py_DECREF(type);

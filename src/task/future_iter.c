@@ -23,15 +23,9 @@ lm_future_iter_new(PyObject *future)
     }
     PyTypeObject *type = lm_type(f->st->FutureIterType);
     LmFreelist *spare = &f->st->future_iters;
-    FutureIter *it;
-    if (spare->size > 0) {
-        it = (FutureIter *)PyObject_Init(spare->items[--spare->size], type);
-    }
-    else {
-        it = PyObject_GC_New(FutureIter, type);
-        if (it == NULL) {
-            return NULL;
-        }
+    FutureIter *it = (FutureIter *)lm_freelist_take(spare, type);
+    if (it == NULL && (it = PyObject_GC_New(FutureIter, type)) == NULL) {
+        return NULL;
     }
     it->st = f->st;
     it->future = Py_NewRef(future);
@@ -213,10 +207,7 @@ iter_dealloc(PyObject *self)
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     iter_clear(self);
-    if (spare->size < LM_FREELIST_SIZE) {
-        spare->items[spare->size++] = self;
-    }
-    else {
+    if (!lm_freelist_give(spare, self, LM_FREELIST_SIZE)) {
         PyObject_GC_Del(self);
     }
     Py_DECREF(type);

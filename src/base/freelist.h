@@ -1,0 +1,45 @@
+/* Instances that wait for reuse: allocated, untracked, with no references of their own.
+
+   Relies on the caller for the objects: their type has the collector's header, and
+   outlives the list. Runs no Python. */
+#ifndef LM_BASE_FREELIST_H
+#define LM_BASE_FREELIST_H
+
+#include "base/lm.h"
+
+/* What a list keeps in any case, and where few are in use at a time. */
+#define LM_FREELIST_SIZE 256
+
+typedef struct {
+    PyObject **items;
+    int size;
+    int capacity;
+} LmFreelist;
+
+/* 0, or -1 where memory is out (no exception is set). */
+int lm_freelist_grow(LmFreelist *list);
+
+/* Frees what is there beyond LM_FREELIST_SIZE, each by `release`. */
+void lm_freelist_trim(LmFreelist *list, void (*release)(PyObject *));
+
+/* New reference to an instance of the type, NULL where none waits. Fields are as they were. */
+static inline PyObject *
+lm_freelist_take(LmFreelist *list, PyTypeObject *type)
+{
+    return LM_LIKELY(list->size > 0) ? PyObject_Init(list->items[--list->size], type)
+                                     : NULL;
+}
+
+/* 1 where the dead object was kept, 0 where the caller has to free it. */
+static inline int
+lm_freelist_give(LmFreelist *list, PyObject *obj, int most)
+{
+    if (LM_UNLIKELY(list->size == list->capacity) &&
+        (list->size >= most || lm_freelist_grow(list) < 0)) {
+        return 0;
+    }
+    list->items[list->size++] = obj;
+    return 1;
+}
+
+#endif
