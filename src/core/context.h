@@ -1,8 +1,68 @@
-/* Entering the context that a callback runs in. Relies on the public contextvars API. */
+/* The contexts that callbacks run in. Relies on the public contextvars API.
+
+   In many programs nearly all of them are empty copies of an empty context, which nobody
+   looks at. None stands for such a one where a context is kept; one to enter is filled in
+   when it is needed, and used again if it is still empty and unseen afterwards. A million
+   timers then keep no million contexts, and the collector has none to look at. */
 #ifndef LM_CORE_CONTEXT_H
 #define LM_CORE_CONTEXT_H
 
 #include "core/loop.h"
+
+/* What a copy of the current context would be kept as. New reference, or NULL with an
+   exception set. */
+static inline PyObject *
+lm_context_snapshot(void)
+{
+    PyObject *context = PyContext_CopyCurrent();
+    if (context != NULL && PyObject_Length(context) == 0) {
+        Py_DECREF(context);
+        return Py_NewRef(Py_None);
+    }
+    return context;
+}
+
+/* Puts a context where None stands for one. -1 with an exception set. */
+static inline int
+lm_context_fill(LmState *st, PyObject **place)
+{
+    PyObject *context = st->blank_context;
+    st->blank_context = NULL;
+    if (context == NULL && (context = PyContext_New()) == NULL) {
+        return -1;
+    }
+    Py_SETREF(*place, context); /* None: runs nothing */
+    return 0;
+}
+
+/* Takes out what was filled in, unless it has to stay: variables were set, or somebody
+   else holds it. Not for one that was shown: who keyed anything by it would meet it again
+   elsewhere. */
+static inline void
+lm_context_empty(LmState *st, PyObject **place)
+{
+    PyObject *context = *place;
+    if (st->blank_context == NULL && context != NULL && Py_REFCNT(context) == 1 &&
+        PyContext_CheckExact(context) && PyObject_Length(context) == 0) {
+        st->blank_context = context;
+        *place = Py_NewRef(Py_None);
+    }
+}
+
+/* The context kept at the place, to be shown or handed on: a new reference, or NULL with
+   an exception set. */
+static inline PyObject *
+lm_context_show(PyObject **place)
+{
+    if (*place == Py_None) {
+        PyObject *context = PyContext_New();
+        if (context == NULL) {
+            return NULL;
+        }
+        Py_SETREF(*place, context);
+    }
+    return Py_NewRef(*place);
+}
 
 /* Enters `context`, or a copy where it is entered already further out and the loop runs
    nested: what is there to be run has to run. Returns the context to exit and drop, a new

@@ -130,11 +130,12 @@ make_handle(LmLoop *loop, PyObject *type, LmFreelist *spare, PyObject *callback,
     h->is_cancelled = 0;
     h->is_safe = 0;
     h->is_tracked = 0;
+    h->is_context_shown = 0;
     h->nargs = 0;
     if (store_args(h, args, nargs) < 0) {
         goto fail;
     }
-    h->context = context ? Py_NewRef(context) : PyContext_CopyCurrent();
+    h->context = context ? Py_NewRef(context) : lm_context_snapshot();
     if (h->context == NULL) {
         goto fail;
     }
@@ -271,6 +272,27 @@ run_and_report(LmLoop *loop, PyObject *self)
     return lm_fault_in_callback(loop, self);
 }
 
+static int
+run_in_blank(LmLoop *loop, PyObject *self)
+{
+    LmHandle *h = lm_handle(self);
+    if (lm_context_fill(loop->st, &h->context) < 0) {
+        return lm_fault_in_callback(loop, self);
+    }
+    int failed = run_and_report(loop, self);
+    if (!h->is_context_shown) {
+        lm_context_empty(loop->st, &h->context);
+    }
+    return failed;
+}
+
+static int
+run_in_kept(LmLoop *loop, PyObject *self)
+{
+    return LM_LIKELY(lm_handle(self)->context == Py_None) ? run_in_blank(loop, self)
+                                                          : run_and_report(loop, self);
+}
+
 int
 lm_handle_run(LmLoop *loop, PyObject *self)
 {
@@ -279,10 +301,10 @@ lm_handle_run(LmLoop *loop, PyObject *self)
         return 0;
     }
     if (LM_LIKELY(!h->is_safe)) {
-        return run_and_report(loop, self);
+        return run_in_kept(loop, self);
     }
     lm_safe_handle_begin(self);
-    int failed = run_and_report(loop, self);
+    int failed = run_in_kept(loop, self);
     lm_safe_handle_end(self);
     return failed;
 }

@@ -29,7 +29,7 @@ typedef struct LmHandle {
     /* As many as asyncio.Handle has slots. */
     PyObject *args[LM_HANDLE_INLINE_ARGS];
     PyObject *callback; /* NULL once cancelled */
-    PyObject *context;
+    PyObject *context; /* None: an empty one (core/context.h) */
     PyObject *when; /* the caller's own object where it was no exact float */
     PyObject *repr; /* debug mode: text kept at cancellation, else NULL */
     PyObject *source_traceback; /* debug mode: where it was scheduled, else NULL */
@@ -43,7 +43,8 @@ typedef struct LmHandle {
     uint8_t nargs; /* up to LM_HANDLE_TUPLE */
     uint8_t is_cancelled;
     uint8_t is_safe; /* an LmSafeHandle (core/safe_handle.h) */
-    uint8_t is_tracked;
+    uint8_t is_tracked : 1;
+    uint8_t is_context_shown : 1;
 } LmHandle;
 
 /* Where the struct begins in an instance, the same in all types: at the base's first slot,

@@ -2,6 +2,7 @@
    methods and getters over handle.h. */
 #include "core/handle.h"
 
+#include "core/context.h"
 #include "core/safe_handle.h"
 #include "core/timers.h"
 
@@ -143,7 +144,9 @@ get_callback(PyObject *self, void *closure LM_UNUSED)
 static PyObject *
 get_context(PyObject *self, void *closure LM_UNUSED)
 {
-    return none_or(lm_handle(self)->context);
+    LmHandle *h = lm_handle(self);
+    h->is_context_shown = 1;
+    return h->context != NULL ? lm_context_show(&h->context) : Py_NewRef(Py_None);
 }
 
 static PyObject *
