@@ -26,8 +26,14 @@ void lm_freelist_trim(LmFreelist *list, void (*release)(PyObject *));
 static inline PyObject *
 lm_freelist_take(LmFreelist *list, PyTypeObject *type)
 {
-    return LM_LIKELY(list->size > 0) ? PyObject_Init(list->items[--list->size], type)
-                                     : NULL;
+    if (LM_UNLIKELY(list->size == 0)) {
+        return NULL;
+    }
+    PyObject *obj = list->items[--list->size];
+    if (list->size >= LM_AHEAD) {
+        lm_prefetch(list->items[list->size - LM_AHEAD]);
+    }
+    return PyObject_Init(obj, type);
 }
 
 /* 1 where the dead object was kept, 0 where the caller has to free it. */

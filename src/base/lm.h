@@ -17,4 +17,15 @@
 /* An invariant: checked in debug builds (-UNDEBUG), a statement of fact elsewhere. */
 #define LM_ASSERT(x) assert(x)
 
+/* Of many objects those at the far end of a queue have left the caches: the one that
+   comes so many places on is fetched meanwhile. Any address may be given. */
+#define LM_AHEAD 4
+
+static inline void
+lm_prefetch(const void *address)
+{
+    __builtin_prefetch(address);
+    __builtin_prefetch((const void *)((uintptr_t)address + 64));
+}
+
 #endif

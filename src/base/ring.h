@@ -52,6 +52,7 @@ static inline LmReadyItem
 lm_ring_pop(LmRing *ring)
 {
     LM_ASSERT(ring->tail != ring->head);
+    lm_prefetch(ring->items[(ring->head + LM_AHEAD) & ring->mask].obj);
     return ring->items[ring->head++ & ring->mask];
 }
 
