@@ -124,6 +124,7 @@
     X(getsockopt)                                                                         \
     X(gettimeout)                                                                         \
     X(is_running)                                                                         \
+    X(name)                                                                               \
     X(pause_reading)                                                                      \
     X(pause_writing)                                                                      \
     X(read)                                                                               \

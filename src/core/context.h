@@ -15,7 +15,7 @@ static inline PyObject *
 lm_context_snapshot(void)
 {
     PyObject *context = PyContext_CopyCurrent();
-    if (context != NULL && PyObject_Length(context) == 0) {
+    if (context != NULL && PyMapping_Length(context) == 0) {
         Py_DECREF(context);
         return Py_NewRef(Py_None);
     }
@@ -43,7 +43,7 @@ lm_context_empty(LmState *st, PyObject **place)
 {
     PyObject *context = *place;
     if (st->blank_context == NULL && context != NULL && Py_REFCNT(context) == 1 &&
-        PyContext_CheckExact(context) && PyObject_Length(context) == 0) {
+        PyContext_CheckExact(context) && PyMapping_Length(context) == 0) {
         st->blank_context = context;
         *place = Py_NewRef(Py_None);
     }

@@ -32,6 +32,7 @@ typedef struct LmLoop {
     LmPoll poll;
     int64_t polled_at_ns;    /* end of the last poll */
     unsigned turns_unpolled; /* turns since then */
+    unsigned next_look;      /* how many of them until the clock is asked again */
     unsigned long thread_id; /* 0 while not running */
     unsigned nesting;        /* runs of this loop within its running one */
     uint8_t is_closed;

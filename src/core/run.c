@@ -18,13 +18,29 @@
 #define MOST_TURNS_UNPOLLED 64
 #define LONGEST_UNPOLLED_NS 100000
 
+/* Asking the clock is a tenth of a short turn: while turns are, it is asked in every
+   fourth. */
+#define SHORT_TURN_NS 2000
+#define TURNS_UNTIMED 4
+
 static int
-may_skip_poll(LmLoop *loop, int64_t now_ns)
+has_time_left(LmLoop *loop)
+{
+    if (loop->turns_unpolled < loop->next_look) {
+        return 1;
+    }
+    int64_t passed_ns = lm_clock_ns() - loop->polled_at_ns;
+    int are_short = passed_ns < SHORT_TURN_NS * (int64_t)(loop->turns_unpolled + 1);
+    loop->next_look = loop->turns_unpolled + (are_short ? TURNS_UNTIMED : 1);
+    return passed_ns < LONGEST_UNPOLLED_NS;
+}
+
+static int
+may_skip_poll(LmLoop *loop)
 {
     return !loop->is_first_turn && !loop->is_stopping && !loop->has_done_io &&
            lm_list_is_empty(&loop->poll.changed) &&
-           loop->turns_unpolled < MOST_TURNS_UNPOLLED &&
-           now_ns - loop->polled_at_ns < LONGEST_UNPOLLED_NS;
+           loop->turns_unpolled < MOST_TURNS_UNPOLLED && has_time_left(loop);
 }
 
 static int
@@ -39,6 +55,7 @@ poll_until(LmLoop *loop, int64_t deadline_ns)
     loop->is_asleep = 0;
     loop->polled_at_ns = lm_clock_ns();
     loop->turns_unpolled = 0;
+    loop->next_look = 0;
     loop->has_done_io = 0;
     return failed < 0 ? -1 : PyErr_CheckSignals();
 }
@@ -72,7 +89,7 @@ poll_for_work(LmLoop *loop)
             return -1;
         }
     }
-    else if (may_skip_poll(loop, lm_clock_ns())) {
+    else if (may_skip_poll(loop)) {
         loop->turns_unpolled++;
         return 0;
     }

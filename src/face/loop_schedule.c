@@ -228,8 +228,15 @@ lm_loop_method_create_task(LM_VECTOR)
     if (loop->task_factory != NULL) {
         return create_by_factory(self, args, nargs, kwnames);
     }
-    if (LM_LIKELY(kwnames == NULL && nargs == 1)) {
-        return lm_task_new(loop, args[0], NULL, NULL, 0);
+    if (LM_LIKELY(nargs == 1)) {
+        if (kwnames == NULL) {
+            return lm_task_new(loop, args[0], NULL, NULL, 0);
+        }
+        /* asyncio.create_task before 3.14 */
+        if (PyTuple_GET_SIZE(kwnames) == 1 &&
+            PyTuple_GET_ITEM(kwnames, 0) == loop->st->str.name) {
+            return lm_task_new(loop, args[0], args[1], NULL, 0);
+        }
     }
     if (lm_args_parse("create_task", args, nargs, kwnames, 1, 1, names, values) < 0) {
         return NULL;

@@ -148,10 +148,14 @@ swap_in_dict(PyObject *tasks, PyObject *loop, PyObject *task, PyObject **old)
     if (*old == NULL && PyErr_Occurred()) {
         return -1;
     }
+    int was_there = *old != NULL;
+    if (*old == Py_None) {
+        Py_CLEAR(*old);
+    }
     if (task != NULL) {
         return PyDict_SetItem(tasks, loop, task);
     }
-    return *old != NULL ? PyDict_DelItem(tasks, loop) : 0;
+    return was_there ? PyDict_DelItem(tasks, loop) : 0;
 }
 
 /* The same for the slot. */
@@ -240,6 +244,31 @@ leave_lazily(LmLoop *loop)
     }
 }
 
+/* The task is over: nothing may keep it alive. */
+static void
+leave_dead(PyObject *task, LmLoop *loop)
+{
+#if HAS_SWAP
+    (void)task;
+    lm_loop_leave_task(loop);
+#else
+    if (loop->current_task != task) {
+        lm_loop_leave_task(loop);
+        return;
+    }
+    /* To current_task() None in the dict is as good as no entry, and the next task writes
+       over it; before other code runs the entry goes (leave_lazily). */
+    PyObject *exc = PyErr_GetRaisedException();
+    if (write_slot(loop->st, (PyObject *)loop, Py_None) < 0) {
+        PyErr_WriteUnraisable((PyObject *)loop);
+    }
+    loop->current_task = Py_None;
+    if (exc != NULL) {
+        PyErr_SetRaisedException(exc);
+    }
+#endif
+}
+
 int
 lm_registry_enter(PyObject *task)
 {
@@ -270,7 +299,7 @@ lm_registry_leave(PyObject *task, int is_over)
     LmFuture *f = &lm_task(task)->future;
     if (LM_LIKELY(f->is_native)) {
         if (is_over) {
-            lm_loop_leave_task((LmLoop *)f->loop);
+            leave_dead(task, (LmLoop *)f->loop);
         }
         return;
     }
