@@ -15,8 +15,7 @@ static PyObject *
 alloc_handle(PyTypeObject *type, LmFreelist *spare)
 {
     PyObject *self = lm_freelist_take(spare, type);
-    if (LM_UNLIKELY(self == NULL) &&
-        (self = PyObject_GC_New(PyObject, type)) != NULL) {
+    if (LM_UNLIKELY(self == NULL) && (self = PyObject_GC_New(PyObject, type)) != NULL) {
         memset(self + 1, 0, (size_t)type->tp_basicsize - sizeof(PyObject));
     }
     return self;

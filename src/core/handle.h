@@ -29,9 +29,9 @@ typedef struct LmHandle {
     /* As many as asyncio.Handle has slots. */
     PyObject *args[LM_HANDLE_INLINE_ARGS];
     PyObject *callback; /* NULL once cancelled */
-    PyObject *context; /* None: an empty one (core/context.h) */
-    PyObject *when; /* the caller's own object where it was no exact float */
-    PyObject *repr; /* debug mode: text kept at cancellation, else NULL */
+    PyObject *context;  /* None: an empty one (core/context.h) */
+    PyObject *when;     /* the caller's own object where it was no exact float */
+    PyObject *repr;     /* debug mode: text kept at cancellation, else NULL */
     PyObject *source_traceback; /* debug mode: where it was scheduled, else NULL */
     /* Slots of TimerHandle, and the list of weak references where it is not kept before
        the object. */

@@ -21,6 +21,15 @@ lm_future_check_ready(LmFuture *f)
     return 0;
 }
 
+LmFutureRare *
+lm_future_rare(LmFuture *f)
+{
+    if (f->rare == NULL && (f->rare = PyMem_Calloc(1, sizeof(*f->rare))) == NULL) {
+        PyErr_NoMemory();
+    }
+    return f->rare;
+}
+
 static PyObject *
 loop_or_default(LmState *st, PyObject *loop)
 {
@@ -54,10 +63,11 @@ bind_to_loop(LmFuture *f, PyObject *loop)
     f->is_native = native != NULL;
     if (LM_UNLIKELY(is_debug)) {
         PyObject *traceback = lm_debug_source_traceback(f->st, 1);
-        if (traceback == NULL) {
+        if (traceback == NULL || lm_future_rare(f) == NULL) {
+            Py_XDECREF(traceback);
             return -1;
         }
-        Py_XSETREF(f->source_traceback, traceback);
+        Py_XSETREF(f->rare->source_traceback, traceback);
     }
     return 0;
 }
@@ -187,13 +197,36 @@ lm_future_set_exception(PyObject *self, PyObject *exc)
     if (check_pending(f) < 0 || (exc = exception_instance(f, exc)) == NULL) {
         return -1;
     }
+    PyObject *tb = PyException_GetTraceback(exc);
+    if (tb != NULL) {
+        if (lm_future_rare(f) == NULL) {
+            Py_DECREF(tb);
+            Py_DECREF(exc);
+            return -1;
+        }
+        f->rare->value_tb = tb;
+    }
     f->value = exc;
-    f->value_tb = PyException_GetTraceback(exc);
     f->is_exception = 1;
     f->state = LM_FINISHED;
     int failed = lm_waiters_schedule(self);
     f->log_traceback = 1;
     return failed;
+}
+
+int
+lm_future_note_cancel(LmFuture *f, PyObject *message)
+{
+    if (message == Py_None) {
+        message = NULL;
+    }
+    if (message != NULL && lm_future_rare(f) == NULL) {
+        return -1;
+    }
+    if (f->rare != NULL) {
+        Py_XSETREF(f->rare->cancel_message, Py_XNewRef(message));
+    }
+    return 0;
 }
 
 int
@@ -204,9 +237,14 @@ lm_future_cancel(PyObject *self, PyObject *message)
     if (f->state != LM_PENDING) {
         return 0;
     }
-    f->state = LM_CANCELLED;
-    Py_XSETREF(f->cancel_message, Py_XNewRef(message));
-    return lm_waiters_schedule(self) < 0 ? -1 : 1;
+    if (message != NULL && message != Py_None && lm_future_rare(f) == NULL) {
+        return -1;
+    }
+    f->state = LM_CANCELLED; /* before the end of an older message, which may look */
+    if (lm_future_note_cancel(f, message) < 0 || lm_waiters_schedule(self) < 0) {
+        return -1;
+    }
+    return 1;
 }
 
 int
@@ -226,10 +264,9 @@ lm_future_make_cancelled_error(LmFuture *f)
         f->value = NULL;
         return exc;
     }
-    if (f->cancel_message == NULL || f->cancel_message == Py_None) {
-        return PyObject_CallNoArgs(f->st->CancelledError);
-    }
-    return PyObject_CallOneArg(f->st->CancelledError, f->cancel_message);
+    PyObject *message = LM_RARE(f, cancel_message);
+    return message == NULL ? PyObject_CallNoArgs(f->st->CancelledError)
+                           : PyObject_CallOneArg(f->st->CancelledError, message);
 }
 
 PyObject *
@@ -246,8 +283,10 @@ lm_future_take_exception(LmFuture *f)
     }
     /* Raising appends to the traceback: each raise begins from the one the exception
        came with. */
-    PyObject *tb = f->value_tb;
-    f->value_tb = NULL;
+    PyObject *tb = LM_RARE(f, value_tb);
+    if (tb != NULL) {
+        f->rare->value_tb = NULL;
+    }
     PyException_SetTraceback(f->value, tb != NULL ? tb : Py_None);
     Py_XDECREF(tb);
     return Py_NewRef(f->value);
@@ -275,12 +314,15 @@ lm_future_traverse_fields(LmFuture *f, visitproc visit, void *arg)
 {
     Py_VISIT(f->loop);
     Py_VISIT(f->value);
-    Py_VISIT(f->value_tb);
-    Py_VISIT(f->cancel_message);
     Py_VISIT(f->waiter);
     Py_VISIT(f->waiter_context);
-    Py_VISIT(f->more_waiters);
-    Py_VISIT(f->source_traceback);
+    if (f->rare != NULL) {
+        Py_VISIT(f->rare->value_tb);
+        Py_VISIT(f->rare->cancel_message);
+        Py_VISIT(f->rare->more_waiters);
+        Py_VISIT(f->rare->source_traceback);
+        Py_VISIT(f->rare->raising);
+    }
     return 0;
 }
 
@@ -293,11 +335,17 @@ lm_future_clear_fields(LmFuture *f)
     f->waiter = f->waiter_context = NULL;
     Py_XDECREF(waiter);
     Py_XDECREF(context);
-    Py_CLEAR(f->more_waiters);
     Py_CLEAR(f->value);
-    Py_CLEAR(f->value_tb);
-    Py_CLEAR(f->cancel_message);
-    Py_CLEAR(f->source_traceback);
+    LmFutureRare *rare = f->rare;
+    f->rare = NULL;
+    if (rare != NULL) {
+        Py_XDECREF(rare->more_waiters);
+        Py_XDECREF(rare->value_tb);
+        Py_XDECREF(rare->cancel_message);
+        Py_XDECREF(rare->source_traceback);
+        Py_XDECREF(rare->raising);
+        PyMem_Free(rare);
+    }
 }
 
 void
@@ -313,7 +361,7 @@ lm_future_report_unread(PyObject *self)
     const char *text = message != NULL ? PyUnicode_AsUTF8(message) : NULL;
     if (text == NULL ||
         lm_fault_report(f->loop, f->st, text, "exception", f->value, "future", self,
-                        "source_traceback", f->source_traceback, NULL) < 0) {
+                        "source_traceback", LM_RARE(f, source_traceback), NULL) < 0) {
         PyErr_WriteUnraisable(self);
     }
     Py_XDECREF(message);

@@ -17,18 +17,24 @@
 
 enum { LM_PENDING, LM_CANCELLED, LM_FINISHED };
 
-typedef struct LmFuture {
-    LmState *st;
-    PyObject *loop;  /* NULL until __init__ has run */
-    PyObject *value; /* FINISHED: result or exception; CANCELLED: the CancelledError to
-                        raise, or NULL */
+/* What few futures have; each may be NULL. */
+typedef struct {
     PyObject *value_tb; /* the exception's traceback when set, until it is raised */
     PyObject *cancel_message;
-    PyObject *waiter;         /* the first to be told: a native task or a callable */
+    PyObject *more_waiters; /* list of (callable, context) */
+    PyObject *source_traceback;
+    PyObject *raising; /* task: exception to throw at the next step */
+} LmFutureRare;
+
+typedef struct LmFuture {
+    LmState *st;
+    PyObject *loop;   /* NULL until __init__ has run */
+    PyObject *value;  /* FINISHED: result or exception; CANCELLED: the CancelledError to
+                        raise, or NULL */
+    PyObject *waiter; /* the first to be told: a native task or a callable */
     PyObject *waiter_context; /* of the callable; NULL where the waiter is a task, which
                                  has its own */
-    PyObject *more_waiters;   /* list of (callable, context), or NULL */
-    PyObject *source_traceback;
+    LmFutureRare *rare;       /* NULL while there is none of it */
     uint8_t state;
     uint8_t is_exception;
     uint8_t is_blocking;   /* yielded by __await__ and not yet taken by a task */
@@ -51,6 +57,12 @@ lm_future_object(LmFuture *future)
 {
     return (PyObject *)((char *)future - lm_future_offset);
 }
+
+/* One of the rare fields, borrowed, or NULL. */
+#define LM_RARE(future, field) ((future)->rare != NULL ? (future)->rare->field : NULL)
+
+/* The rare fields to be written to; NULL with MemoryError set. */
+LmFutureRare *lm_future_rare(LmFuture *future);
 
 /* The loop to schedule on directly, or NULL where that has to go through its call_soon:
    a foreign loop, or one whose call_soon was replaced meanwhile. */
@@ -92,6 +104,9 @@ int lm_future_is_done(PyObject *future);
 
 /* 1 where it was pending and is cancelled now, else 0; -1 with an exception set. */
 int lm_future_cancel(PyObject *self, PyObject *message);
+
+/* Keeps the message, which may be None, for the CancelledError. -1 with MemoryError set. */
+int lm_future_note_cancel(LmFuture *future, PyObject *message);
 
 /* The result as a new reference; NULL with the exception raised, or InvalidStateError
    set while pending. */

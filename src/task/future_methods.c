@@ -215,13 +215,13 @@ lm_future_set_log_traceback(PyObject *self, PyObject *value, void *closure LM_UN
 PyObject *
 lm_future_get_source_traceback(PyObject *self, void *closure LM_UNUSED)
 {
-    return none_or(lm_future(self)->source_traceback);
+    return none_or(LM_RARE(lm_future(self), source_traceback));
 }
 
 PyObject *
 lm_future_get_cancel_message(PyObject *self, void *closure LM_UNUSED)
 {
-    return none_or(lm_future(self)->cancel_message);
+    return none_or(LM_RARE(lm_future(self), cancel_message));
 }
 
 int
@@ -231,6 +231,5 @@ lm_future_set_cancel_message(PyObject *self, PyObject *value, void *closure LM_U
         PyErr_SetString(PyExc_AttributeError, "cannot delete attribute");
         return -1;
     }
-    Py_XSETREF(lm_future(self)->cancel_message, Py_NewRef(value));
-    return 0;
+    return lm_future_note_cancel(lm_future(self), value);
 }

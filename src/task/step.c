@@ -45,7 +45,7 @@ finish_returned(PyObject *self, PyObject *result)
     if (LM_UNLIKELY(t->must_cancel)) {
         /* Cancelled right before it returned. */
         t->must_cancel = 0;
-        return lm_future_cancel(self, t->future.cancel_message) < 0 ? -1 : 0;
+        return lm_future_cancel(self, LM_RARE(&t->future, cancel_message)) < 0 ? -1 : 0;
     }
     return lm_future_set_result(self, result);
 }
@@ -89,7 +89,12 @@ fail_soon(PyObject *self, const char *format, ...)
     if (exc == NULL) {
         return -1;
     }
-    Py_XSETREF(lm_task(self)->raising, exc);
+    LmFutureRare *rare = lm_future_rare(lm_future(self));
+    if (rare == NULL) {
+        Py_DECREF(exc);
+        return -1;
+    }
+    Py_XSETREF(rare->raising, exc);
     return lm_task_schedule(self);
 }
 
@@ -97,10 +102,12 @@ fail_soon(PyObject *self, const char *format, ...)
 static int
 cancel_awaited(LmTask *t)
 {
-    PyObject *message = t->future.cancel_message ? t->future.cancel_message : Py_None;
+    PyObject *message = LM_RARE(&t->future, cancel_message);
+    message = Py_NewRef(message != NULL ? message : Py_None);
     PyObject *awaited = Py_NewRef(t->awaits);
     PyObject *done =
         PyObject_CallMethodOneArg(awaited, t->future.st->str.cancel, message);
+    Py_DECREF(message);
     Py_DECREF(awaited);
     int cancelled = done != NULL ? PyObject_IsTrue(done) : -1;
     Py_XDECREF(done);
@@ -139,8 +146,10 @@ wait_for_native(PyObject *self, PyObject *future)
         return lm_waiters_add_task(future, self) < 0 ? -1 : now_awaits(t, future);
     }
     PyObject *wakeup = lm_task_wakeup_callable(self);
-    int failed = wakeup == NULL ? -1 : lm_waiters_add(future, wakeup, t->context);
+    PyObject *context = wakeup != NULL ? lm_task_context(t) : NULL;
+    int failed = context == NULL ? -1 : lm_waiters_add(future, wakeup, context);
     Py_XDECREF(wakeup);
+    Py_XDECREF(context);
     return failed < 0 ? -1 : now_awaits(t, future);
 }
 
@@ -167,14 +176,15 @@ add_wakeup_to_foreign(PyObject *self, PyObject *future)
     LmTask *t = lm_task(self);
     LmState *st = t->future.st;
     PyObject *wakeup = lm_task_wakeup_callable(self);
-    if (wakeup == NULL) {
-        return -1;
-    }
-    PyObject *stack[] = {future, wakeup, t->context};
-    PyObject *done =
-        PyObject_VectorcallMethod(st->str.add_done_callback, stack,
-                                  2 | PY_VECTORCALL_ARGUMENTS_OFFSET, st->kw_context);
-    Py_DECREF(wakeup);
+    PyObject *context = wakeup != NULL ? lm_task_context(t) : NULL;
+    PyObject *stack[] = {future, wakeup, context};
+    PyObject *done = context == NULL
+                         ? NULL
+                         : PyObject_VectorcallMethod(st->str.add_done_callback, stack,
+                                                     2 | PY_VECTORCALL_ARGUMENTS_OFFSET,
+                                                     st->kw_context);
+    Py_XDECREF(wakeup);
+    Py_XDECREF(context);
     Py_XDECREF(done);
     return done != NULL ? 0 : -1;
 }
@@ -348,10 +358,10 @@ step_as_current(PyObject *self, PyObject *exc)
 static PyObject *
 take_wait_outcome(LmTask *t)
 {
-    if (LM_UNLIKELY(t->raising != NULL)) {
-        PyObject *exc = t->raising;
-        t->raising = NULL;
-        return exc;
+    PyObject *raising = LM_RARE(&t->future, raising);
+    if (LM_UNLIKELY(raising != NULL)) {
+        t->future.rare->raising = NULL;
+        return raising;
     }
     if (t->awaits == NULL || !lm_future_is_exact(t->future.st, t->awaits)) {
         return NULL;
@@ -405,10 +415,27 @@ step_in_context(LmLoop *loop, PyObject *self)
     return lm_context_exit(context, step_as_current(self, take_wait_outcome(t)));
 }
 
+static int
+step_in_kept(LmLoop *loop, PyObject *self)
+{
+    LmTask *t = lm_task(self);
+    if (t->context != Py_None) {
+        return step_in_context(loop, self);
+    }
+    if (lm_context_fill(loop->st, &t->context) < 0) {
+        return -1;
+    }
+    int failed = step_in_context(loop, self);
+    if (!t->is_context_shown) {
+        lm_context_empty(loop->st, &t->context);
+    }
+    return failed;
+}
+
 int
 lm_task_step_item(LmLoop *loop, PyObject *self)
 {
-    int failed = step_in_context(loop, self);
+    int failed = step_in_kept(loop, self);
     if (LM_UNLIKELY(failed < 0)) {
         failed = lm_handle_report_fault(loop, &step_def, self);
     }
@@ -428,13 +455,15 @@ schedule_on_foreign(PyObject *self)
     LmTask *t = lm_task(self);
     LmState *st = t->future.st;
     PyObject *callable = PyCFunction_New(&step_def, self);
-    if (callable == NULL) {
-        return -1;
-    }
-    PyObject *stack[] = {t->future.loop, callable, t->context};
-    PyObject *handle = PyObject_VectorcallMethod(
-        st->str.call_soon, stack, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, st->kw_context);
-    Py_DECREF(callable);
+    PyObject *context = callable != NULL ? lm_task_context(t) : NULL;
+    PyObject *stack[] = {t->future.loop, callable, context};
+    PyObject *handle =
+        context == NULL ? NULL
+                        : PyObject_VectorcallMethod(st->str.call_soon, stack,
+                                                    2 | PY_VECTORCALL_ARGUMENTS_OFFSET,
+                                                    st->kw_context);
+    Py_XDECREF(callable);
+    Py_XDECREF(context);
     Py_XDECREF(handle);
     return handle != NULL ? 0 : -1;
 }
@@ -458,7 +487,10 @@ lm_task_start_eagerly(PyObject *self)
 {
     LmTask *t = lm_task(self);
     PyObject *previous;
-    PyObject *context = Py_NewRef(t->context);
+    PyObject *context = lm_task_context(t);
+    if (context == NULL) {
+        return -1;
+    }
     if (lm_registry_swap(self, &previous) < 0) {
         Py_DECREF(context);
         return -1;

@@ -3,6 +3,7 @@
 #include "task/task.h"
 
 #include "base/args.h"
+#include "core/context.h"
 #include "core/fault.h"
 #include "task/future_iter.h"
 #include "task/future_methods.h"
@@ -46,7 +47,7 @@ static int
 set_context(LmTask *t, PyObject *context)
 {
     if (context == NULL || context == Py_None) {
-        context = PyContext_CopyCurrent();
+        context = lm_context_snapshot();
         if (context == NULL) {
             return -1;
         }
@@ -61,7 +62,15 @@ set_context(LmTask *t, PyObject *context)
         Py_INCREF(context);
     }
     Py_XSETREF(t->context, context);
+    t->is_context_shown = 0;
     return 0;
+}
+
+PyObject *
+lm_task_context(LmTask *t)
+{
+    t->is_context_shown = 1;
+    return lm_context_show(&t->context);
 }
 
 /* The rest of __init__ after the future's fields: the coroutine, its surroundings, the
@@ -78,7 +87,9 @@ start(PyObject *self, PyObject *coro, PyObject *name, PyObject *context, int eag
     }
     Py_XSETREF(t->coro, Py_NewRef(coro));
     Py_CLEAR(t->awaits);
-    Py_CLEAR(t->raising);
+    if (t->future.rare != NULL) {
+        Py_CLEAR(t->future.rare->raising);
+    }
     t->must_cancel = 0;
     t->cancels_requested = 0;
     t->log_destroy_pending = 1;
@@ -136,8 +147,7 @@ lm_task_cancel(PyObject *self, PyObject *message)
         }
     }
     t->must_cancel = 1;
-    Py_XSETREF(t->future.cancel_message, Py_NewRef(message));
-    return 1;
+    return lm_future_note_cancel(&t->future, message) < 0 ? -1 : 1;
 }
 
 static PyObject *
@@ -197,7 +207,6 @@ task_traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(t->context);
     Py_VISIT(t->name);
     Py_VISIT(t->awaits);
-    Py_VISIT(t->raising);
     int failed = lm_future_traverse_fields(&t->future, visit, arg);
     return failed ? failed : base->tp_traverse(self, visit, arg);
 }
@@ -210,7 +219,6 @@ task_clear(PyObject *self)
     Py_CLEAR(t->coro);
     Py_CLEAR(t->name);
     Py_CLEAR(t->awaits);
-    Py_CLEAR(t->raising);
     return lm_type(t->future.st->asyncio_Task)->tp_clear(self);
 }
 
@@ -223,7 +231,8 @@ task_finalize(PyObject *self)
         t->log_destroy_pending &&
         lm_fault_report(t->future.loop, t->future.st,
                         "Task was destroyed but it is pending!", "task", self,
-                        "source_traceback", t->future.source_traceback, NULL) < 0) {
+                        "source_traceback", LM_RARE(&t->future, source_traceback),
+                        NULL) < 0) {
         PyErr_WriteUnraisable(self);
     }
     lm_future_report_unread(self);
@@ -397,7 +406,8 @@ task_get_coro(PyObject *self, PyObject *unused LM_UNUSED)
 static PyObject *
 task_get_context(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    return none_or(lm_task(self)->context);
+    LmTask *t = lm_task(self);
+    return t->context != NULL ? lm_task_context(t) : Py_NewRef(Py_None);
 }
 #endif
 

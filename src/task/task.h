@@ -24,16 +24,16 @@
 typedef struct LmTask {
     LmFuture future;
     PyObject *coro;
-    PyObject *context;
+    PyObject *context; /* None: an empty one (core/context.h) */
     PyObject *name;    /* NULL: the default one, made from `number` when asked for */
     PyObject *awaits;  /* the future waited for (asyncio's _fut_waiter), or NULL */
-    PyObject *raising; /* exception to throw at the next step, or NULL */
     PyObject *listed;  /* what stands for the task in asyncio's register of tasks
                           (registry.c), or NULL */
     uint64_t number;
     int cancels_requested;
     uint8_t must_cancel;
     uint8_t log_destroy_pending;
+    uint8_t is_context_shown;
 } LmTask;
 
 static inline LmTask *
@@ -49,6 +49,10 @@ int lm_task_init(PyObject *module, LmState *st);
    set. */
 PyObject *lm_task_new(LmLoop *loop, PyObject *coro, PyObject *name, PyObject *context,
                       int eager);
+
+/* The context to be shown or handed on: a new reference, or NULL with an exception set.
+   The task is set up. */
+PyObject *lm_task_context(LmTask *task);
 
 /* 1 where a cancellation was requested, 0 where the task is done; -1 with an exception
    set. May run Python. */

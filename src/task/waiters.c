@@ -38,9 +38,10 @@ static int
 wake_by_callback(PyObject *future, PyObject *task)
 {
     PyObject *wakeup = lm_task_wakeup_callable(task);
-    int failed =
-        wakeup != NULL ? call_soon(future, wakeup, lm_task(task)->context) : -1;
+    PyObject *context = wakeup != NULL ? lm_task_context(lm_task(task)) : NULL;
+    int failed = context != NULL ? call_soon(future, wakeup, context) : -1;
     Py_XDECREF(wakeup);
+    Py_XDECREF(context);
     return failed;
 }
 
@@ -68,21 +69,21 @@ current_context(PyObject *context)
 static int
 append_waiter(LmFuture *f, PyObject *callback, PyObject *context)
 {
-    if (f->waiter == NULL && f->more_waiters == NULL) {
+    if (f->waiter == NULL && LM_RARE(f, more_waiters) == NULL) {
         f->waiter = Py_NewRef(callback);
         f->waiter_context = context;
         return 0;
     }
     PyObject *pair = PyTuple_Pack(2, callback, context);
     Py_DECREF(context);
-    if (pair == NULL) {
-        return -1;
+    LmFutureRare *rare = pair != NULL ? lm_future_rare(f) : NULL;
+    if (rare != NULL && rare->more_waiters == NULL) {
+        rare->more_waiters = PyList_New(0);
     }
-    if (f->more_waiters == NULL) {
-        f->more_waiters = PyList_New(0);
-    }
-    int failed = f->more_waiters == NULL ? -1 : PyList_Append(f->more_waiters, pair);
-    Py_DECREF(pair);
+    int failed = rare == NULL || rare->more_waiters == NULL
+                     ? -1
+                     : PyList_Append(rare->more_waiters, pair);
+    Py_XDECREF(pair);
     return failed;
 }
 
@@ -106,16 +107,14 @@ int
 lm_waiters_add_task(PyObject *future, PyObject *task)
 {
     LmFuture *f = lm_future(future);
-    if (LM_LIKELY(f->waiter == NULL && f->more_waiters == NULL)) {
+    if (LM_LIKELY(f->waiter == NULL && LM_RARE(f, more_waiters) == NULL)) {
         f->waiter = Py_NewRef(task);
         return 0;
     }
     PyObject *wakeup = lm_task_wakeup_callable(task);
-    if (wakeup == NULL) {
-        return -1;
-    }
-    int failed = append_waiter(f, wakeup, Py_NewRef(lm_task(task)->context));
-    Py_DECREF(wakeup);
+    PyObject *context = wakeup != NULL ? lm_task_context(lm_task(task)) : NULL;
+    int failed = context != NULL ? append_waiter(f, wakeup, context) : -1;
+    Py_XDECREF(wakeup);
     return failed;
 }
 
@@ -123,9 +122,13 @@ int
 lm_waiters_schedule(PyObject *future)
 {
     LmFuture *f = lm_future(future);
-    PyObject *waiter = f->waiter, *context = f->waiter_context, *more = f->more_waiters;
+    PyObject *waiter = f->waiter, *context = f->waiter_context;
+    PyObject *more = LM_RARE(f, more_waiters);
     int failed = 0;
-    f->waiter = f->waiter_context = f->more_waiters = NULL;
+    f->waiter = f->waiter_context = NULL;
+    if (LM_UNLIKELY(more != NULL)) {
+        f->rare->more_waiters = NULL;
+    }
     if (waiter != NULL) {
         failed = context != NULL ? call_soon(future, waiter, context)
                                  : wake_task(future, waiter);
@@ -154,8 +157,10 @@ first_pair(LmFuture *f)
     if (wakeup == NULL) {
         return NULL;
     }
-    PyObject *pair = PyTuple_Pack(2, wakeup, lm_task(f->waiter)->context);
+    PyObject *context = lm_task_context(lm_task(f->waiter));
+    PyObject *pair = context != NULL ? PyTuple_Pack(2, wakeup, context) : NULL;
     Py_DECREF(wakeup);
+    Py_XDECREF(context);
     return pair;
 }
 
@@ -163,7 +168,8 @@ PyObject *
 lm_waiters_list(PyObject *future)
 {
     LmFuture *f = lm_future(future);
-    if (f->waiter == NULL && f->more_waiters == NULL) {
+    PyObject *more = LM_RARE(f, more_waiters);
+    if (f->waiter == NULL && more == NULL) {
         Py_RETURN_NONE;
     }
     PyObject *list = PyList_New(0);
@@ -178,9 +184,10 @@ lm_waiters_list(PyObject *future)
         }
         Py_DECREF(pair);
     }
-    if (f->more_waiters != NULL) {
+    more = LM_RARE(f, more_waiters);
+    if (more != NULL) {
         Py_ssize_t end = PyList_GET_SIZE(list);
-        if (PyList_SetSlice(list, end, end, f->more_waiters) < 0) {
+        if (PyList_SetSlice(list, end, end, more) < 0) {
             goto fail;
         }
     }
@@ -229,16 +236,17 @@ static Py_ssize_t
 remove_further(LmFuture *f, PyObject *callback)
 {
     Py_ssize_t removed = 0;
-    if (f->more_waiters == NULL) {
+    PyObject *more = LM_RARE(f, more_waiters);
+    if (more == NULL) {
         return 0;
     }
     PyObject *kept = PyList_New(0);
     if (kept == NULL) {
         return -1;
     }
-    for (Py_ssize_t i = 0;
-         f->more_waiters != NULL && i < PyList_GET_SIZE(f->more_waiters); i++) {
-        PyObject *pair = Py_NewRef(PyList_GET_ITEM(f->more_waiters, i));
+    for (Py_ssize_t i = 0; more != NULL && i < PyList_GET_SIZE(more);
+         i++, more = LM_RARE(f, more_waiters)) {
+        PyObject *pair = Py_NewRef(PyList_GET_ITEM(more, i));
         int same = is_same_callback(pair, callback);
         int failed = same < 0 || (same == 0 && PyList_Append(kept, pair) < 0);
         Py_DECREF(pair);
@@ -248,13 +256,14 @@ remove_further(LmFuture *f, PyObject *callback)
         }
         removed += same;
     }
-    if (f->more_waiters == NULL || PyList_GET_SIZE(kept) == 0) {
-        Py_CLEAR(f->more_waiters);
+    if (more == NULL) {
         Py_DECREF(kept);
+        return removed;
     }
-    else {
-        Py_XSETREF(f->more_waiters, kept);
+    if (PyList_GET_SIZE(kept) == 0) {
+        Py_CLEAR(kept);
     }
+    Py_SETREF(f->rare->more_waiters, kept);
     return removed;
 }
 
