@@ -347,7 +347,7 @@ def test_stdlib_tasks_between_ours(loop, run):
 
     async def main():
         for name in range(6):
-            make = loop.create_task if name % 2 else (lambda coro: asyncio.tasks._PyTask(coro, loop=loop))
+            make = loop.create_task if name % 2 else (lambda coro: asyncio.Task(coro, loop=loop))
             tasks[name] = make(step(name))
         await asyncio.gather(*tasks.values())
 
