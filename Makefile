@@ -10,28 +10,31 @@ BUILD_EXT = setup.py -q build_ext --inplace
 C_FILES = find src benchmarks -name '*.c' -o -name '*.h'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test test-sanitize test-embedded test-stdlib test-sid coverage lint stubtest format docs \
-    demo wheel bench bench-instructions clean
+.PHONY: help setup build servers test test-sanitize test-embedded test-stdlib test-sid coverage lint stubtest format \
+    docs demo wheel bench bench-instructions clean
 
 help: ## print this list
 	@echo "make TARGET [PYTHON=python3.12] [JOBS=1] [ARGS='arguments for pytest or the benchmark']"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
 
 setup: ## install what is missing (libev's headers, a virtual environment) and build
-	@bin=$$($(SETUP) build test) && "$$bin/python" $(BUILD_EXT)
+	@bin=$$($(SETUP) build test apps) && "$$bin/python" $(BUILD_EXT)
 
 build: ## build the extension in place
 	@bin=$$($(SETUP) build) && "$$bin/python" $(BUILD_EXT)
+
+servers: ## install PostgreSQL and Redis, which tests of their clients start; without them those are skipped
+	@tools/servers
 
 demo: ## a chat server and 50 clients on loopmod, beside stock asyncio
 	@bin=$$($(SETUP) build) && "$$bin/python" $(BUILD_EXT) && "$$bin/python" examples/demo.py
 
 test: ## build with warnings as errors and run the whole test suite
-	@bin=$$($(SETUP) build test) && LOOPMOD_WERROR=1 "$$bin/python" $(BUILD_EXT) && \
+	@bin=$$($(SETUP) build test apps) && LOOPMOD_WERROR=1 "$$bin/python" $(BUILD_EXT) && \
 	"$$bin/python" -m pytest -q -n $(JOBS) $(ARGS)
 
 test-sanitize: ## the same suite on a build with AddressSanitizer and UndefinedBehaviorSanitizer
-	@bin=$$($(SETUP) build test) && tree=$$(tools/variant sanitize) && cd "$$tree" && \
+	@bin=$$($(SETUP) build test apps) && tree=$$(tools/variant sanitize) && cd "$$tree" && \
 	LOOPMOD_WERROR=1 LOOPMOD_SANITIZE=1 "$$bin/python" $(BUILD_EXT) && \
 	env PYTHONPATH="$$tree" PYTHONMALLOC=malloc \
 	    LD_PRELOAD="$$($${CC:-cc} -print-file-name=libasan.so)" \
@@ -40,7 +43,7 @@ test-sanitize: ## the same suite on a build with AddressSanitizer and UndefinedB
 	    "$$bin/python" -m pytest -q -n $(JOBS) $(ARGS)
 
 test-embedded: ## the same suite with libev compiled in (its source comes from apt, or LOOPMOD_LIBEV_SRC)
-	@bin=$$($(SETUP) build test) && \
+	@bin=$$($(SETUP) build test apps) && \
 	if source=$$(tools/libev-source); then \
 	    tree=$$(tools/variant embedded) && cd "$$tree" && \
 	    LOOPMOD_WERROR=1 LOOPMOD_LIBEV_SRC="$$source" "$$bin/python" $(BUILD_EXT) && \
@@ -57,7 +60,7 @@ test-sid: ## the same suite on CPython 3.14 and 3.15, in a chroot; ARGS='3.15 te
 	@tools/test-sid $(ARGS)
 
 coverage: ## run the suite on a build with gcov counters; the report goes to build/coverage/report
-	@bin=$$($(SETUP) build test coverage) && tree=$$(tools/variant coverage) && cd "$$tree" && \
+	@bin=$$($(SETUP) build test apps coverage) && tree=$$(tools/variant coverage) && cd "$$tree" && \
 	LOOPMOD_COVERAGE=1 "$$bin/python" $(BUILD_EXT) && \
 	find build -name '*.gcda' -delete && mkdir -p report && \
 	{ PYTHONPATH="$$tree" "$$bin/python" -m pytest -q -n $(JOBS) $(ARGS); failed=$$?; \
