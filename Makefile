@@ -10,8 +10,8 @@ BUILD_EXT = setup.py -q build_ext --inplace
 C_FILES = find src benchmarks -name '*.c' -o -name '*.h'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build servers test test-sanitize test-embedded test-stdlib test-sid coverage lint stubtest format \
-    docs demo wheel bench bench-instructions clean
+.PHONY: help setup build servers test test-sanitize test-embedded test-stdlib test-apps test-sid coverage lint stubtest \
+    format docs demo wheel bench bench-instructions clean
 
 help: ## print this list
 	@echo "make TARGET [PYTHON=python3.12] [JOBS=1] [ARGS='arguments for pytest or the benchmark']"
@@ -55,6 +55,9 @@ test-embedded: ## the same suite with libev compiled in (its source comes from a
 test-stdlib: ## only CPython's own asyncio suite, as the interpreter ships it, on loopmod
 	@bin=$$($(SETUP) build test) && "$$bin/python" $(BUILD_EXT) && \
 	"$$bin/python" -m pytest -q -rs tests/stdlib $(ARGS)
+
+test-apps: ## the suites of other projects on stock asyncio and on loopmod, compared: ARGS='anyio janus'
+	@bin=$$($(SETUP) build test) && "$$bin/python" $(BUILD_EXT) && "$$bin/python" tests/suites $(ARGS)
 
 test-sid: ## the same suite on CPython 3.14 and 3.15, in a chroot; ARGS='3.15 tests/unit', see tools/test-sid
 	@tools/test-sid $(ARGS)
