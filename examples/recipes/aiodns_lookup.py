@@ -31,7 +31,7 @@ async def main() -> list[str]:
     loop = asyncio.get_running_loop()
     server, _ = await loop.create_datagram_endpoint(NameServer, ("127.0.0.1", 0))
     host, port = server.get_extra_info("sockname")
-    resolver = aiodns.DNSResolver([host], udp_port=port, tcp_port=port, timeout=5)
+    resolver = aiodns.DNSResolver([host], udp_port=port, tcp_port=port, timeout=60)
     try:
         names = [f"host{number}.example" for number in range(5)]
         found = await asyncio.gather(*(resolver.query_dns(name, "A") for name in names))

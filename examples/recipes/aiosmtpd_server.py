@@ -21,7 +21,7 @@ class Mailbox:
 
 
 def send(port: int) -> None:
-    with smtplib.SMTP("127.0.0.1", port, timeout=10) as client:
+    with smtplib.SMTP("127.0.0.1", port, timeout=60) as client:
         client.sendmail("from@example.org", ["to@example.org"], "Subject: hello\r\n\r\nworld\r\n")
 
 

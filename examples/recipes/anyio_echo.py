@@ -21,7 +21,7 @@ async def main() -> bytes:
         group.start_soon(listener.serve, echo)
         async with await anyio.connect_tcp("127.0.0.1", listener.extra(SocketAttribute.local_port)) as stream:
             await stream.send(b"hello")
-            with anyio.fail_after(5):
+            with anyio.fail_after(60):
                 answer = await stream.receive()
         group.cancel_scope.cancel()
     return answer

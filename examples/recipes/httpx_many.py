@@ -23,7 +23,7 @@ class Hello(asyncio.Protocol):
 
 
 async def ask(url: str, times: int = 100) -> Counter[int]:
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         responses = await asyncio.gather(*(client.get(url) for _ in range(times)))
     return Counter(response.status_code for response in responses)
 

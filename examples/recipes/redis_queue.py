@@ -22,7 +22,7 @@ async def work(redis: Redis) -> None:
 async def main(url: str) -> int:
     async with Redis.from_url(url) as redis, redis.pubsub() as results:
         await results.subscribe("results")
-        await results.get_message(timeout=5)  # the subscription is there
+        await results.get_message(timeout=60)  # the subscription is there
         workers = [asyncio.create_task(work(redis)) for _ in range(4)]
         async with redis.pipeline() as pipeline:
             for number in range(JOBS):
@@ -30,7 +30,7 @@ async def main(url: str) -> int:
             await pipeline.execute()
         total = 0
         for _ in range(JOBS):
-            message = await results.get_message(ignore_subscribe_messages=True, timeout=5)
+            message = await results.get_message(ignore_subscribe_messages=True, timeout=60)
             total += int(message["data"])
         for worker in workers:
             worker.cancel()

@@ -24,7 +24,7 @@ async def main() -> list[bytes]:
         answers = []
         for word in (b"one", b"two", b"three"):
             await client.send(word)
-            answers.append(await asyncio.wait_for(client.recv(), 10))
+            answers.append(await asyncio.wait_for(client.recv(), 60))
         answering.cancel()
         return answers
 

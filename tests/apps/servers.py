@@ -20,6 +20,8 @@ from pathlib import Path
 import pytest
 
 START_LIMIT = 30
+# A library that is loaded before all others is meant for Python.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("LD_", "ASAN_", "UBSAN_"))}
 
 
 @dataclass
@@ -132,7 +134,13 @@ def postgres():
         data = directory / "data"
         options = ["-D", data, "-U", "tester", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"]
         done = subprocess.run(
-            [programs / "initdb", *options], cwd=directory, capture_output=True, text=True, timeout=60, **identity
+            [programs / "initdb", *options],
+            cwd=directory,
+            env=ENVIRONMENT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            **identity,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         trust = make_certificate(directory, user)
@@ -153,6 +161,7 @@ def postgres():
                 process = subprocess.Popen(
                     [programs / "postgres", "-D", data, *(word for pair in words for word in ("-c", pair))],
                     cwd=directory,
+                    env=ENVIRONMENT,
                     stdout=log,
                     stderr=log,
                     **identity,
@@ -196,7 +205,7 @@ def redis():
             settings = {**base, "port": str(port), "tls-port": str(tls_port)}
             words = [word for name, value in settings.items() for word in (f"--{name}", value)]
             with open(directory / "log", "wb") as log:
-                process = subprocess.Popen([program, *words], cwd=directory, stdout=log, stderr=log)
+                process = subprocess.Popen([program, *words], cwd=directory, env=ENVIRONMENT, stdout=log, stderr=log)
             return process, Address("127.0.0.1", port, tls_port, directory, trust)
 
         with serving(start, signal.SIGTERM) as address:
