@@ -34,9 +34,15 @@ PROJECTS = (
     ),
     Project("anyio", "4.16.0", (*OTHERWISE, "-k", "not trio and not uvloop", "tests"), hides=("src",)),
     Project("uvicorn", "0.54.0", (*OTHERWISE, "-k", "not uvloop", "tests"), hides=("uvicorn",)),
-    Project("tornado", "6.6.1", (*OTHERWISE, "-p", "no:logging", "tornado/test")),
+    Project("tornado", "6.6.1", (*OTHERWISE, "--log-disable=tornado.access", "tornado/test")),
     Project("asyncpg", "0.32.0", (*OTHERWISE, "-k", "not flake8 and not mypy", "tests"), ("asyncpg",), "postgres"),
-    Project("redis", "8.1.0", (*PLAIN, "-m", "not onlycluster", "tests/test_asyncio"), ("redis",), "redis"),
+    Project(
+        "redis",
+        "8.1.0",
+        (*PLAIN, "-m", "not redismod and not onlycluster", "tests/test_asyncio"),
+        ("redis",),
+        "redis",
+    ),
     Project("pytest-asyncio", "1.5.0", (*PLAIN, "tests"), hides=("pytest_asyncio",)),
     Project("janus", "2.0.0", (*PLAIN, "tests"), hides=("janus",)),
 )
