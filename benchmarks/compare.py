@@ -92,6 +92,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write every sample and the summary there")
     parser.add_argument("--picture", metavar="FILE", type=Path, help="draw the ratios there (png, svg)")
+    parser.add_argument("--markdown", metavar="FILE", type=Path, help="write a table for a page there")
     parser.add_argument("--list", action="store_true", help="say what each case does and end")
     args = parser.parse_args(argv)
     args.rounds = args.rounds or (1 if args.quick else 9)
@@ -127,6 +128,8 @@ def main(argv: list[str] | None = None) -> int:
     report.show(comparison, head)
     if args.json:
         report.write_json(args.json, comparison, machine, args.rounds)
+    if args.markdown:
+        report.write_markdown(args.markdown, comparison, head)
     if args.picture:
         report.draw(args.picture, comparison, head)
     return 1 if any(loop == OURS for _, loop in comparison.failures) else 0

@@ -90,6 +90,18 @@ def write_json(path: Path, comparison: Comparison, machine: dict[str, object], r
     path.write_text(json.dumps(report, indent=1) + "\n")
 
 
+def write_markdown(path: Path, comparison: Comparison, head: str) -> None:
+    """The table for a page: what an operation is, each loop's value in times asyncio's."""
+    loops = [loop for loop in comparison.loops if loop not in ("asyncio", FLOOR)]
+    lines = [f"| {' | '.join(['operation', 'asyncio', *loops])} |", "|---|" + "---:|" * (len(loops) + 1)]
+    for row in comparison.rows:
+        ratios = [times(comparison.ratio(row.name, loop, "asyncio")) for loop in loops]
+        name = row.case.operation if row.name == row.case.name else f"{row.case.operation}: `{row.name}`"
+        least = number(comparison.least(row.name, "asyncio"))
+        lines.append(f"| {' | '.join([name, f'{least} {row.case.unit}', *ratios])} |")
+    path.write_text("\n".join([*lines, "", head]) + "\n")
+
+
 def draw(path: Path, comparison: Comparison, head: str) -> None:
     """Bars: how many times better than asyncio each loop is, a group of bars per case."""
     import matplotlib
