@@ -15,13 +15,13 @@ from . import _loopmod, names
 
 def text() -> str:
     """Return the report, one fact a line."""
-    rows = [*_versions(), *_paths()]
+    facts = _loopmod._facts()
+    rows = [*_versions(facts), *_paths(facts)]
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:{width}}  {value}" for name, value in rows)
 
 
-def _versions() -> list[tuple[str, str]]:
-    facts = _loopmod._facts()
+def _versions(facts: "_loopmod._Facts") -> list[tuple[str, str]]:
     libev = "{}.{}".format(*facts["libev"])
     return [
         ("loopmod", _loopmod.__version__),
@@ -42,8 +42,7 @@ def _openssl() -> str:
     return ssl.OPENSSL_VERSION
 
 
-def _paths() -> list[tuple[str, str]]:
-    facts = _loopmod._facts()
+def _paths(facts: "_loopmod._Facts") -> list[tuple[str, str]]:
     return [
         ("near timers", _choose(facts["has_alarm"], "timerfd", "milliseconds of epoll: no timerfd here")),
         ("sock_* waits", _choose(facts["has_once"], "one-shot set of their own", "no set: descriptors ran out")),

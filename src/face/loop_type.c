@@ -325,10 +325,10 @@ static PyMethodDef loop_methods[] = {
     {"_watch_signals", lm_loop_method_watch_signals, METH_NOARGS,
      DOC("_watch_signals($self)",
          "Take the signal wakeup descriptor until _unwatch_signals().")},
-    {"_send_joined", method_send_joined, METH_NOARGS,
-     DOC("_send_joined($self)", "Send the joined writes of the running step now.")},
     {"_unwatch_signals", lm_loop_method_unwatch_signals, METH_NOARGS,
      DOC("_unwatch_signals($self)", "Give the signal wakeup descriptor back.")},
+    {"_send_joined", method_send_joined, METH_NOARGS,
+     DOC("_send_joined($self)", "Send the joined writes of the running step now.")},
     {NULL, NULL, 0, NULL}};
 
 static PyType_Slot loop_slots[] = {{Py_tp_doc, "The C part of loopmod.Loop."},

@@ -45,20 +45,6 @@ lm_join_write(PyObject *self, PyObject *owner, const char *bytes, size_t length)
     return t->out.size > most_joined(t) ? lm_join_flush(loop) : 0;
 }
 
-static int
-send_joined(PyObject *self)
-{
-    LmTransport *t = lm_transport(self);
-    if (t->lost > 0 || lm_outbuf_is_empty(&t->out)) {
-        return 0;
-    }
-    int alive = lm_stream_send_queued(self);
-    if (alive <= 0 || lm_outbuf_is_empty(&t->out)) {
-        return alive < 0 ? -1 : 0;
-    }
-    return lm_transport_start_writing(self) < 0 ? -1 : lm_flow_maybe_pause(self);
-}
-
 int
 lm_join_flush(LmLoop *loop)
 {
@@ -67,8 +53,10 @@ lm_join_flush(LmLoop *loop)
         return 0;
     }
     loop->joined = NULL;
-    lm_transport(self)->is_joined = 0;
-    int failed = send_joined(self);
+    LmTransport *t = lm_transport(self);
+    t->is_joined = 0;
+    int failed =
+        t->lost > 0 || lm_outbuf_is_empty(&t->out) ? 0 : lm_stream_send_fresh(self);
     Py_DECREF(self);
     return failed;
 }

@@ -156,8 +156,10 @@ is_pending(PyObject *waiter)
     return done < 0 ? -1 : !done;
 }
 
-int
-lm_stream_send_queued(PyObject *self)
+/* Sends the front of the queue once. 1 where something or nothing went out, 0 where the
+   transport broke and was closed; -1 with an exception that has to leave the loop. */
+static int
+send_queued(PyObject *self)
 {
     LmTransport *t = lm_transport(self);
     struct iovec vectors[MOST_VECTORS];
@@ -223,10 +225,20 @@ on_drained(PyObject *self)
 }
 
 int
+lm_stream_send_fresh(PyObject *self)
+{
+    int alive = send_queued(self);
+    if (alive <= 0 || lm_outbuf_is_empty(&lm_transport(self)->out)) {
+        return alive < 0 ? -1 : 0;
+    }
+    return lm_transport_start_writing(self) < 0 ? -1 : lm_flow_maybe_pause(self);
+}
+
+int
 lm_stream_flush(PyObject *self)
 {
     LmTransport *t = lm_transport(self);
-    int alive = lm_stream_send_queued(self);
+    int alive = send_queued(self);
     if (alive <= 0) {
         return alive;
     }
@@ -272,16 +284,7 @@ lm_stream_writelines(PyObject *self, PyObject *pieces)
     if (result <= 0 || lm_outbuf_is_empty(&t->out)) {
         return result < 0 ? -1 : 0;
     }
-    if (was_empty) {
-        int alive = lm_stream_send_queued(self);
-        if (alive <= 0 || lm_outbuf_is_empty(&t->out)) {
-            return alive < 0 ? -1 : 0;
-        }
-        if (lm_transport_start_writing(self) < 0) {
-            return -1;
-        }
-    }
-    return lm_flow_maybe_pause(self);
+    return was_empty ? lm_stream_send_fresh(self) : lm_flow_maybe_pause(self);
 }
 
 int

@@ -8,8 +8,10 @@
    A signal that comes between its last check and the kernel's wait does not end the
    wait. So in the process's main thread the first wait after any activity ends after a
    few milliseconds, the patrol, and only the next one is as long as it may be: a signal
-   that an activity brought about is noticed then. Everything but lm_poll_wake belongs to the loop's thread. Runs no
-   Python; the GIL is let go only around a wait that may block. */
+   that an activity brought about is noticed then.
+
+   Everything but lm_poll_wake belongs to the loop's thread. Runs no Python; the GIL is let
+   go only around a wait that may block. */
 #ifndef LM_POLL_POLL_H
 #define LM_POLL_POLL_H
 

@@ -25,13 +25,9 @@ class Recorder(asyncio.Protocol):
 
     def __init__(self):
         self.events = []
-        self.data = b""
 
     def connection_made(self, transport):
         self.transport = transport
-
-    def data_received(self, data):
-        self.data += data
 
     def pause_writing(self):
         self.events.append("pause")
@@ -43,22 +39,14 @@ class Recorder(asyncio.Protocol):
         self.events.append(exc)
 
 
-@pytest.fixture(params=[False, True], ids=["normal", "debug"])
-def loop(request):
+@pytest.fixture
+def loop(debug):
+    """The loop that the fixture `run` of tests/conftest.py runs on here."""
     loop = loopmod.new_server_loop()
-    loop.set_debug(request.param)
+    loop.set_debug(debug)
     loop.slow_callback_duration = 60.0
     yield loop
     loop.close()
-
-
-@pytest.fixture
-def run(loop):
-    def run_main(main):
-        with asyncio.Runner(loop_factory=lambda: loop) as runner:
-            return runner.run(main)
-
-    return run_main
 
 
 async def pair():
