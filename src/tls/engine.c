@@ -58,8 +58,6 @@ free_engine(LmTlsEngine *e)
         Py_XDECREF(owned[i]);
     }
     PyMem_RawFree(e->received);
-    PyMem_RawFree(e->plain);
-    PyMem_RawFree(e->sealed);
     PyMem_RawFree(e);
 }
 
@@ -142,9 +140,6 @@ lm_tls_engine_enter(LmTlsEngine *e, LmTlsOuter *outer)
     }
     outer->viewed = ((LmView *)e->view)->data;
     outer->viewed_size = (size_t)((LmView *)e->view)->size;
-    outer->plain = e->plain;
-    outer->sealed = e->sealed;
-    e->plain = e->sealed = NULL;
     return 0;
 }
 
@@ -152,10 +147,6 @@ lm_tls_engine_enter(LmTlsEngine *e, LmTlsOuter *outer)
 static int
 put_back(LmTlsEngine *e, LmTlsOuter *outer)
 {
-    PyMem_RawFree(e->plain);
-    PyMem_RawFree(e->sealed);
-    e->plain = outer->plain;
-    e->sealed = outer->sealed;
     PyObject *exc = PyErr_GetRaisedException();
     PyObject *fed = PyObject_CallOneArg(e->feed, outer->incoming);
     PyObject *written =
@@ -196,17 +187,16 @@ lm_tls_engine_feed(LmTlsEngine *e, const char *raw, size_t size)
 }
 
 char *
-lm_tls_engine_buffer(char **buffer)
+lm_tls_engine_buffer(LmTlsEngine *e)
 {
-    if (LM_UNLIKELY(*buffer == NULL)) {
-        /* Pages are touched, and so cost memory, only as far as they are used. The room
-           behind is for one record more, which OpenSSL may still hold. */
-        *buffer = PyMem_RawMalloc(LM_TLS_BUFFER_SIZE + LM_RECORD_LARGEST);
-        if (*buffer == NULL) {
+    if (LM_UNLIKELY(e->received == NULL)) {
+        /* Pages are touched, and so cost memory, only as far as they are used. */
+        e->received = PyMem_RawMalloc(LM_TLS_BUFFER_SIZE);
+        if (e->received == NULL) {
             PyErr_NoMemory();
         }
     }
-    return *buffer;
+    return e->received;
 }
 
 int

@@ -1,19 +1,19 @@
-/* What all TLS connections of a loop share: one pair of MemoryBIO, the buffers around it
-   and what is needed of the ssl module.
+/* What all TLS connections of a loop share: one pair of MemoryBIO, the buffer that
+   sockets are read into and what is needed of the ssl module.
 
    An SSLObject keeps the pair it was made with, and a MemoryBIO never gives memory back:
    with one pair for all, an idle connection holds nothing there. So the pair is empty
    between operations. An operation is what stands between lm_tls_engine_enter and
    lm_tls_engine_leave; within it run no callbacks but OpenSSL's (SNI, key log, messages).
-   One of those may begin another operation: that finds an empty pair and buffers of its
-   own, and the outer one gets its bytes back. */
+   One of those may begin another operation: that finds an empty pair, and the outer one
+   gets its bytes back. */
 #ifndef LM_TLS_ENGINE_H
 #define LM_TLS_ENGINE_H
 
 #include "core/loop.h"
 #include "tls/records.h"
 
-/* Of the buffers. A read of the socket fits, and so does what it decrypts to. */
+/* Of the buffer that the socket is read into. */
 #define LM_TLS_BUFFER_SIZE (256 * 1024)
 
 typedef struct LmTlsEngine {
@@ -28,9 +28,7 @@ typedef struct LmTlsEngine {
     PyObject *SSLWantReadError;
     PyObject *SSLSyscallError;
     PyObject *CertificateError;
-    char *received; /* what the socket gave, used between a recv and its processing */
-    char *plain;    /* of the current operation */
-    char *sealed;   /* of the current operation and the send right after it */
+    char *received; /* what a socket gave, used between a recv and its processing */
     unsigned long busy_thread; /* 0 outside operations */
 } LmTlsEngine;
 
@@ -39,8 +37,6 @@ typedef struct {
     int is_nested;
     PyObject *incoming;
     PyObject *outgoing;
-    char *plain;
-    char *sealed;
     const char *viewed; /* what the view was pointed at, and has to be again */
     size_t viewed_size;
 } LmTlsOuter;
@@ -69,8 +65,8 @@ PyObject *lm_tls_engine_take_unread(LmTlsEngine *engine);
 /* Empties the pair after an error; keeps the exception that is set. */
 void lm_tls_engine_empty(LmTlsEngine *engine);
 
-/* The buffer, allocated when first asked for. NULL with MemoryError set. */
-char *lm_tls_engine_buffer(char **buffer);
+/* `received`, allocated when first asked for. NULL with MemoryError set. */
+char *lm_tls_engine_buffer(LmTlsEngine *engine);
 
 /* 1 where the exception that is set only says that OpenSSL has nothing to go on with; it
    is cleared. */

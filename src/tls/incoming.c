@@ -90,36 +90,44 @@ read_one(LmTls *p, size_t size, Round *round)
     return 0;
 }
 
-/* `count` records, or all that OpenSSL can give where their number is not known. */
+/* `count` records of `size` bytes, or all that OpenSSL can give where their number is not
+   known. They decrypt into the bytes object that is delivered: they only get smaller. */
 static int
-read_many(LmTls *p, unsigned count, Round *round)
+read_many(LmTls *p, unsigned count, size_t size, Round *round)
 {
-    char *plain = lm_tls_engine_buffer(&p->engine->plain);
-    if (plain == NULL) {
-        return -1;
-    }
-    size_t size = 0;
     int is_open_ended = p->is_unframed || p->may_pend || !p->is_genuine;
-    while (is_open_ended || count-- > 0) {
-        size_t room = LM_TLS_BUFFER_SIZE + LM_RECORD_LARGEST - size;
-        Py_ssize_t got = room > 0 ? read_into(p, plain + size, room) : READ_NOTHING;
+    size_t room = is_open_ended ? LM_TLS_BUFFER_SIZE + LM_RECORD_LARGEST : size;
+    size_t filled = 0;
+    PyObject *data = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)room);
+    while (data != NULL && (is_open_ended || count-- > 0)) {
+        Py_ssize_t got = READ_NOTHING;
+        if (filled < room) {
+            got = read_into(p, PyBytes_AS_STRING(data) + filled, room - filled);
+        }
         if (got == READ_FAILED) {
+            Py_CLEAR(data);
             return -1;
         }
         if (got == READ_NOTHING) {
-            p->may_pend = room == 0;
+            p->may_pend = filled == room;
             break;
         }
         if (got == 0) {
             round->is_end = 1;
             break;
         }
-        size += (size_t)got;
+        filled += (size_t)got;
     }
-    if (size > 0) {
-        round->data = PyBytes_FromStringAndSize(plain, (Py_ssize_t)size);
+    if (data == NULL || _PyBytes_Resize(&data, (Py_ssize_t)filled) < 0) {
+        return -1;
     }
-    return size > 0 && round->data == NULL ? -1 : 0;
+    if (filled > 0) {
+        round->data = data;
+    }
+    else {
+        Py_DECREF(data);
+    }
+    return 0;
 }
 
 /* Feeds what may be fed from the front. */
@@ -159,7 +167,7 @@ read_round(LmTls *p, const char *raw, size_t size, int is_fresh, Round *round)
     }
     return fed.count == 1 && !p->may_pend && p->is_genuine
                ? read_one(p, fed.bytes, round)
-               : read_many(p, fed.count, round);
+               : read_many(p, fed.count, fed.bytes, round);
 }
 
 static int

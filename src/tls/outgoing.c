@@ -1,23 +1,18 @@
 /* From the application's bytes to records for the transport below: see tls.h. Relies on
    net/stream_write.h where that transport is ours.
 
-   Records are gathered in the engine's `sealed` buffer and go down in one piece. A single
-   one goes down as the bytes object that it comes in. */
+   An operation makes several records, which go down in one piece: the bytes object that
+   they come in. */
 #include "tls/tls.h"
 
 #include "core/fault.h"
 #include "net/stream_write.h"
 #include "tls/view.h"
 
-/* What a record adds to its content, at most, in any version and cipher. */
-#define RECORD_OVERHEAD (LM_RECORD_LARGEST - LM_RECORD_PLAIN)
+/* Bytes of records that one operation makes and one send takes: below the size from which
+   an allocation is a system call. */
+#define LM_TLS_BATCH (7 * LM_RECORD_LARGEST)
 #define DROPPED_WRITES_BEFORE_LOG 5
-
-/* The records of one operation. */
-typedef struct {
-    PyObject *only; /* the first one, until there are more */
-    size_t size;    /* in the engine's buffer */
-} Batch;
 
 int
 lm_tls_begin(LmTls *p, LmTlsOuter *outer)
@@ -99,62 +94,17 @@ send_out(LmTls *p)
     return failed;
 }
 
+/* Whether one more record fits, `count` having been made. */
 static int
-to_buffer(LmTls *p, Batch *batch, PyObject *records)
+has_room(unsigned count)
 {
-    char *sealed = lm_tls_engine_buffer(&p->engine->sealed);
-    if (sealed == NULL) {
-        return -1;
-    }
-    size_t size = (size_t)PyBytes_GET_SIZE(records);
-    if (batch->size + size > LM_TLS_BUFFER_SIZE) {
-        /* A message of the handshake's, which may have any size, came with them. */
-        if (lm_rawbuf_add(&p->out, sealed, batch->size) < 0) {
-            return -1;
-        }
-        batch->size = 0;
-        return lm_rawbuf_add(&p->out, PyBytes_AS_STRING(records), size);
-    }
-    memcpy(sealed + batch->size, PyBytes_AS_STRING(records), size);
-    batch->size += size;
-    return 0;
-}
-
-/* Takes the records that OpenSSL has written. */
-static int
-gather(LmTls *p, Batch *batch)
-{
-    PyObject *records = lm_tls_engine_take(p->engine);
-    if (records == NULL) {
-        return -1;
-    }
-    if (LM_LIKELY(batch->only == NULL && batch->size == 0)) {
-        batch->only = records;
-        return 0;
-    }
-    int failed = 0;
-    if (batch->only != NULL) {
-        failed = to_buffer(p, batch, batch->only);
-        Py_CLEAR(batch->only);
-    }
-    if (failed == 0) {
-        failed = to_buffer(p, batch, records);
-    }
-    Py_DECREF(records);
-    return failed;
-}
-
-static int
-has_room(const Batch *batch)
-{
-    size_t size = batch->only != NULL ? (size_t)PyBytes_GET_SIZE(batch->only) : 0;
-    return size + batch->size + LM_RECORD_PLAIN + RECORD_OVERHEAD <= LM_TLS_BUFFER_SIZE;
+    return (count + 1) * LM_RECORD_LARGEST <= LM_TLS_BATCH;
 }
 
 /* Encrypts at most one record's worth. The bytes taken, 0 where OpenSSL takes none now,
    -1 with an exception set. */
 static Py_ssize_t
-seal(LmTls *p, const char *data, size_t size, Batch *batch)
+seal(LmTls *p, const char *data, size_t size)
 {
     size = size < LM_RECORD_PLAIN ? size : LM_RECORD_PLAIN;
     /* A foreign object may keep what it is given: it gets bytes of its own. */
@@ -163,7 +113,7 @@ seal(LmTls *p, const char *data, size_t size, Batch *batch)
     PyObject *count = given != NULL ? PyObject_CallOneArg(p->ssl_write, given) : NULL;
     Py_XDECREF(given);
     if (count == NULL) {
-        return lm_tls_engine_wants_more(p->engine) ? gather(p, batch) : -1;
+        return lm_tls_engine_wants_more(p->engine) ? 0 : -1;
     }
     Py_ssize_t taken = PyLong_AsSsize_t(count);
     Py_DECREF(count);
@@ -173,41 +123,35 @@ seal(LmTls *p, const char *data, size_t size, Batch *batch)
         }
         return -1;
     }
-    return gather(p, batch) < 0 ? -1 : taken;
+    return taken;
+}
+
+/* Sends the records of an operation, behind those that wait. */
+static int
+send_records(LmTls *p, PyObject *records)
+{
+    size_t size = (size_t)PyBytes_GET_SIZE(records);
+    if (size > 0 && p->out.size == 0 && !p->ssl_writing_paused) {
+        return send_object(p, records);
+    }
+    int failed = lm_rawbuf_add(&p->out, PyBytes_AS_STRING(records), size);
+    return failed < 0 ? -1 : send_out(p);
 }
 
 /* Ends the operation and sends what it gave. */
 static int
-finish_batch(LmTls *p, LmTlsOuter *outer, Batch *batch, int failed)
+finish_batch(LmTls *p, LmTlsOuter *outer, int failed)
 {
-    if (failed == 0 && outer->is_nested && batch->size > 0) {
-        /* The buffer goes with the operation. */
-        batch->only =
-            PyBytes_FromStringAndSize(p->engine->sealed, (Py_ssize_t)batch->size);
-        failed = batch->only != NULL ? 0 : -1;
-    }
+    PyObject *records = failed == 0 ? lm_tls_engine_take(p->engine) : NULL;
     p->in_ssl = 0;
-    if (failed < 0) {
+    if (records == NULL) {
         lm_tls_engine_empty(p->engine);
     }
-    failed = lm_tls_engine_leave(p->engine, outer, failed);
-    const char *data =
-        batch->only != NULL ? PyBytes_AS_STRING(batch->only) : p->engine->sealed;
-    size_t size =
-        batch->only != NULL ? (size_t)PyBytes_GET_SIZE(batch->only) : batch->size;
-    if (failed == 0 && size > 0) {
-        if (p->out.size > 0 || p->ssl_writing_paused) {
-            failed = lm_rawbuf_add(&p->out, data, size) < 0 ? -1 : send_out(p);
-        }
-        else {
-            failed = batch->only != NULL ? send_object(p, batch->only)
-                                         : send_down(p, data, size);
-        }
+    failed = lm_tls_engine_leave(p->engine, outer, records != NULL ? 0 : -1);
+    if (failed == 0) {
+        failed = send_records(p, records);
     }
-    else if (failed == 0) {
-        failed = send_out(p);
-    }
-    Py_CLEAR(batch->only);
+    Py_XDECREF(records);
     return failed;
 }
 
@@ -217,16 +161,15 @@ static int
 write_some(LmTls *p, const char *data, size_t size, size_t *written)
 {
     LmTlsOuter outer;
-    Batch batch = {NULL, 0};
     Py_ssize_t taken = 1;
     if (lm_tls_begin(p, &outer) < 0) {
         return -1;
     }
-    while (taken > 0 && *written < size && has_room(&batch)) {
-        taken = seal(p, data + *written, size - *written, &batch);
+    for (unsigned count = 0; taken > 0 && *written < size && has_room(count); count++) {
+        taken = seal(p, data + *written, size - *written);
         *written += taken > 0 ? (size_t)taken : 0;
     }
-    if (finish_batch(p, &outer, &batch, taken < 0 ? -1 : 0) < 0) {
+    if (finish_batch(p, &outer, taken < 0 ? -1 : 0) < 0) {
         return -1;
     }
     return taken > 0;
@@ -234,27 +177,24 @@ write_some(LmTls *p, const char *data, size_t size, size_t *written)
 
 /* A record's worth from the front of the backlog: small pieces go together. */
 static Py_ssize_t
-seal_front(LmTls *p, Batch *batch)
+seal_front(LmTls *p)
 {
     LmPiece *piece = &p->backlog.pieces[p->backlog.first];
     if (piece->left >= LM_RECORD_PLAIN || p->backlog.count == 1) {
         PyObject *owner = Py_NewRef(piece->bytes);
-        Py_ssize_t taken = seal(p, piece->data, piece->left, batch);
+        Py_ssize_t taken = seal(p, piece->data, piece->left);
         Py_DECREF(owner);
         return taken;
     }
-    char *joined = lm_tls_engine_buffer(&p->engine->plain);
-    if (joined == NULL) {
-        return -1;
-    }
+    char joined[LM_RECORD_PLAIN];
     size_t size = 0;
-    for (size_t i = 0; i < p->backlog.count && size < LM_RECORD_PLAIN; i++, piece++) {
-        size_t room = LM_RECORD_PLAIN - size;
+    for (size_t i = 0; i < p->backlog.count && size < sizeof(joined); i++, piece++) {
+        size_t room = sizeof(joined) - size;
         size_t count = piece->left < room ? piece->left : room;
         memcpy(joined + size, piece->data, count);
         size += count;
     }
-    return seal(p, joined, size, batch);
+    return seal(p, joined, size);
 }
 
 /* The same as write_some, of the backlog. */
@@ -262,18 +202,18 @@ static int
 write_backlog(LmTls *p)
 {
     LmTlsOuter outer;
-    Batch batch = {NULL, 0};
     Py_ssize_t taken = 1;
     if (lm_tls_begin(p, &outer) < 0) {
         return -1;
     }
-    while (taken > 0 && !lm_outbuf_is_empty(&p->backlog) && has_room(&batch)) {
-        taken = seal_front(p, &batch);
+    for (unsigned count = 0;
+         taken > 0 && !lm_outbuf_is_empty(&p->backlog) && has_room(count); count++) {
+        taken = seal_front(p);
         if (taken > 0) {
             lm_outbuf_sent(&p->backlog, (size_t)taken);
         }
     }
-    if (finish_batch(p, &outer, &batch, taken < 0 ? -1 : 0) < 0) {
+    if (finish_batch(p, &outer, taken < 0 ? -1 : 0) < 0) {
         return -1;
     }
     return taken > 0;

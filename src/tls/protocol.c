@@ -309,7 +309,7 @@ static char *
 native_get_buffer(PyObject *protocol, size_t *room)
 {
     LmTls *p = (LmTls *)protocol;
-    char *received = lm_tls_engine_buffer(&p->engine->received);
+    char *received = lm_tls_engine_buffer(p->engine);
     p->lent = 0;
     if (received != NULL && p->in.size > 0 && p->in.size <= LARGEST_LENT &&
         p->state == LM_WRAPPED) {

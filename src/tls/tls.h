@@ -50,7 +50,7 @@ typedef struct LmTls {
     PyObject *transport;     /* below; NULL before connection_made and after the loss */
     PyObject *sslcontext;
     PyObject *sslobj;
-    PyObject *ssl_read; /* bound methods of sslobj */
+    PyObject *ssl_read; /* bound methods of sslobj, or of what it stands for */
     PyObject *ssl_write;
     PyObject *server_hostname; /* or NULL */
     PyObject *waiter;          /* future to resolve after the handshake, or NULL */

@@ -351,6 +351,27 @@ def test_a_class_of_the_users_in_place_of_sslobject(run):
     assert {bytes(data[:1]) for data in kept}
 
 
+def test_methods_put_in_the_place_of_sslobjects_own(run, monkeypatch):
+    seen = {"read": 0, "write": 0}
+
+    def counting(name, method):
+        def replaced(self, *args):
+            seen[name] += 1
+            return method(self, *args)
+
+        monkeypatch.setattr(ssl.SSLObject, name, replaced)
+
+    async def main():
+        near, far = await link(client_context(), server_context())
+        await check_both_ways(near, far)
+        await end(near, far)
+
+    counting("read", ssl.SSLObject.read)
+    counting("write", ssl.SSLObject.write)
+    run(main())
+    assert seen["read"] >= 2 and seen["write"] >= 2
+
+
 def test_a_call_on_one_ssl_object_touches_no_other_connection(run):
     async def main():
         async with tls_linked() as (near, far), tls_linked() as (third, fourth):
