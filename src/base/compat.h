@@ -125,4 +125,11 @@ lm_is_finalizing(void)
 #define LM_HANDLE_UNUSED 2
 #endif
 
+/* Documented, in spite of its name. On failure *bytes is NULL, with an exception set. */
+static inline int
+lm_bytes_resize(PyObject **bytes, Py_ssize_t size)
+{
+    return _PyBytes_Resize(bytes, size);
+}
+
 #endif

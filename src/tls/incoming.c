@@ -118,7 +118,7 @@ read_many(LmTls *p, unsigned count, size_t size, Round *round)
         }
         filled += (size_t)got;
     }
-    if (data == NULL || _PyBytes_Resize(&data, (Py_ssize_t)filled) < 0) {
+    if (data == NULL || lm_bytes_resize(&data, (Py_ssize_t)filled) < 0) {
         return -1;
     }
     if (filled > 0) {
