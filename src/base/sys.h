@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,6 +23,14 @@ static inline int
 lm_sys_accept(int fd, struct sockaddr *addr, socklen_t *len)
 {
     return accept4(fd, addr, len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+}
+
+/* Whether a read, or accept, would find something or fail. 0 where nobody can tell. */
+static inline int
+lm_sys_is_readable(int fd)
+{
+    struct pollfd polled = {.fd = fd, .events = POLLIN};
+    return poll(&polled, 1, 0) > 0;
 }
 
 /* A non-blocking pipe: fds[0] to read, fds[1] to write. */
