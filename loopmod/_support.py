@@ -202,6 +202,13 @@ class _SpecimenLoop:
         pass
 
 
+def finished_future(cls: type) -> Any:
+    """Return a stdlib future whose result is None."""
+    future: Any = cls(loop=_SpecimenLoop())
+    future.set_result(None)
+    return future
+
+
 def mirror_specimen(add_to_awaited_by: Any) -> tuple[Any, Any, Any, Any]:
     """Return a pending stdlib task, its coroutine and name, and a future said to be awaited by it (3.14+)."""
     loop: Any = _SpecimenLoop()

@@ -70,6 +70,8 @@
     X(check_ssl_socket)                                                                   \
     /* (function, its code, ...) of what net/stream_feed.c does in their place, or NULL */ \
     X(stream_methods)                                                                     \
+    /* a stdlib future whose result is None, to wake stdlib tasks with (task/waiters.c) */ \
+    X(finished_future)                                                                    \
     /* an empty context that nobody has seen (core/context.h), or NULL while it is in use */ \
     X(blank_context)                                                                      \
     /* loopmod._support: what is cold enough to be Python */                              \

@@ -568,6 +568,9 @@ lm_future_init(PyObject *module, LmState *st)
         !st->InvalidStateError || !st->get_event_loop) {
         return -1;
     }
+    if (lm_waiters_init(st) < 0) {
+        return -1;
+    }
     Py_ssize_t base = lm_type(st->asyncio_Task)->tp_basicsize;
     lm_future_offset = (base + 7) & ~(Py_ssize_t)7;
     PyType_Spec spec = {

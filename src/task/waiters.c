@@ -8,14 +8,56 @@
 #include "task/step.h"
 #include "task/task.h"
 
+/* From this version on a stdlib task looks at what woke it for more than the outcome. */
+#define WAKER_IS_NOTED (PY_VERSION_HEX >= 0x030E0000)
+
+int
+lm_waiters_init(LmState *st)
+{
+    if (WAKER_IS_NOTED) {
+        return 0;
+    }
+    st->finished_future =
+        lm_state_support(st, "finished_future", "O", st->asyncio_Future);
+    return st->finished_future != NULL ? 0 : -1;
+}
+
+/* Whether the callback is what a stdlib task leaves at a future that it waits for. */
+static int
+is_stock_wakeup(LmState *st, PyObject *callback)
+{
+    if (!PyCFunction_CheckExact(callback)) {
+        return 0;
+    }
+    PyObject *self = PyCFunction_GET_SELF(callback);
+    PyMethodDef *def = ((PyCFunctionObject *)callback)->m_ml;
+    return self != NULL && Py_IS_TYPE(self, lm_type(st->asyncio_Task)) &&
+           strcmp(def->ml_name, "task_wakeup") == 0;
+}
+
+/* What the callback is called with. A stdlib task looks only whether the future that wakes
+   it holds an exception; one that is not a stdlib future it asks by a call of result(),
+   in some 1,700 instructions. */
+static PyObject *
+told_to(PyObject *future, PyObject *callback)
+{
+    LmFuture *f = lm_future(future);
+    return !WAKER_IS_NOTED && f->state == LM_FINISHED && !f->is_exception &&
+                   lm_future_is_exact(f->st, future) && is_stock_wakeup(f->st, callback)
+               ? f->st->finished_future
+               : future;
+}
+
 static int
 call_soon_native(LmLoop *loop, PyObject *future, PyObject *callback, PyObject *context)
 {
-    if (LM_UNLIKELY(loop->is_debug) &&
-        lm_debug_check_call(loop, callback, "call_soon", 1) < 0) {
-        return -1;
+    if (LM_UNLIKELY(loop->is_debug)) {
+        return lm_debug_check_call(loop, callback, "call_soon", 1) < 0
+                   ? -1
+                   : lm_handle_call_soon(loop, callback, &future, 1, context);
     }
-    return lm_handle_call_soon(loop, callback, &future, 1, context);
+    PyObject *told = told_to(future, callback);
+    return lm_handle_call_soon(loop, callback, &told, 1, context);
 }
 
 static int

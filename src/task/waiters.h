@@ -9,6 +9,8 @@
 
 #include "task/future.h"
 
+int lm_waiters_init(LmState *st);
+
 /* Adds a done callback; it is scheduled at once where the future is done. `context`
    NULL copies the current one. -1 with an exception set. */
 int lm_waiters_add(PyObject *future, PyObject *callback, PyObject *context);

@@ -55,6 +55,45 @@ def test_error_crosses_kinds(loop, run, make_task, make_other_task, make_future)
     run(main())
 
 
+@pytest.mark.parametrize("end", ("result", "error", "cancel"))
+def test_task_is_woken_and_callbacks_beside_it_get_the_future_itself(loop, run, make_task, end):
+    async def main():
+        fut = loop.create_future()
+        seen = []
+        fut.add_done_callback(seen.append)
+        task = make_task(loop, waits(fut))
+        await asyncio.sleep(0)
+        fut.add_done_callback(seen.append)
+        if end == "result":
+            fut.set_result("through")
+            assert await task == "through"
+        elif end == "error":
+            fut.set_exception(LookupError("through"))
+            with pytest.raises(LookupError, match="through"):
+                await task
+        else:
+            fut.cancel("through")
+            with pytest.raises(asyncio.CancelledError, match="through"):
+                await task
+        assert seen == [fut, fut]
+
+    run(main())
+
+
+def test_error_of_another_future_is_thrown_into_a_task_that_it_wakes(loop, run, make_task):
+    async def main():
+        fut, other = loop.create_future(), loop.create_future()
+        task = make_task(loop, waits(fut))
+        await asyncio.sleep(0)
+        [(wake_up, _)] = fut._callbacks
+        other.add_done_callback(wake_up)
+        other.set_exception(LookupError("by another"))
+        with pytest.raises(LookupError, match="by another"):
+            await task
+
+    run(main())
+
+
 def test_cancellation_crosses_kinds(loop, run, make_task, make_other_task, make_future):
     async def main():
         fut = make_future(loop)
