@@ -131,3 +131,46 @@ lm_addr_parse(PyObject *address, int family, LmAddr *addr)
     addr->length = sizeof(struct sockaddr_in6);
     return inet_pton(AF_INET6, text, &addr->in6.sin6_addr) == 1;
 }
+
+static size_t
+size_of(const LmAddr *addr)
+{
+    size_t length = addr->length <= LM_ADDR_ROOM ? addr->length : LM_ADDR_ROOM;
+    return lm_addr_is_known(addr) ? length : 0;
+}
+
+LmEnds *
+lm_ends_new(const LmAddr *local, const LmAddr *peer)
+{
+    size_t local_size = size_of(local), peer_size = size_of(peer);
+    LmEnds *ends = PyMem_Malloc(sizeof(*ends) + local_size + peer_size);
+    if (ends == NULL) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    ends->local_size = (uint8_t)local_size;
+    ends->peer_size = (uint8_t)peer_size;
+    memcpy(ends->bytes, local, local_size);
+    memcpy(ends->bytes + local_size, peer, peer_size);
+    return ends;
+}
+
+static void
+unpack(const char *bytes, size_t size, LmAddr *addr)
+{
+    memset(addr, 0, sizeof(*addr)); /* AF_UNSPEC is 0 */
+    memcpy(addr, bytes, size);
+    addr->length = (socklen_t)size;
+}
+
+void
+lm_ends_local(const LmEnds *ends, LmAddr *addr)
+{
+    unpack(ends->bytes, ends->local_size, addr);
+}
+
+void
+lm_ends_peer(const LmEnds *ends, LmAddr *addr)
+{
+    unpack(ends->bytes + ends->local_size, ends->peer_size, addr);
+}

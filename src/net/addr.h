@@ -44,6 +44,20 @@ PyObject *lm_addr_show(const LmAddr *addr);
    no exception. */
 int lm_addr_parse(PyObject *address, int family, LmAddr *addr);
 
+/* The addresses of a socket's two ends, kept in as many bytes as they have; both of family
+   AF_UNSPEC where it is not known. */
+typedef struct LmEnds {
+    uint8_t local_size;
+    uint8_t peer_size;
+    char bytes[];
+} LmEnds;
+
+/* To be freed by PyMem_Free; NULL with MemoryError set. */
+LmEnds *lm_ends_new(const LmAddr *local, const LmAddr *peer);
+
+void lm_ends_local(const LmEnds *ends, LmAddr *addr);
+void lm_ends_peer(const LmEnds *ends, LmAddr *addr);
+
 static inline int
 lm_addr_same(const LmAddr *one, const LmAddr *other)
 {

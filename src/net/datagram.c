@@ -27,7 +27,8 @@ int
 lm_datagram_prepare(PyObject *self, const LmTransportParts *parts)
 {
     LmDatagram *d = lm_datagram(self);
-    int family = d->base.local.any.sa_family;
+    LmAddr local;
+    lm_ends_local(d->base.ends, &local);
     /* Now, not when it is asked for: addresses may change, and endpoints are few. */
     PyObject *extra = lm_transport_get_extra(self, NULL);
     PyObject *peer = extra != NULL ? PyDict_GetItemString(extra, "peername") : NULL;
@@ -38,10 +39,11 @@ lm_datagram_prepare(PyObject *self, const LmTransportParts *parts)
         return -1;
     }
     d->is_connected = (uint8_t)is_connected;
-    d->reads_raw = (uint8_t)lm_addr_is_known(&d->base.local);
+    d->family = local.any.sa_family;
+    d->reads_raw = (uint8_t)lm_addr_is_known(&local);
     if (has_address) {
         d->address = Py_NewRef(parts->address);
-        if (!lm_addr_parse(d->address, family, &d->address_name)) {
+        if (!lm_addr_parse(d->address, d->family, &d->address_name)) {
             d->address_name.length = 0;
         }
     }
@@ -250,7 +252,7 @@ name_of(const LmDatagram *d, PyObject *addr, LmAddr *room)
     if (addr == d->address) {
         return d->address_name.length > 0 ? &d->address_name : NULL;
     }
-    return lm_addr_parse(addr, d->base.local.any.sa_family, room) ? room : NULL;
+    return lm_addr_parse(addr, d->family, room) ? room : NULL;
 }
 
 static int

@@ -16,6 +16,7 @@ typedef struct {
     LmAddr address_name; /* the same parsed, or length 0 */
     PyObject *peer;      /* the last sender, as it was shown to the protocol; or NULL */
     LmAddr peer_name;
+    int family; /* of the socket, or AF_UNSPEC where addr.h does not know it */
     uint8_t is_connected; /* the kernel knows the peer */
     uint8_t reads_raw;    /* senders' addresses are of a family that addr.h knows */
     /* A second read in a wake-up costs a system call where there is nothing: it is left

@@ -128,7 +128,9 @@ static void
 set_nodelay(LmTransport *t)
 {
     int on = 1;
-    if (lm_addr_is_inet(&t->local)) {
+    LmAddr local;
+    lm_ends_local(t->ends, &local);
+    if (lm_addr_is_inet(&local)) {
         (void)setsockopt(t->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     }
 }

@@ -79,9 +79,7 @@ lm_transport_set_protocol(LmTransport *t, PyObject *protocol)
 static void
 let_go(PyObject *self)
 {
-    LmTransport *t = lm_transport(self);
-    lm_watch_stop(&t->loop->poll, &t->reader);
-    lm_watch_stop(&t->loop->poll, &t->writer);
+    lm_transport_stop_both(lm_transport(self));
 }
 
 /* Runs right after connection_made: only then does reading start and the waiter wake. */
@@ -142,20 +140,19 @@ schedule_start(LmLoop *loop, PyObject *self, PyObject *waiter)
                                         waiter != NULL ? waiter : Py_None);
 }
 
-static void
-ask_addresses(LmTransport *t, const LmAddr *peer)
+static int
+ask_addresses(LmTransport *t, const LmAddr *known_peer)
 {
-    t->local.length = t->peer.length = LM_ADDR_ROOM;
-    if (getsockname(t->fd, &t->local.any, &t->local.length) < 0) {
-        t->local.any.sa_family = AF_UNSPEC;
+    LmAddr local, peer;
+    local.length = peer.length = LM_ADDR_ROOM;
+    if (getsockname(t->fd, &local.any, &local.length) < 0) {
+        local.any.sa_family = AF_UNSPEC;
     }
-    if (peer != NULL) {
-        t->peer = *peer;
-        return;
+    if (known_peer == NULL && getpeername(t->fd, &peer.any, &peer.length) < 0) {
+        peer.any.sa_family = AF_UNSPEC;
     }
-    if (getpeername(t->fd, &t->peer.any, &t->peer.length) < 0) {
-        t->peer.any.sa_family = AF_UNSPEC;
-    }
+    t->ends = lm_ends_new(&local, known_peer != NULL ? known_peer : &peer);
+    return t->ends != NULL ? 0 : -1;
 }
 
 static int
@@ -170,8 +167,6 @@ fill(PyObject *self, LmLoop *loop, const LmTransportKind *kind,
     lm_list_init(&t->server_link);
     lm_kept_init(&t->kept, self, let_go);
     lm_watch_init(&t->reader, parts->fd, LM_WATCH_READ, lm_transport_on_readable);
-    lm_watch_init(&t->writer, parts->fd, LM_WATCH_WRITE, lm_transport_on_writable);
-    lm_watch_pair(&t->reader, &t->writer);
     if (lm_flow_set_limits(&t->flow, Py_None, Py_None) < 0 ||
         lm_transport_set_protocol(t, parts->protocol) < 0) {
         return -1;
@@ -204,8 +199,8 @@ lm_transport_new(LmLoop *loop, PyObject *type, const LmTransportKind *kind,
     }
     t->fd = t->number = parts->fd;
     t->sock = Py_XNewRef(parts->sock);
-    ask_addresses(t, parts->peer);
-    if ((kind->prepare != NULL && kind->prepare(self, parts) < 0) ||
+    if (ask_addresses(t, parts->peer) < 0 ||
+        (kind->prepare != NULL && kind->prepare(self, parts) < 0) ||
         schedule_start(loop, self, parts->waiter) < 0) {
         t->fd = -1; /* still the caller's */
         lm_readers_set_owner(loop, parts->fd, NULL);

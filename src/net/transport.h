@@ -59,6 +59,19 @@ typedef struct LmNativeProtocol {
     int (*received)(PyObject *protocol, size_t count);
 } LmNativeProtocol;
 
+struct LmTransport;
+
+/* What a transport needs to wait until it can send: made when it first has to, since most
+   never do. */
+typedef struct {
+    LmWatch watch;
+    PyObject *context; /* what protocol calls of writing run in */
+    struct LmTransport *owner;
+} LmWriter;
+
+/* What `extra` is. */
+enum { LM_EXTRA_GIVEN, LM_EXTRA_BEGUN, LM_EXTRA_WHOLE };
+
 typedef struct LmTransport {
     LmState *st;
     const LmTransportKind *kind;
@@ -67,17 +80,16 @@ typedef struct LmTransport {
     PyObject *server;   /* of an accepted connection, or NULL */
     LmList server_link; /* in the server's list of clients */
     LmKept kept;
-    PyObject *sock;  /* the Python socket, once somebody gave or asked for one */
-    PyObject *extra; /* dict behind get_extra_info, once asked for or given */
-    LmAddr local;
-    LmAddr peer;
-    int fd; /* -1 once CLOSED; `number` remembers it for repr */
+    PyObject *sock; /* the Python socket, once somebody gave or asked for one */
+    PyObject
+        *extra;   /* behind get_extra_info: as given, or a dict of our own; or NULL */
+    LmEnds *ends; /* the addresses */
+    int fd;       /* -1 once CLOSED; `number` remembers it for repr */
     int number;
     LmWatch reader;
-    LmWatch writer;
+    LmWriter *writer;  /* or NULL */
     PyObject *context; /* 3.15+: the one context of all protocol calls; else NULL */
-    PyObject *read_context; /* the context that protocol calls of reading run in */
-    PyObject *write_context;
+    PyObject *read_context; /* what protocol calls of reading run in: context.h */
     LmOutbuf out;
     LmFlow flow;
     PyObject *empty_waiter; /* sendfile's future that waits for an empty buffer */
@@ -90,6 +102,7 @@ typedef struct LmTransport {
     uint8_t is_native;   /* the protocol is an LmNativeProtocol */
     uint8_t eof_written;
     uint8_t is_joined; /* what is queued waits for the end of the step: join.h */
+    uint8_t extra_state;
 } LmTransport;
 
 extern Py_ssize_t lm_transport_offset;
@@ -112,12 +125,10 @@ lm_transport_of_server_link(LmList *link)
     return lm_transport_object(LM_CONTAINER_OF(link, LmTransport, server_link));
 }
 
-/* The context for a new registration of a watch: a copy of the current one, or the
-   transport's own. New reference, NULL with an exception set. */
-static inline PyObject *
-lm_transport_new_context(LmTransport *t)
+static inline int
+lm_transport_is_writing(const LmTransport *t)
 {
-    return t->context != NULL ? Py_NewRef(t->context) : PyContext_CopyCurrent();
+    return t->writer != NULL && t->writer->watch.is_active;
 }
 
 /* After the buffer has grown or shrunk: flow.h. */
@@ -191,15 +202,15 @@ int lm_transport_finish(PyObject *self, PyObject *exc);
 
 /* Starts and stops the watches, and with them the loop's hold on the transport. What a
    wake-up runs has a copy of the context that is current at the start. Stopping is
-   idempotent. */
+   idempotent. stop_both leaves the loop's hold to the caller. */
 int lm_transport_start_reading(PyObject *self);
 void lm_transport_stop_reading(PyObject *self);
 int lm_transport_start_writing(PyObject *self);
 void lm_transport_stop_writing(PyObject *self);
+void lm_transport_stop_both(LmTransport *t);
 
-/* on_ready of the two watches. */
+/* on_ready of the reader. */
 void lm_transport_on_readable(LmWatch *watch);
-void lm_transport_on_writable(LmWatch *watch);
 
 /* Counts a write to a LOST or CLOSED transport, and warns from the fifth on. -1 with an
    exception set. */
@@ -209,8 +220,12 @@ int lm_transport_drop_write(LmTransport *t);
    an exception set, or without one where the transport is CLOSED. */
 PyObject *lm_transport_socket(LmTransport *t);
 
-/* The getset behind asyncio's get_extra_info: a dict, made when it is first asked for,
-   since most connections never are. */
+/* get_extra_info, which makes no more than what it is asked for: most connections are
+   asked for nothing, those with streams for what they never have. NULL with an exception
+   set. */
+PyObject *lm_transport_extra_info(PyObject *self, PyObject *name, PyObject *fallback);
+
+/* The getset behind asyncio's: a dict with all there is. */
 PyObject *lm_transport_get_extra(PyObject *self, void *closure);
 int lm_transport_set_extra(PyObject *self, PyObject *value, void *closure);
 

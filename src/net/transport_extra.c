@@ -43,10 +43,26 @@ closed_socket(LmTransport *t)
 }
 
 static PyObject *
-address_of(LmTransport *t, const LmAddr *addr, const char *method)
+show_socket(LmTransport *t)
 {
-    if (lm_addr_is_known(addr)) {
-        return lm_addr_show(addr);
+    PyObject *sock = t->fd >= 0 ? Py_XNewRef(lm_transport_socket(t)) : closed_socket(t);
+    PyObject *shown =
+        sock != NULL ? PyObject_CallOneArg(t->st->TransportSocket, sock) : NULL;
+    Py_XDECREF(sock);
+    return shown;
+}
+
+static PyObject *
+show_address(LmTransport *t, void (*get)(const LmEnds *ends, LmAddr *addr),
+             const char *method)
+{
+    LmAddr addr;
+    if (t->ends == NULL) {
+        Py_RETURN_NONE; /* met by the collector's eyes before it is made */
+    }
+    get(t->ends, &addr);
+    if (lm_addr_is_known(&addr)) {
+        return lm_addr_show(&addr);
     }
     PyObject *sock = lm_transport_socket(t);
     if (sock == NULL) {
@@ -60,40 +76,74 @@ address_of(LmTransport *t, const LmAddr *addr, const char *method)
     return address;
 }
 
-/* Steals the value. */
-static int
-set_missing(PyObject *dict, const char *key, PyObject *value)
+static PyObject *
+show_sockname(LmTransport *t)
 {
-    PyObject *name = PyUnicode_FromString(key);
-    int failed =
-        value == NULL || name == NULL || PyDict_SetDefault(dict, name, value) == NULL;
-    Py_XDECREF(name);
+    return show_address(t, lm_ends_local, "getsockname");
+}
+
+static PyObject *
+show_peername(LmTransport *t)
+{
+    return show_address(t, lm_ends_peer, "getpeername");
+}
+
+/* What every transport has to show. */
+static const struct Shown {
+    const char *name;
+    PyObject *(*show)(LmTransport *t);
+} shown_names[] = {
+    {"socket", show_socket},
+    {"sockname", show_sockname},
+    {"peername", show_peername},
+    {NULL, NULL},
+};
+
+/* The dict that is filled as it is asked for: what was given is copied. Borrowed; NULL
+   with an exception set. */
+static PyObject *
+begin_extra(LmTransport *t)
+{
+    if (t->extra_state == LM_EXTRA_GIVEN) {
+        PyObject *extra = PyDict_New();
+        if (extra == NULL || (t->extra != NULL && PyDict_Update(extra, t->extra) < 0)) {
+            Py_XDECREF(extra);
+            return NULL;
+        }
+        t->extra_state = LM_EXTRA_BEGUN;
+        Py_XSETREF(t->extra, extra);
+    }
+    return t->extra;
+}
+
+/* Puts into the dict what belongs there by that name, unless it has it. -1 with an
+   exception set. */
+static int
+fill_in(LmTransport *t, const struct Shown *shown, PyObject *name)
+{
+    PyObject *extra = Py_XNewRef(begin_extra(t));
+    if (extra == NULL) {
+        return -1;
+    }
+    int has = PyDict_Contains(extra, name);
+    PyObject *value = has == 0 ? shown->show(t) : NULL;
+    if (has == 0) {
+        has = value == NULL || PyDict_SetDefault(extra, name, value) == NULL ? -1 : 1;
+    }
     Py_XDECREF(value);
-    return failed ? -1 : 0;
+    Py_DECREF(extra);
+    return has < 0 ? -1 : 0;
 }
 
 static int
-fill_extra(LmTransport *t, PyObject *extra)
+fill_named(LmTransport *t, const struct Shown *shown)
 {
-    PyObject *sock = t->fd >= 0 ? Py_XNewRef(lm_transport_socket(t)) : closed_socket(t);
-    if (sock == NULL) {
-        return -1;
-    }
-    PyObject *shown = PyObject_CallOneArg(t->st->TransportSocket, sock);
-    Py_DECREF(sock);
-    if (set_missing(extra, "socket", shown) < 0) {
-        return -1;
-    }
-    return set_missing(extra, "sockname", address_of(t, &t->local, "getsockname")) <
-                       0 ||
-                   set_missing(extra, "peername",
-                               address_of(t, &t->peer, "getpeername")) < 0
-               ? -1
-               : 0;
+    PyObject *name = PyUnicode_InternFromString(shown->name);
+    int failed = name != NULL ? fill_in(t, shown, name) : -1;
+    Py_XDECREF(name);
+    return failed;
 }
 
-/* What asyncio's get_extra_info reads. Made when it is first asked for: most
-   connections never are. */
 PyObject *
 lm_transport_get_extra(PyObject *self, void *closure LM_UNUSED)
 {
@@ -101,23 +151,64 @@ lm_transport_get_extra(PyObject *self, void *closure LM_UNUSED)
     if (lm_join_settle(t) < 0) {
         return NULL;
     }
-    if (t->extra != NULL && PyDict_CheckExact(t->extra) &&
-        PyDict_GetItemString(t->extra, "sockname") != NULL) {
-        return Py_NewRef(t->extra);
+    for (const struct Shown *shown = shown_names;
+         shown->name != NULL && t->extra_state != LM_EXTRA_WHOLE; shown++) {
+        if (fill_named(t, shown) < 0) {
+            return NULL;
+        }
     }
-    PyObject *extra = PyDict_New();
-    if (extra == NULL || (t->extra != NULL && PyDict_Update(extra, t->extra) < 0) ||
-        fill_extra(t, extra) < 0) {
-        Py_XDECREF(extra);
-        return NULL;
+    PyObject *extra = begin_extra(t);
+    if (extra != NULL) {
+        t->extra_state = LM_EXTRA_WHOLE;
     }
-    Py_XSETREF(t->extra, Py_NewRef(extra));
-    return extra;
+    return Py_XNewRef(extra);
 }
 
 int
 lm_transport_set_extra(PyObject *self, PyObject *value, void *closure LM_UNUSED)
 {
-    Py_XSETREF(lm_transport(self)->extra, Py_XNewRef(value));
+    LmTransport *t = lm_transport(self);
+    t->extra_state = LM_EXTRA_GIVEN;
+    Py_XSETREF(t->extra, Py_XNewRef(value));
     return 0;
+}
+
+/* -1 with an exception set. */
+static int
+fill_asked(LmTransport *t, PyObject *name)
+{
+    for (const struct Shown *shown = shown_names; shown->name != NULL; shown++) {
+        if (PyUnicode_CompareWithASCIIString(name, shown->name) == 0) {
+            return fill_in(t, shown, name);
+        }
+    }
+    return 0;
+}
+
+PyObject *
+lm_transport_extra_info(PyObject *self, PyObject *name, PyObject *fallback)
+{
+    LmTransport *t = lm_transport(self);
+    PyObject *extra;
+    if (lm_join_settle(t) < 0) {
+        return NULL;
+    }
+    if (t->extra_state == LM_EXTRA_WHOLE || !PyUnicode_CheckExact(name)) {
+        extra = lm_transport_get_extra(self, NULL);
+    }
+    else {
+        if (fill_asked(t, name) < 0) {
+            return NULL;
+        }
+        if (t->extra == NULL) {
+            return Py_NewRef(fallback);
+        }
+        extra = Py_NewRef(t->extra);
+    }
+    if (extra == NULL) {
+        return NULL;
+    }
+    PyObject *value = PyObject_CallMethod(extra, "get", "OO", name, fallback);
+    Py_DECREF(extra);
+    return value;
 }

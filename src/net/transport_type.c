@@ -161,6 +161,19 @@ method_set_write_buffer_limits(PyObject *self, PyObject *const *args, Py_ssize_t
 }
 
 static PyObject *
+method_get_extra_info(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                      PyObject *kwnames)
+{
+    static const char *const names[] = {"name", "default", NULL};
+    PyObject *values[] = {NULL, Py_None};
+    if (lm_args_parse("get_extra_info", args, nargs, kwnames, 2, 1, names, values) <
+        0) {
+        return NULL;
+    }
+    return lm_transport_extra_info(self, values[0], values[1]);
+}
+
+static PyObject *
 get_loop(PyObject *self, void *closure LM_UNUSED)
 {
     return none_or((PyObject *)lm_transport(self)->loop);
@@ -234,10 +247,10 @@ transport_repr(PyObject *self)
         return PyUnicode_FromFormat("<%s%s fd=%d>", lm_type_name(Py_TYPE(self)), state,
                                     t->number);
     }
-    return PyUnicode_FromFormat("<%s%s fd=%d read=%s write=<%s, bufsize=%zu>>",
-                                lm_type_name(Py_TYPE(self)), state, t->number,
-                                t->reader.is_active ? "polling" : "idle",
-                                t->writer.is_active ? "polling" : "idle", t->out.size);
+    return PyUnicode_FromFormat(
+        "<%s%s fd=%d read=%s write=<%s, bufsize=%zu>>", lm_type_name(Py_TYPE(self)),
+        state, t->number, t->reader.is_active ? "polling" : "idle",
+        lm_transport_is_writing(t) ? "polling" : "idle", t->out.size);
 }
 
 /* Dropped without being closed: said, as asyncio does, and the socket closed. */
@@ -289,7 +302,9 @@ transport_traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(t->extra);
     Py_VISIT(t->context);
     Py_VISIT(t->read_context);
-    Py_VISIT(t->write_context);
+    if (t->writer != NULL) {
+        Py_VISIT(t->writer->context);
+    }
     Py_VISIT(t->empty_waiter);
     Py_VISIT(t->dict);
     return t->kind != NULL && t->kind->traverse != NULL
@@ -303,6 +318,7 @@ static int
 transport_clear(PyObject *self)
 {
     LmTransport *t = lm_transport(self);
+    t->extra_state = LM_EXTRA_GIVEN;
     Py_CLEAR(t->extra);
     Py_CLEAR(t->empty_waiter);
     Py_CLEAR(t->dict);
@@ -324,8 +340,7 @@ transport_dealloc(PyObject *self)
         PyObject_ClearWeakRefs(self);
     }
     if (t->loop != NULL) {
-        lm_watch_stop(&t->loop->poll, &t->reader);
-        lm_watch_stop(&t->loop->poll, &t->writer);
+        lm_transport_stop_both(t);
     }
     if (t->server != NULL) {
         lm_list_remove(&t->server_link);
@@ -337,7 +352,11 @@ transport_dealloc(PyObject *self)
     Py_CLEAR(t->sock);
     Py_CLEAR(t->context);
     Py_CLEAR(t->read_context);
-    Py_CLEAR(t->write_context);
+    if (t->writer != NULL) {
+        Py_CLEAR(t->writer->context);
+        PyMem_Free(t->writer);
+    }
+    PyMem_Free(t->ends);
     if (t->kind->release != NULL) {
         t->kind->release(self);
     }
@@ -377,6 +396,10 @@ static PyMethodDef transport_methods[] = {
          "Set the marks, in bytes, at which the protocol is told to pause and resume "
          "writing.\n\n"
          "Raises ValueError unless high >= low >= 0.")},
+    {"get_extra_info", FASTCALL(method_get_extra_info),
+     DOC("get_extra_info($self, name, default=None)",
+         "Return what is known of the connection by that name: 'socket', 'sockname', "
+         "'peername'.")},
     {"_force_close", method_force_close, METH_O,
      DOC("_force_close($self, exc, /)",
          "Drop what is queued; connection_lost(exc) in the next turn.")},

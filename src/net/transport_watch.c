@@ -6,16 +6,22 @@
 #include "core/handle.h"
 #include "core/ready.h"
 
+static void on_writable(LmWatch *watch);
+
 static int
-start(PyObject *self, LmWatch *watch, PyObject **slot)
+start(PyObject *self, LmWatch *watch, PyObject **place)
 {
     LmTransport *t = lm_transport(self);
     LmPoll *poll = lm_loop_poll(t->loop);
-    PyObject *context = poll != NULL ? lm_transport_new_context(t) : NULL;
+    if (poll == NULL) {
+        return -1;
+    }
+    PyObject *context =
+        t->context != NULL ? Py_NewRef(t->context) : lm_context_snapshot();
     if (context == NULL) {
         return -1;
     }
-    Py_XSETREF(*slot, context);
+    Py_XSETREF(*place, context);
     lm_watch_start(poll, watch);
     lm_kept_add(t->loop, &t->kept);
     return 0;
@@ -30,8 +36,17 @@ stop(PyObject *self, LmWatch *watch)
     }
     /* The poll may have stopped it by itself, for a descriptor that was closed. */
     lm_watch_stop(&t->loop->poll, watch);
-    if (!watch->sibling->is_active) {
+    if (watch->sibling == NULL || !watch->sibling->is_active) {
         lm_kept_remove(&t->kept);
+    }
+}
+
+void
+lm_transport_stop_both(LmTransport *t)
+{
+    lm_watch_stop(&t->loop->poll, &t->reader);
+    if (t->writer != NULL) {
+        lm_watch_stop(&t->loop->poll, &t->writer->watch);
     }
 }
 
@@ -45,11 +60,28 @@ lm_transport_start_reading(PyObject *self)
     return start(self, &t->reader, &t->read_context);
 }
 
+static int
+make_writer(LmTransport *t)
+{
+    t->writer = PyMem_Calloc(1, sizeof(*t->writer));
+    if (t->writer == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    t->writer->owner = t;
+    lm_watch_init(&t->writer->watch, t->reader.fd, LM_WATCH_WRITE, on_writable);
+    lm_watch_pair(&t->reader, &t->writer->watch);
+    return 0;
+}
+
 int
 lm_transport_start_writing(PyObject *self)
 {
     LmTransport *t = lm_transport(self);
-    return start(self, &t->writer, &t->write_context);
+    if (t->writer == NULL && make_writer(t) < 0) {
+        return -1;
+    }
+    return start(self, &t->writer->watch, &t->writer->context);
 }
 
 void
@@ -61,20 +93,38 @@ lm_transport_stop_reading(PyObject *self)
 void
 lm_transport_stop_writing(PyObject *self)
 {
-    stop(self, &lm_transport(self)->writer);
+    LmTransport *t = lm_transport(self);
+    if (t->writer != NULL) {
+        stop(self, &t->writer->watch);
+    }
+}
+
+/* In the context that is kept at the place, where it stays unless it is an empty one. */
+static int
+run_in_context(LmLoop *loop, PyObject *self, PyObject **place,
+               int (*work)(PyObject *self))
+{
+    if (*place == Py_None && lm_context_fill(loop->st, place) < 0) {
+        return -1;
+    }
+    PyObject *context = lm_context_enter(loop, *place);
+    int failed = context != NULL ? lm_context_exit(context, work(self)) : -1;
+    if (LM_LIKELY(failed == 0)) {
+        lm_context_empty(loop->st, place);
+    }
+    return failed;
 }
 
 /* What ran before it in the turn may have closed or paused the transport. Steals
    `self`. */
 static int
-run_ready(LmLoop *loop, PyObject *self, const LmWatch *watch, PyObject *home,
+run_ready(LmLoop *loop, PyObject *self, const LmWatch *watch, PyObject **place,
           int (*work)(PyObject *self), PyMethodDef *method)
 {
     int failed = 0;
     if (LM_LIKELY(watch->is_active && lm_transport(self)->lost == 0)) {
         lm_loop_leave_task(loop);
-        PyObject *context = lm_context_enter(loop, home);
-        failed = context != NULL ? lm_context_exit(context, work(self)) : -1;
+        failed = run_in_context(loop, self, place, work);
         if (LM_UNLIKELY(failed < 0)) {
             failed = lm_handle_report_fault(loop, method, self);
         }
@@ -87,7 +137,7 @@ static int
 read_ready(LmLoop *loop, PyObject *self)
 {
     LmTransport *t = lm_transport(self);
-    return run_ready(loop, self, &t->reader, t->read_context, t->kind->read,
+    return run_ready(loop, self, &t->reader, &t->read_context, t->kind->read,
                      t->kind->read_method);
 }
 
@@ -95,7 +145,7 @@ static int
 write_ready(LmLoop *loop, PyObject *self)
 {
     LmTransport *t = lm_transport(self);
-    return run_ready(loop, self, &t->writer, t->write_context, t->kind->flush,
+    return run_ready(loop, self, &t->writer->watch, &t->writer->context, t->kind->flush,
                      t->kind->flush_method);
 }
 
@@ -113,10 +163,10 @@ lm_transport_on_readable(LmWatch *watch)
     push(LM_CONTAINER_OF(watch, LmTransport, reader), read_ready);
 }
 
-void
-lm_transport_on_writable(LmWatch *watch)
+static void
+on_writable(LmWatch *watch)
 {
-    LmTransport *t = LM_CONTAINER_OF(watch, LmTransport, writer);
+    LmTransport *t = LM_CONTAINER_OF(watch, LmWriter, watch)->owner;
     /* One descriptor, both directions: the reader comes first, whichever libev named
        first. */
     if (!lm_list_is_empty(&t->reader.fired)) {
