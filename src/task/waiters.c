@@ -2,6 +2,7 @@
    step.h for a task's wake-up. */
 #include "task/waiters.h"
 
+#include "core/context.h"
 #include "core/debug.h"
 #include "core/handle.h"
 #include "core/ready.h"
@@ -60,6 +61,7 @@ call_soon_native(LmLoop *loop, PyObject *future, PyObject *callback, PyObject *c
     return lm_handle_call_soon(loop, callback, &told, 1, context);
 }
 
+/* `context` may be None for an empty one: context.h. */
 static int
 call_soon(PyObject *future, PyObject *callback, PyObject *context)
 {
@@ -68,10 +70,15 @@ call_soon(PyObject *future, PyObject *callback, PyObject *context)
     if (LM_LIKELY(direct != NULL)) {
         return call_soon_native(direct, future, callback, context);
     }
-    PyObject *stack[] = {f->loop, callback, future, context};
+    PyObject *shown = context == Py_None ? PyContext_New() : Py_NewRef(context);
+    if (shown == NULL) {
+        return -1;
+    }
+    PyObject *stack[] = {f->loop, callback, future, shown};
     PyObject *handle = PyObject_VectorcallMethod(f->st->str.call_soon, stack,
                                                  3 | PY_VECTORCALL_ARGUMENTS_OFFSET,
                                                  f->st->kw_context);
+    Py_DECREF(shown);
     Py_XDECREF(handle);
     return handle != NULL ? 0 : -1;
 }
@@ -101,17 +108,17 @@ wake_task(PyObject *future, PyObject *task)
     return lm_ready_push(loop, lm_task_step_item, Py_NewRef(task));
 }
 
-static PyObject *
-current_context(PyObject *context)
+static int
+is_first(LmFuture *f)
 {
-    return context != NULL ? Py_NewRef(context) : PyContext_CopyCurrent();
+    return LM_LIKELY(f->waiter == NULL && LM_RARE(f, more_waiters) == NULL);
 }
 
-/* Steals the context. */
+/* Steals the context, which may be None for the first one only. */
 static int
 append_waiter(LmFuture *f, PyObject *callback, PyObject *context)
 {
-    if (f->waiter == NULL && LM_RARE(f, more_waiters) == NULL) {
+    if (is_first(f)) {
         f->waiter = Py_NewRef(callback);
         f->waiter_context = context;
         return 0;
@@ -133,11 +140,14 @@ int
 lm_waiters_add(PyObject *future, PyObject *callback, PyObject *context)
 {
     LmFuture *f = lm_future(future);
-    context = current_context(context);
+    int is_pending = f->state == LM_PENDING;
+    context = context != NULL              ? Py_NewRef(context)
+              : !is_pending || is_first(f) ? lm_context_snapshot()
+                                           : PyContext_CopyCurrent();
     if (context == NULL) {
         return -1;
     }
-    if (f->state == LM_PENDING) {
+    if (is_pending) {
         return append_waiter(f, callback, context);
     }
     int failed = call_soon(future, callback, context);
@@ -149,7 +159,7 @@ int
 lm_waiters_add_task(PyObject *future, PyObject *task)
 {
     LmFuture *f = lm_future(future);
-    if (LM_LIKELY(f->waiter == NULL && LM_RARE(f, more_waiters) == NULL)) {
+    if (is_first(f)) {
         f->waiter = Py_NewRef(task);
         return 0;
     }
@@ -193,7 +203,10 @@ static PyObject *
 first_pair(LmFuture *f)
 {
     if (f->waiter_context != NULL) {
-        return PyTuple_Pack(2, f->waiter, f->waiter_context);
+        PyObject *shown = lm_context_show(&f->waiter_context);
+        PyObject *first = shown != NULL ? PyTuple_Pack(2, f->waiter, shown) : NULL;
+        Py_XDECREF(shown);
+        return first;
     }
     PyObject *wakeup = lm_task_wakeup_callable(f->waiter);
     if (wakeup == NULL) {

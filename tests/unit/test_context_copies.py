@@ -7,6 +7,7 @@ import asyncio
 import contextvars
 import functools
 import gc
+import socket
 import sys
 import threading
 import weakref
@@ -247,6 +248,90 @@ def test_done_callbacks_of_a_task_see_its_makers_context(loop, run):
 
 
 @pytest.mark.skipif(not V312, reason="get_context() came with 3.12")
+@in_empty_context
+def test_done_callbacks_keep_their_variables_to_themselves(loop, turn):
+    future, seen = loop.create_future(), []
+
+    def look(name):
+        seen.append(var.get())
+        var.set(name)
+
+    for name in "ab":
+        future.add_done_callback(lambda _, name=name: look(name))
+    for _, context in future._callbacks:
+        assert len(context) == 0
+    future.set_result(None)
+    future.add_done_callback(lambda _: look("c"))
+    turn(2)
+    assert seen == ["unset"] * 3
+
+
+@in_empty_context
+def test_the_context_of_a_waiting_done_callback_can_be_set(loop, turn):
+    future, seen = loop.create_future(), []
+    for _ in range(2):
+        future.add_done_callback(lambda _: seen.append(var.get()))
+    for i, (_, context) in enumerate(future._callbacks):
+        context.run(var.set, i)
+    future.set_result(None)
+    turn(2)
+    assert seen == [0, 1]
+
+
+@in_empty_context
+def test_call_soon_of_a_program_gets_a_context_with_a_done_callback(loop, turn, monkeypatch):
+    contexts, call_soon = [], loop.call_soon
+
+    def noted(callback, *args, context=None):
+        contexts.append(context)
+        return call_soon(callback, *args, context=context)
+
+    monkeypatch.setattr(loop, "call_soon", noted)
+    future, seen = loop.create_future(), []
+    future.add_done_callback(lambda _: seen.append(var.get()))
+    contextvars.Context().run(var.set, "not this one")
+    future.set_result(None)
+    turn(2)
+    assert seen == ["unset"]
+    assert type(contexts[0]) is contextvars.Context
+
+
+@in_empty_context
+def test_reads_of_a_connection_share_variables_with_no_other(run):
+    seen = asyncio.Queue()
+
+    class Reader(asyncio.Protocol):
+        def data_received(self, data):
+            seen.put_nowait(var.get())
+            if data == b"set":
+                self.token = var.set("by a read")
+            if data == b"reset":
+                var.reset(self.token)
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        pairs = [socket.socketpair() for _ in range(2)]
+        transports = [(await loop.create_connection(Reader, sock=near))[0] for near, _ in pairs]
+
+        async def read(index, data):
+            pairs[index][1].send(data)
+            return await seen.get()
+
+        assert await read(0, b"set") == "unset"
+        assert await read(1, b"look") == "unset"
+        assert await read(0, b"look") == "by a read"
+        assert await read(0, b"reset") == "by a read"
+        assert await read(1, b"set") == "unset"
+        assert await read(0, b"look") == "unset"
+        assert await read(1, b"look") == "by a read"
+        for transport, (_, far) in zip(transports, pairs, strict=True):
+            transport.abort()
+            far.close()
+        await asyncio.sleep(0)
+
+    run(main())
+
+
 @in_empty_context
 def test_get_context_is_one_object_for_each_task(loop, run):
     async def looks(peers):

@@ -5,8 +5,10 @@ Covers net/transport.c and net/tcp.c. Relies on tcp_support for connected pairs.
 
 import asyncio
 import gc
+import os
 import re
 import socket
+import struct
 import warnings
 import weakref
 
@@ -34,6 +36,64 @@ def test_extra_info(run):
             assert sock.fileno() == -1
             assert transport.get_extra_info("peername") == far.getsockname()
             assert transport.get_extra_info("socket") is sock
+
+    run(main())
+
+
+def test_extra_info_first_asked_for_after_a_reset(run):
+    async def main():
+        async with connected() as (transport, protocol, far):
+            names = far.getpeername(), far.getsockname()
+            far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            far.close()
+            await protocol.lost
+            assert (transport.get_extra_info("sockname"), transport.get_extra_info("peername")) == names
+            assert transport.get_extra_info("socket").fileno() == -1
+
+    run(main())
+
+
+def test_extra_info_asked_for_one_by_one(run):
+    async def main():
+        async with connected() as (transport, _, far):
+            assert transport.get_extra_info("sslcontext") is None
+            peername = transport.get_extra_info(name="".join(("peer", "name")))
+            assert peername == far.getsockname()
+            with pytest.raises(TypeError, match="unhashable"):
+                transport.get_extra_info([])
+            with pytest.raises(TypeError):
+                transport.get_extra_info()
+            assert transport.get_extra_info(None, default=7) == 7
+            assert transport.get_extra_info("peername") is peername
+            assert set(transport._extra) == {"socket", "sockname", "peername"}
+            transport._extra["peername"] = "changed"
+            assert transport.get_extra_info("peername") == "changed"
+
+    run(main())
+
+
+@pytest.mark.parametrize("name", ["s", "s" * 107, "\0abstract"], ids=["short", "longest", "abstract"])
+def test_extra_info_of_unix_sockets(run, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    name = f"{name}{os.getpid()}" if name[0] == "\0" else name
+    accepted = []
+
+    class Accepted(asyncio.Protocol):
+        def connection_made(self, transport):
+            accepted.append(transport)
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        server = await loop.create_unix_server(Accepted, name)
+        transport, _ = await loop.create_unix_connection(asyncio.Protocol, name)
+        await turns(5)
+        shown = os.fsencode(name) if name[0] == "\0" else name
+        names = [(t.get_extra_info("sockname"), t.get_extra_info("peername")) for t in (transport, *accepted)]
+        assert names == [("", shown), (shown, "")]
+        for each in (transport, *accepted):
+            each.abort()
+        server.close()
+        await turns(5)
 
     run(main())
 
