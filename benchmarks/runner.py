@@ -7,6 +7,7 @@ Relies on sample.py, and for server cases on a C compiler for clients/ (OpenSSL'
 import functools
 import json
 import os
+import resource
 import shlex
 import shutil
 import subprocess
@@ -184,7 +185,9 @@ def drive(case: Case, hello: dict[str, str], server: int, seconds: float) -> "su
 
 
 def prepare(cases: list[Case], loops: list[str]) -> None:
-    """Compile before anything is measured."""
+    """Before anything is measured: compile, and let server and load open as many connections as they may."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     if any(case.kind == "server" for case in cases):
         compiled("clients", *tls_libraries())
     if FLOOR in loops:

@@ -8,6 +8,8 @@ from cases.declare import SIZES, Load, server
 
 PIPELINED = Load("pipelined", in_flight=16)
 IDLE = Load("memory", mode="idle", connections=5000)
+# What a message costs must not grow with the connections.
+GROWTH = (Load("10_connections", connections=10), Load("10000_connections", connections=10_000))
 
 
 class Echo(asyncio.Protocol):
@@ -19,7 +21,7 @@ class Echo(asyncio.Protocol):
         self.transport.write(data)
 
 
-@server(loads=(*SIZES, IDLE))
+@server(loads=(*SIZES, *GROWTH, IDLE))
 async def echo_protocol() -> asyncio.AbstractServer:
     """a 1 KiB message echoed by a Protocol (64 connections, one message in flight on each)"""
     return await asyncio.get_running_loop().create_server(Echo, "127.0.0.1", 0, backlog=1024)
