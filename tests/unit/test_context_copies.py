@@ -247,7 +247,6 @@ def test_done_callbacks_of_a_task_see_its_makers_context(loop, run):
     assert seen == ["unset"]
 
 
-@pytest.mark.skipif(not V312, reason="get_context() came with 3.12")
 @in_empty_context
 def test_done_callbacks_keep_their_variables_to_themselves(loop, turn):
     future, seen = loop.create_future(), []
@@ -332,6 +331,7 @@ def test_reads_of_a_connection_share_variables_with_no_other(run):
     run(main())
 
 
+@pytest.mark.skipif(not V312, reason="get_context() came with 3.12")
 @in_empty_context
 def test_get_context_is_one_object_for_each_task(loop, run):
     async def looks(peers):
