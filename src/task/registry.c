@@ -9,6 +9,9 @@
 
 #include "task/mirror.h"
 
+typedef PyObject *(*LmFastFunction)(PyObject *, PyObject *const *, Py_ssize_t,
+                                    PyObject *);
+
 #if PY_VERSION_HEX >= 0x030E0000
 #define HAS_SWAP 1
 #else
@@ -83,10 +86,25 @@ lm_registry_init(LmState *st)
 }
 #endif
 
+/* The registers are asked several times in the life of each task: a builtin function is
+   entered directly, since the general call costs more than what it does. */
+static PyObject *
+call_builtin(PyObject *function, PyObject *const *args, Py_ssize_t nargs)
+{
+    if (LM_LIKELY(PyCFunction_CheckExact(function) &&
+                  PyCFunction_GET_FLAGS(function) == (METH_FASTCALL | METH_KEYWORDS))) {
+        LmFastFunction entry =
+            (LmFastFunction)(void (*)(void))PyCFunction_GET_FUNCTION(
+                function);
+        return entry(PyCFunction_GET_SELF(function), args, nargs, NULL);
+    }
+    return PyObject_Vectorcall(function, args, (size_t)nargs, NULL);
+}
+
 static int
 call_register(PyObject *function, PyObject *task)
 {
-    PyObject *done = PyObject_CallOneArg(function, task);
+    PyObject *done = call_builtin(function, &task, 1);
     Py_XDECREF(done);
     return done != NULL ? 0 : -1;
 }
@@ -164,7 +182,7 @@ swap_slot(LmState *st, PyObject *loop, PyObject *task, PyObject **old)
 {
 #if HAS_SWAP
     PyObject *args[] = {loop, task != NULL ? task : Py_None};
-    PyObject *found = PyObject_Vectorcall(st->swap_current_task, args, 2, NULL);
+    PyObject *found = call_builtin(st->swap_current_task, args, 2);
     if (found == NULL) {
         return -1;
     }
@@ -244,10 +262,17 @@ leave_lazily(LmLoop *loop)
     }
 }
 
-/* The task is over: nothing may keep it alive. */
+/* The references to a task that its own step holds: the slot's and the queue's. */
+#define REFS_OF_STEP 2
+
+/* The task is over: the slot may not keep it alive. Where others do, there is time until
+   the slot is written or emptied anyway. */
 static void
 leave_dead(PyObject *task, LmLoop *loop)
 {
+    if (Py_REFCNT(task) > REFS_OF_STEP && loop->current_task == task) {
+        return;
+    }
 #if HAS_SWAP
     (void)task;
     lm_loop_leave_task(loop);
