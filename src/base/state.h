@@ -172,6 +172,7 @@ typedef struct LmState {
     LmFreelist timer_handles;
     LmFreelist safe_handles;
     LmFreelist future_iters;
+    LmFreelist tasks;
     LmFreelist sock_ops;
 } LmState;
 

@@ -104,7 +104,7 @@ PyObject *
 lm_task_new(LmLoop *loop, PyObject *coro, PyObject *name, PyObject *context, int eager)
 {
     PyTypeObject *type = lm_type(loop->st->TaskType);
-    PyObject *self = type->tp_alloc(type, 0);
+    PyObject *self = lm_freelist_alloc(&loop->st->tasks, type);
     if (self == NULL) {
         return NULL;
     }
@@ -252,6 +252,13 @@ leave_register(PyObject *self)
     Py_SET_REFCNT(self, 0);
 }
 
+/* A finalizer that was called once is never called again. */
+static int
+may_serve_again(PyObject *self, LmState *st)
+{
+    return Py_IS_TYPE(self, lm_type(st->TaskType)) && !PyObject_GC_IsFinalized(self);
+}
+
 static void
 task_dealloc(PyObject *self)
 {
@@ -273,7 +280,13 @@ task_dealloc(PyObject *self)
     Py_CLEAR(t->context);
     PyObject *loop = t->future.loop; /* may be what keeps the module alive */
     t->future.loop = NULL;
-    lm_free_instance(self);
+    PyTypeObject *type = Py_TYPE(self);
+    LmState *st = t->future.st;
+    if (!may_serve_again(self, st) ||
+        !lm_freelist_give(&st->tasks, self, LM_FREELIST_SIZE)) {
+        type->tp_free(self);
+    }
+    Py_DECREF(type);
     Py_XDECREF(loop);
     LM_TRASHCAN_END
 }
