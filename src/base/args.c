@@ -119,12 +119,10 @@ take_by_keyword(const char *function, PyObject *const *args, Py_ssize_t nargs,
 }
 
 int
-lm_args_call(LmState *st, const char *function, PyObject *const *args, Py_ssize_t nargs,
-             PyObject *kwnames, const char *const *lead, LmCallArgs *call)
+lm_args_call_named(LmState *st, const char *function, PyObject *const *args,
+                   Py_ssize_t nargs, PyObject *kwnames, const char *const *lead,
+                   LmCallArgs *call)
 {
-    call->args = args;
-    call->nargs = nargs;
-    call->context = NULL;
     Py_ssize_t required = lead[1] == NULL ? 1 : 2;
     if (LM_LIKELY(nargs >= required)) {
         return lm_args_context(st, function, args, nargs, kwnames, &call->context);

@@ -26,11 +26,25 @@ typedef struct {
     PyObject *room[3];
 } LmCallArgs;
 
+/* The rest of lm_args_call: something came by keyword or is missing. */
+int lm_args_call_named(LmState *st, const char *function, PyObject *const *args,
+                       Py_ssize_t nargs, PyObject *kwnames, const char *const *lead,
+                       LmCallArgs *call);
+
 /* Fills `call`; `lead` names the leading arguments, ended by NULL, all required. -1 with
    TypeError set. */
-int lm_args_call(LmState *st, const char *function, PyObject *const *args,
-                 Py_ssize_t nargs, PyObject *kwnames, const char *const *lead,
-                 LmCallArgs *call);
+static inline int
+lm_args_call(LmState *st, const char *function, PyObject *const *args, Py_ssize_t nargs,
+             PyObject *kwnames, const char *const *lead, LmCallArgs *call)
+{
+    call->args = args;
+    call->nargs = nargs;
+    call->context = NULL;
+    if (LM_LIKELY(kwnames == NULL && nargs >= (lead[1] == NULL ? 1 : 2))) {
+        return 0;
+    }
+    return lm_args_call_named(st, function, args, nargs, kwnames, lead, call);
+}
 
 /* Positional and keyword arguments into `values` by the order of `names` (ended by
    NULL): the first `most_positional` may be positional, the first `required` must be

@@ -14,6 +14,9 @@
 #define LM_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define LM_UNUSED __attribute__((unused))
 
+/* On the way of every step: compilers keep a function that several call out of line. */
+#define LM_INLINE static inline __attribute__((always_inline))
+
 /* An invariant: checked in debug builds (-UNDEBUG), a statement of fact elsewhere. */
 #define LM_ASSERT(x) assert(x)
 

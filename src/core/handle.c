@@ -114,15 +114,39 @@ store_args(LmHandle *h, PyObject *const *args, Py_ssize_t nargs)
     return 0;
 }
 
+/* Behind so few others a handle runs soon: its context is a copy of its own, which costs
+   less than to find out that it is empty and to put another one in its place. */
+#define SHORT_QUEUE 64
+
+static PyObject *
+context_queued(LmLoop *loop, PyObject *context)
+{
+    return context != NULL                              ? Py_NewRef(context)
+           : lm_ring_length(&loop->ready) < SHORT_QUEUE ? PyContext_CopyCurrent()
+                                                        : lm_context_snapshot();
+}
+
+static PyObject *
+context_kept(PyObject *context)
+{
+    return context != NULL ? Py_NewRef(context) : lm_context_snapshot();
+}
+
+/* Steals the context; NULL with an exception set for that, too. */
 static PyObject *
 make_handle(LmLoop *loop, PyObject *type, LmFreelist *spare, PyObject *callback,
             PyObject *const *args, Py_ssize_t nargs, PyObject *context)
 {
+    if (context == NULL) {
+        return NULL;
+    }
     PyObject *self = alloc_handle(lm_type(type), spare);
     if (self == NULL) {
+        Py_DECREF(context);
         return NULL;
     }
     LmHandle *h = lm_handle(self);
+    h->context = context;
     h->loop = (LmLoop *)Py_NewRef(loop);
     h->callback = Py_NewRef(callback);
     h->node.index = LM_HEAP_NOWHERE;
@@ -132,10 +156,6 @@ make_handle(LmLoop *loop, PyObject *type, LmFreelist *spare, PyObject *callback,
     h->is_context_shown = 0;
     h->nargs = 0;
     if (store_args(h, args, nargs) < 0) {
-        goto fail;
-    }
-    h->context = context ? Py_NewRef(context) : lm_context_snapshot();
-    if (h->context == NULL) {
         goto fail;
     }
     if (LM_UNLIKELY(loop->is_debug)) {
@@ -155,10 +175,10 @@ lm_handle_new(LmLoop *loop, PyObject *callback, PyObject *const *args, Py_ssize_
               PyObject *context)
 {
     LmState *st = loop->st;
-    return track_late(
-        loop,
-        make_handle(loop, st->HandleType, &st->handles, callback, args, nargs, context),
-        0);
+    return track_late(loop,
+                      make_handle(loop, st->HandleType, &st->handles, callback, args,
+                                  nargs, context_kept(context)),
+                      0);
 }
 
 PyObject *
@@ -166,10 +186,10 @@ lm_handle_new_queued(LmLoop *loop, PyObject *callback, PyObject *const *args,
                      Py_ssize_t nargs, PyObject *context)
 {
     LmState *st = loop->st;
-    return track_late(
-        loop,
-        make_handle(loop, st->HandleType, &st->handles, callback, args, nargs, context),
-        1);
+    return track_late(loop,
+                      make_handle(loop, st->HandleType, &st->handles, callback, args,
+                                  nargs, context_queued(loop, context)),
+                      1);
 }
 
 PyObject *
@@ -181,7 +201,7 @@ lm_handle_new_threadsafe(LmLoop *loop, PyObject *callback, PyObject *const *args
         return lm_handle_new_queued(loop, callback, args, nargs, context);
     }
     PyObject *self = make_handle(loop, st->SafeHandleType, &st->safe_handles, callback,
-                                 args, nargs, context);
+                                 args, nargs, context_queued(loop, context));
     if (self != NULL) {
         lm_handle(self)->is_safe = 1;
     }
@@ -194,7 +214,7 @@ lm_handle_new_timer(LmLoop *loop, double due, PyObject *when, PyObject *callback
 {
     LmState *st = loop->st;
     PyObject *self = make_handle(loop, st->TimerHandleType, &st->timer_handles,
-                                 callback, args, nargs, context);
+                                 callback, args, nargs, context_kept(context));
     if (self != NULL) {
         LmHandle *h = lm_handle(self);
         h->due = due;

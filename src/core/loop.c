@@ -45,13 +45,10 @@ lm_loop_traverse(LmLoop *loop, visitproc visit, void *arg)
 }
 
 int
-lm_loop_check_closed(LmLoop *loop)
+lm_loop_refuse_closed(void)
 {
-    if (LM_UNLIKELY(loop->is_closed)) {
-        PyErr_SetString(PyExc_RuntimeError, "Event loop is closed");
-        return -1;
-    }
-    return 0;
+    PyErr_SetString(PyExc_RuntimeError, "Event loop is closed");
+    return -1;
 }
 
 int

@@ -81,8 +81,15 @@ int lm_loop_traverse(LmLoop *loop, visitproc visit, void *arg);
 /* Looks anew at which scheduling methods are overridden; -1 with an exception set. */
 int lm_loop_note_overrides(LmLoop *loop);
 
+/* Sets the RuntimeError of a closed loop: -1. */
+int lm_loop_refuse_closed(void);
+
 /* 0, or -1 with RuntimeError set where the loop is closed. */
-int lm_loop_check_closed(LmLoop *loop);
+static inline int
+lm_loop_check_closed(const LmLoop *loop)
+{
+    return LM_LIKELY(!loop->is_closed) ? 0 : lm_loop_refuse_closed();
+}
 
 /* For debug mode: -1 with RuntimeError set where another thread runs the loop. */
 int lm_loop_check_thread(LmLoop *loop);

@@ -285,7 +285,7 @@ add_cancellation(LmTask *t, PyObject **exc)
 /* One step in the task's context, as the current task. Steals `exc`. -1 with an
    exception that goes to the caller: one that leaves the loop, or a fault of
    scheduling. */
-static int
+LM_INLINE int
 step(PyObject *self, PyObject *exc)
 {
     LmTask *t = lm_task(self);
@@ -325,7 +325,7 @@ forget_when_done(PyObject *self)
 }
 
 /* A step that its loop knows of, so that no other task is entered meanwhile. */
-static int
+LM_INLINE int
 step_marked(PyObject *self, PyObject *exc)
 {
     LmFuture *f = &lm_task(self)->future;
@@ -341,7 +341,7 @@ step_marked(PyObject *self, PyObject *exc)
 }
 
 /* Step as the current task; the context is entered already. Steals `exc`. */
-static int
+LM_INLINE int
 step_as_current(PyObject *self, PyObject *exc)
 {
     if (LM_UNLIKELY(lm_registry_enter(self) < 0)) {
@@ -404,7 +404,7 @@ task_wakeup(PyObject *self, PyObject *future)
 static PyMethodDef step_def = {"__step", task_step, METH_NOARGS, NULL};
 static PyMethodDef wakeup_def = {"task_wakeup", task_wakeup, METH_O, NULL};
 
-static int
+LM_INLINE int
 step_in_context(LmLoop *loop, PyObject *self)
 {
     LmTask *t = lm_task(self);
