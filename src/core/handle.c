@@ -114,16 +114,10 @@ store_args(LmHandle *h, PyObject *const *args, Py_ssize_t nargs)
     return 0;
 }
 
-/* Behind so few others a handle runs soon: its context is a copy of its own, which costs
-   less than to find out that it is empty and to put another one in its place. */
-#define SHORT_QUEUE 64
-
 static PyObject *
 context_queued(LmLoop *loop, PyObject *context)
 {
-    return context != NULL                              ? Py_NewRef(context)
-           : lm_ring_length(&loop->ready) < SHORT_QUEUE ? PyContext_CopyCurrent()
-                                                        : lm_context_snapshot();
+    return context != NULL ? Py_NewRef(context) : lm_context_of_queued(loop);
 }
 
 static PyObject *

@@ -415,12 +415,26 @@ step_in_context(LmLoop *loop, PyObject *self)
     return lm_context_exit(context, step_as_current(self, take_wait_outcome(t)));
 }
 
+/* After the first step: a task that goes on to wait keeps no empty context. */
+static void
+settle_context(LmLoop *loop, LmTask *t)
+{
+    t->is_context_new = 0;
+    if (t->future.state == LM_PENDING && !t->is_context_shown) {
+        lm_context_empty(loop->st, &t->context);
+    }
+}
+
 static int
 step_in_kept(LmLoop *loop, PyObject *self)
 {
     LmTask *t = lm_task(self);
     if (t->context != Py_None) {
-        return step_in_context(loop, self);
+        int failed = step_in_context(loop, self);
+        if (LM_UNLIKELY(t->is_context_new)) {
+            settle_context(loop, t);
+        }
+        return failed;
     }
     if (lm_context_fill(loop->st, &t->context) < 0) {
         return -1;

@@ -46,8 +46,12 @@ set_name(LmTask *t, PyObject *name)
 static int
 set_context(LmTask *t, PyObject *context)
 {
+    LmFuture *f = &t->future;
+    t->is_context_new = 0;
     if (context == NULL || context == Py_None) {
-        context = lm_context_snapshot();
+        t->is_context_new = f->is_native;
+        context = f->is_native ? lm_context_of_queued((LmLoop *)f->loop)
+                               : lm_context_snapshot();
         if (context == NULL) {
             return -1;
         }

@@ -34,6 +34,7 @@ typedef struct LmTask {
     uint8_t must_cancel;
     uint8_t log_destroy_pending;
     uint8_t is_context_shown;
+    uint8_t is_context_new; /* a copy of which nobody knows yet whether it is empty */
 } LmTask;
 
 static inline LmTask *
