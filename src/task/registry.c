@@ -94,8 +94,7 @@ call_builtin(PyObject *function, PyObject *const *args, Py_ssize_t nargs)
     if (LM_LIKELY(PyCFunction_CheckExact(function) &&
                   PyCFunction_GET_FLAGS(function) == (METH_FASTCALL | METH_KEYWORDS))) {
         LmFastFunction entry =
-            (LmFastFunction)(void (*)(void))PyCFunction_GET_FUNCTION(
-                function);
+            (LmFastFunction)(void (*)(void))PyCFunction_GET_FUNCTION(function);
         return entry(PyCFunction_GET_SELF(function), args, nargs, NULL);
     }
     return PyObject_Vectorcall(function, args, (size_t)nargs, NULL);
