@@ -52,6 +52,10 @@ def _paths(facts: "_loopmod._Facts") -> list[tuple[str, str]]:
             "numeric hosts",
             _choose(_looks_up(), "without a thread", "in a thread: socket.getaddrinfo is replaced"),
         ),
+        (
+            "TLS records",
+            _choose(facts["reaches_openssl"], "by OpenSSL itself", "by methods of ssl, which let go of the GIL"),
+        ),
         ("task inspectors", _inspectors(facts["shows_tasks"])),
     ]
 

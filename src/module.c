@@ -129,12 +129,15 @@ facts(PyObject *module, PyObject *unused LM_UNUSED)
     }
     lm_poll_facts(&poll, &facts);
     lm_poll_close(&poll);
+    LmTlsGear gear;
+    lm_tls_gear_load(&gear);
     return Py_BuildValue(
-        "{s(ii)sNsssNsNsNsN}", "libev", facts.libev_major, facts.libev_minor,
+        "{s(ii)sNsssNsNsNsNsN}", "libev", facts.libev_major, facts.libev_minor,
         "is_embedded", PyBool_FromLong(facts.is_embedded), "backend", facts.backend,
         "has_alarm", PyBool_FromLong(facts.has_alarm), "has_once",
         PyBool_FromLong(facts.has_once), "knows_set", PyBool_FromLong(facts.knows_set),
-        "shows_tasks", PyBool_FromLong(lm_mirror_is_known(state_of(module))));
+        "shows_tasks", PyBool_FromLong(lm_mirror_is_known(state_of(module))),
+        "reaches_openssl", PyBool_FromLong(gear.read != NULL));
 }
 
 static PyMethodDef module_methods[] = {

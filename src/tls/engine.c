@@ -29,6 +29,7 @@ fill(LmTlsEngine *e, LmState *st)
     if (!e->feed || !e->drain || !e->take || !e->view) {
         return -1;
     }
+    lm_tls_gear_load(&e->gear);
     e->SSLObject = lm_state_import("ssl", "SSLObject");
     e->SSLError = lm_state_import("ssl", "SSLError");
     e->SSLWantReadError = lm_state_import("ssl", "SSLWantReadError");

@@ -11,6 +11,7 @@
 #define LM_TLS_ENGINE_H
 
 #include "core/loop.h"
+#include "tls/gear.h"
 #include "tls/records.h"
 
 /* Of the buffer that the socket is read into. */
@@ -28,6 +29,7 @@ typedef struct LmTlsEngine {
     PyObject *SSLWantReadError;
     PyObject *SSLSyscallError;
     PyObject *CertificateError;
+    LmTlsGear gear;
     char *received; /* what a socket gave, used between a recv and its processing */
     unsigned long busy_thread; /* 0 outside operations */
 } LmTlsEngine;

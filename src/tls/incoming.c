@@ -37,6 +37,12 @@ failed_read(LmTls *p)
 static Py_ssize_t
 read_into(LmTls *p, char *into, size_t room)
 {
+    if (LM_LIKELY(p->ssl != NULL)) {
+        Py_ssize_t got = lm_tls_gear_read(&p->engine->gear, p->ssl, into, room);
+        if (LM_LIKELY(got >= 0)) {
+            return got > 0 ? got : READ_NOTHING;
+        }
+    }
     if (p->is_genuine) {
         PyObject *count = call_read(p, room, lm_view_at(p->engine->view, into, room));
         if (count == NULL) {
@@ -165,7 +171,7 @@ read_round(LmTls *p, const char *raw, size_t size, int is_fresh, Round *round)
     if (fed.count == 0 && !p->is_unframed && !p->may_pend) {
         return 0;
     }
-    return fed.count == 1 && !p->may_pend && p->is_genuine
+    return fed.count == 1 && !p->may_pend && p->is_genuine && p->ssl == NULL
                ? read_one(p, fed.bytes, round)
                : read_many(p, fed.count, fed.bytes, round);
 }

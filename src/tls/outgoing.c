@@ -107,6 +107,12 @@ static Py_ssize_t
 seal(LmTls *p, const char *data, size_t size)
 {
     size = size < LM_RECORD_PLAIN ? size : LM_RECORD_PLAIN;
+    if (LM_LIKELY(p->ssl != NULL)) {
+        Py_ssize_t taken = lm_tls_gear_write(&p->engine->gear, p->ssl, data, size);
+        if (LM_LIKELY(taken > 0)) {
+            return taken;
+        }
+    }
     /* A foreign object may keep what it is given: it gets bytes of its own. */
     PyObject *given = p->is_genuine ? Py_NewRef(lm_view_at(p->engine->view, data, size))
                                     : PyBytes_FromStringAndSize(data, (Py_ssize_t)size);

@@ -84,6 +84,9 @@ wrap(LmTls *p)
     if (low_level != NULL) {
         p->ssl_read = PyObject_GetAttr(low_level, p->st->str.read);
         p->ssl_write = PyObject_GetAttr(low_level, p->st->str.write);
+        if (low_level != p->sslobj) {
+            p->ssl = lm_tls_gear_find(&p->engine->gear, low_level, p->sslcontext);
+        }
         Py_DECREF(low_level);
     }
     return p->ssl_read && p->ssl_write ? 0 : -1;
@@ -378,7 +381,14 @@ static PyMemberDef tls_members[] = {
     {"__weaklistoffset__", T_PYSSIZET, offsetof(LmTls, weakrefs), READONLY, NULL},
     {NULL, 0, 0, 0, NULL}};
 
+static PyObject *
+get_is_native(PyObject *self, void *unused LM_UNUSED)
+{
+    return PyBool_FromLong(((LmTls *)self)->ssl != NULL);
+}
+
 static PyGetSetDef tls_getset[] = {{"_state", get_state, NULL, NULL, NULL},
+                                   {"_is_native", get_is_native, NULL, NULL, NULL},
                                    FLAG("_server_side", is_server),
                                    FLAG("_eof_received", eof_received),
                                    FLAG("_app_reading_paused", app_reading_paused),

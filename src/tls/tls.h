@@ -52,6 +52,7 @@ typedef struct LmTls {
     PyObject *sslobj;
     PyObject *ssl_read; /* bound methods of sslobj, or of what it stands for */
     PyObject *ssl_write;
+    void *ssl; /* of sslobj, where the native gear has it (gear.h); else NULL */
     PyObject *server_hostname; /* or NULL */
     PyObject *waiter;          /* future to resolve after the handshake, or NULL */
     PyObject *extra;           /* dict behind get_extra_info */
