@@ -1,5 +1,6 @@
 """The native gear of TLS: where it is used, where it is not, and all other TLS tests without it."""
 
+import _ssl
 import asyncio
 import ctypes
 import os
@@ -9,7 +10,6 @@ import sys
 import sysconfig
 from pathlib import Path
 
-import _ssl
 import pytest
 from tcp_support import pattern
 from tls_support import HOST, client_context, quiet_drop, server_context, tls_linked
