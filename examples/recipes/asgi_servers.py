@@ -1,8 +1,9 @@
 """One ASGI application under the servers that run such: each takes loopmod in its own way.
 
-    python examples/recipes/asgi_servers.py uvicorn|hypercorn|granian [PORT]
+    python examples/recipes/asgi_servers.py uvicorn|hypercorn|granian|gunicorn|gunicorn-uvicorn [PORT]
 
-Worker processes of granian import this file again, and so choose as it does.
+Worker processes of granian import this file again, and so choose as it does; those of gunicorn, which has a worker of
+its own for ASGI and takes uvicorn's, are forks.
 """
 
 import asyncio
@@ -40,9 +41,34 @@ def on_granian(port: int) -> None:
     Granian("asgi_servers:app", port=port, interface="asgi", loop="asyncio").serve()
 
 
-loopmod.install()  # what granian's "asyncio" is in its workers
+def on_gunicorn(port: int, **worker: object) -> None:
+    from gunicorn.app.base import BaseApplication
+
+    class Gunicorn(BaseApplication):
+        def load_config(self) -> None:
+            options = {"bind": f"127.0.0.1:{port}", "worker_class": "asgi", "asgi_loop": "asyncio", **worker}
+            for name, value in options.items():
+                self.cfg.set(name, value)
+
+        def load(self):
+            return app
+
+    Gunicorn().run()
+
+
+def on_gunicorn_uvicorn(port: int) -> None:
+    from uvicorn_worker import UvicornWorker
+
+    class Worker(UvicornWorker):
+        CONFIG_KWARGS = {"loop": "loopmod:new_event_loop"}
+
+    on_gunicorn(port, worker_class=Worker)
+
+
+loopmod.install()  # what "asyncio" is to the workers of granian and gunicorn
 
 if __name__ == "__main__":
     name = sys.argv[1]
-    serve = {"uvicorn": on_uvicorn, "hypercorn": on_hypercorn, "granian": on_granian}[name]
+    servers = [on_uvicorn, on_hypercorn, on_granian, on_gunicorn, on_gunicorn_uvicorn]
+    serve = {server.__name__: server for server in servers}[f"on_{name}".replace("-", "_")]
     serve(int(sys.argv[2]) if len(sys.argv) > 2 else 8000)

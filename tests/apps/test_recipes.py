@@ -55,6 +55,8 @@ WITH_SERVER = {"asyncpg_pool": {"from": 810, "to": 190}, "redis_queue": 2470}
 SERVERS = [
     ("aiohttp_app", "aiohttp"),
     ("asgi_servers granian", "granian"),
+    ("asgi_servers gunicorn", "gunicorn"),
+    ("asgi_servers gunicorn-uvicorn", "uvicorn_worker"),
     ("asgi_servers hypercorn", "hypercorn"),
     ("asgi_servers uvicorn", "uvicorn"),
     ("sanic_app", "sanic"),
@@ -179,7 +181,8 @@ def test_server(words, package, tmp_path):
         try:
             answer = answer_of(process, port)
         finally:
-            process.send_signal(signal.SIGINT)
+            # On SIGINT gunicorn tells its workers to quit in a way that uvicorn's does not know.
+            process.send_signal(signal.SIGTERM if "gunicorn" in words else signal.SIGINT)
             try:
                 process.wait(20)
             except subprocess.TimeoutExpired:
