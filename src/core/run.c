@@ -182,9 +182,7 @@ run_turn(LmLoop *loop)
     if (poll_for_work(loop) < 0) {
         return -1;
     }
-    if (!lm_list_is_empty(&loop->poll.fired)) {
-        lm_poll_dispatch(&loop->poll);
-    }
+    lm_poll_dispatch(&loop->poll);
     return expire_timers(loop) < 0 ? -1 : run_ready(loop);
 }
 

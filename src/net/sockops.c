@@ -22,12 +22,10 @@ static PyObject *
 new_op(LmLoop *loop, LmSockKind kind, PyObject *sock, PyObject *first, PyObject *second)
 {
     PyTypeObject *type = lm_type(loop->st->SockOpType);
-    LmFreelist *spare = &loop->st->sock_ops;
-    LmSockOp *op = (LmSockOp *)lm_freelist_take(spare, type);
-    if (op == NULL && (op = PyObject_GC_New(LmSockOp, type)) == NULL) {
+    LmSockOp *op = (LmSockOp *)lm_freelist_alloc(&loop->st->sock_ops, type);
+    if (op == NULL) {
         return NULL;
     }
-    memset((char *)op + sizeof(PyObject), 0, sizeof(*op) - sizeof(PyObject));
     op->st = loop->st;
     op->loop = (LmLoop *)Py_NewRef((PyObject *)loop);
     op->sock = Py_NewRef(sock);
@@ -35,7 +33,6 @@ new_op(LmLoop *loop, LmSockKind kind, PyObject *sock, PyObject *first, PyObject 
     op->args[1] = Py_XNewRef(second);
     op->kind = (uint8_t)kind;
     op->is_ours = Py_IS_TYPE(sock, lm_type(op->st->socket_class));
-    PyObject_GC_Track(op);
     return (PyObject *)op;
 }
 

@@ -220,6 +220,10 @@ int lm_transport_drop_write(LmTransport *t);
    an exception set, or without one where the transport is CLOSED. */
 PyObject *lm_transport_socket(LmTransport *t);
 
+/* The arguments (name, default=None) of get_extra_info, borrowed. -1 with TypeError set. */
+int lm_transport_extra_args(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
+                            PyObject **name, PyObject **fallback);
+
 /* get_extra_info, which makes no more than what it is asked for: most connections are
    asked for nothing, those with streams for what they never have. NULL with an exception
    set. */

@@ -2,6 +2,7 @@
    module, asyncio's TransportSocket). */
 #include "net/transport.h"
 
+#include "base/args.h"
 #include "net/join.h"
 
 PyObject *
@@ -183,6 +184,19 @@ fill_asked(LmTransport *t, PyObject *name)
         }
     }
     return 0;
+}
+
+int
+lm_transport_extra_args(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
+                        PyObject **name, PyObject **fallback)
+{
+    static const char *const names[] = {"name", "default", NULL};
+    PyObject *values[] = {NULL, Py_None};
+    int failed =
+        lm_args_parse("get_extra_info", args, nargs, kwnames, 2, 1, names, values);
+    *name = values[0];
+    *fallback = values[1];
+    return failed;
 }
 
 PyObject *

@@ -164,13 +164,11 @@ static PyObject *
 method_get_extra_info(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
                       PyObject *kwnames)
 {
-    static const char *const names[] = {"name", "default", NULL};
-    PyObject *values[] = {NULL, Py_None};
-    if (lm_args_parse("get_extra_info", args, nargs, kwnames, 2, 1, names, values) <
-        0) {
+    PyObject *name, *fallback;
+    if (lm_transport_extra_args(args, nargs, kwnames, &name, &fallback) < 0) {
         return NULL;
     }
-    return lm_transport_extra_info(self, values[0], values[1]);
+    return lm_transport_extra_info(self, name, fallback);
 }
 
 static PyObject *

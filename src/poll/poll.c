@@ -346,16 +346,6 @@ lm_poll_run(LmPoll *poll, int64_t deadline_ns)
 }
 
 void
-lm_poll_dispatch(LmPoll *poll)
-{
-    while (!lm_list_is_empty(&poll->fired)) {
-        LmWatch *watch = LM_CONTAINER_OF(poll->fired.next, LmWatch, fired);
-        lm_list_remove(&watch->fired);
-        watch->on_ready(watch);
-    }
-}
-
-void
 lm_poll_wake(LmPoll *poll)
 {
     if (poll->ev != NULL) {

@@ -64,7 +64,15 @@ void lm_poll_close(LmPoll *poll);
 int lm_poll_run(LmPoll *poll, int64_t deadline_ns);
 
 /* Calls on_ready of every watch that fired, in the kernel's order. */
-void lm_poll_dispatch(LmPoll *poll);
+static inline void
+lm_poll_dispatch(LmPoll *poll)
+{
+    while (!lm_list_is_empty(&poll->fired)) {
+        LmWatch *watch = LM_CONTAINER_OF(poll->fired.next, LmWatch, fired);
+        lm_list_remove(&watch->fired);
+        watch->on_ready(watch);
+    }
+}
 
 /* How many forks this process came out of: what was made before the last is a parent's
    too. */

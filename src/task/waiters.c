@@ -52,12 +52,11 @@ told_to(PyObject *future, PyObject *callback)
 static int
 call_soon_native(LmLoop *loop, PyObject *future, PyObject *callback, PyObject *context)
 {
-    if (LM_UNLIKELY(loop->is_debug)) {
-        return lm_debug_check_call(loop, callback, "call_soon", 1) < 0
-                   ? -1
-                   : lm_handle_call_soon(loop, callback, &future, 1, context);
+    if (LM_UNLIKELY(loop->is_debug) &&
+        lm_debug_check_call(loop, callback, "call_soon", 1) < 0) {
+        return -1;
     }
-    PyObject *told = told_to(future, callback);
+    PyObject *told = LM_LIKELY(!loop->is_debug) ? told_to(future, callback) : future;
     return lm_handle_call_soon(loop, callback, &told, 1, context);
 }
 

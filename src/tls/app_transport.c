@@ -216,17 +216,15 @@ static PyObject *
 method_get_extra_info(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
                       PyObject *kwnames)
 {
-    static const char *const names[] = {"name", "default", NULL};
-    PyObject *values[] = {NULL, Py_None};
-    if (lm_args_parse("get_extra_info", args, nargs, kwnames, 2, 1, names, values) <
-        0) {
+    PyObject *name, *fallback;
+    if (lm_transport_extra_args(args, nargs, kwnames, &name, &fallback) < 0) {
         return NULL;
     }
     if (app(self)->tls == NULL) {
-        return Py_NewRef(values[1]);
+        return Py_NewRef(fallback);
     }
     return PyObject_CallMethod((PyObject *)app(self)->tls, "_get_extra_info", "OO",
-                               values[0], values[1]);
+                               name, fallback);
 }
 
 static int

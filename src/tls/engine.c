@@ -30,13 +30,14 @@ fill(LmTlsEngine *e, LmState *st)
         return -1;
     }
     lm_tls_gear_load(&e->gear);
+    e->ssl_names = lm_state_import("ssl", "__dict__");
     e->SSLObject = lm_state_import("ssl", "SSLObject");
     e->SSLError = lm_state_import("ssl", "SSLError");
     e->SSLWantReadError = lm_state_import("ssl", "SSLWantReadError");
     e->SSLSyscallError = lm_state_import("ssl", "SSLSyscallError");
     e->CertificateError = lm_state_import("ssl", "CertificateError");
-    return e->SSLObject && e->SSLError && e->SSLWantReadError && e->SSLSyscallError &&
-                   e->CertificateError
+    return e->ssl_names && e->SSLObject && e->SSLError && e->SSLWantReadError &&
+                   e->SSLSyscallError && e->CertificateError
                ? 0
                : -1;
 }
@@ -50,6 +51,7 @@ free_engine(LmTlsEngine *e)
                          e->drain,
                          e->take,
                          e->view,
+                         e->ssl_names,
                          e->SSLObject,
                          e->SSLError,
                          e->SSLWantReadError,
@@ -158,8 +160,8 @@ put_back(LmTlsEngine *e, LmTlsOuter *outer)
     Py_XDECREF(written);
     Py_DECREF(outer->incoming);
     Py_DECREF(outer->outgoing);
-    /* The methods of an SSLObject are Python: a finalizer or a signal handler may have
-       run us between the outer one's getting the view and its using it. */
+    /* The methods of a foreign SSLObject are Python: a finalizer or a signal handler may
+       have run us between the outer one's getting the view and its using it. */
     lm_view_at(e->view, outer->viewed, outer->viewed_size);
     if (exc != NULL) {
         PyErr_Clear();

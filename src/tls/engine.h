@@ -20,10 +20,11 @@
 typedef struct LmTlsEngine {
     PyObject *incoming;
     PyObject *outgoing;
-    PyObject *feed;  /* incoming.write */
-    PyObject *drain; /* incoming.read */
-    PyObject *take;  /* outgoing.read */
-    PyObject *view;  /* exports whatever memory it is pointed at (view.h) */
+    PyObject *feed;      /* incoming.write */
+    PyObject *drain;     /* incoming.read */
+    PyObject *take;      /* outgoing.read */
+    PyObject *view;      /* exports whatever memory it is pointed at (view.h) */
+    PyObject *ssl_names; /* the ssl module's dict */
     PyObject *SSLObject;
     PyObject *SSLError;
     PyObject *SSLWantReadError;

@@ -105,13 +105,16 @@ read_many(LmTls *p, unsigned count, size_t size, Round *round)
     size_t room = is_open_ended ? LM_TLS_BUFFER_SIZE + LM_RECORD_LARGEST : size;
     size_t filled = 0;
     PyObject *data = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)room);
-    while (data != NULL && (is_open_ended || count-- > 0)) {
+    if (data == NULL) {
+        return -1;
+    }
+    while (is_open_ended || count-- > 0) {
         Py_ssize_t got = READ_NOTHING;
         if (filled < room) {
             got = read_into(p, PyBytes_AS_STRING(data) + filled, room - filled);
         }
         if (got == READ_FAILED) {
-            Py_CLEAR(data);
+            Py_DECREF(data);
             return -1;
         }
         if (got == READ_NOTHING) {
@@ -124,16 +127,12 @@ read_many(LmTls *p, unsigned count, size_t size, Round *round)
         }
         filled += (size_t)got;
     }
-    if (data == NULL || lm_bytes_resize(&data, (Py_ssize_t)filled) < 0) {
-        return -1;
-    }
-    if (filled > 0) {
-        round->data = data;
-    }
-    else {
+    if (filled == 0) {
         Py_DECREF(data);
+        return 0;
     }
-    return 0;
+    round->data = data;
+    return lm_bytes_resize(&round->data, (Py_ssize_t)filled);
 }
 
 /* Feeds what may be fed from the front. */

@@ -9,9 +9,9 @@
 #include "net/stream_write.h"
 #include "tls/view.h"
 
-/* Bytes of records that one operation makes and one send takes: below the size from which
-   an allocation is a system call. */
-#define LM_TLS_BATCH (7 * LM_RECORD_LARGEST)
+/* Records that one operation makes and one send takes: together they are below the size
+   from which an allocation is a system call. */
+#define MOST_RECORDS 7
 #define DROPPED_WRITES_BEFORE_LOG 5
 
 int
@@ -94,13 +94,6 @@ send_out(LmTls *p)
     return failed;
 }
 
-/* Whether one more record fits, `count` having been made. */
-static int
-has_room(unsigned count)
-{
-    return (count + 1) * LM_RECORD_LARGEST <= LM_TLS_BATCH;
-}
-
 /* Encrypts at most one record's worth. The bytes taken, 0 where OpenSSL takes none now,
    -1 with an exception set. */
 static Py_ssize_t
@@ -171,7 +164,7 @@ write_some(LmTls *p, const char *data, size_t size, size_t *written)
     if (lm_tls_begin(p, &outer) < 0) {
         return -1;
     }
-    for (unsigned count = 0; taken > 0 && *written < size && has_room(count); count++) {
+    for (int i = 0; taken > 0 && *written < size && i < MOST_RECORDS; i++) {
         taken = seal(p, data + *written, size - *written);
         *written += taken > 0 ? (size_t)taken : 0;
     }
@@ -212,8 +205,8 @@ write_backlog(LmTls *p)
     if (lm_tls_begin(p, &outer) < 0) {
         return -1;
     }
-    for (unsigned count = 0;
-         taken > 0 && !lm_outbuf_is_empty(&p->backlog) && has_room(count); count++) {
+    for (int i = 0; taken > 0 && !lm_outbuf_is_empty(&p->backlog) && i < MOST_RECORDS;
+         i++) {
         taken = seal_front(p);
         if (taken > 0) {
             lm_outbuf_sent(&p->backlog, (size_t)taken);

@@ -34,16 +34,13 @@ lm_tls_set_app_protocol(LmTls *p, PyObject *protocol)
 static int
 is_own_method(LmTls *p, PyObject *name)
 {
-    PyObject *ssl = PyImport_ImportModule("ssl");
-    PyObject *method =
-        ssl != NULL ? PyObject_GetAttr(p->engine->SSLObject, name) : NULL;
-    int is_own = -1;
-    if (method != NULL) {
-        is_own = PyFunction_Check(method) &&
-                 PyFunction_GetGlobals(method) == PyModule_GetDict(ssl);
+    PyObject *method = PyObject_GetAttr(p->engine->SSLObject, name);
+    if (method == NULL) {
+        return -1;
     }
-    Py_XDECREF(ssl);
-    Py_XDECREF(method);
+    int is_own = PyFunction_Check(method) &&
+                 PyFunction_GetGlobals(method) == p->engine->ssl_names;
+    Py_DECREF(method);
     return is_own;
 }
 

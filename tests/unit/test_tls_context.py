@@ -20,16 +20,12 @@ from tls_support import (
     server_context,
     serving,
     tls_linked,
+    tls_pair,
 )
 
 
 async def link(client, server, near_factory=Recorder, far_factory=Recorder, name=HOST):
-    loop = asyncio.get_running_loop()
-    near, far = tcp_pair()
-    (_, near_protocol), (_, far_protocol) = await asyncio.gather(
-        loop.create_connection(near_factory, sock=near, ssl=client, server_hostname=name),
-        loop.connect_accepted_socket(far_factory, sock=far, ssl=server),
-    )
+    (_, near_protocol), (_, far_protocol) = await tls_pair(client, server, near_factory, far_factory, name)
     return near_protocol, far_protocol
 
 

@@ -1,18 +1,16 @@
 """The native gear of TLS: where it is used, where it is not, and all other TLS tests without it."""
 
 import _ssl
-import asyncio
 import ctypes
 import os
-import ssl
 import subprocess
 import sys
 import sysconfig
 from pathlib import Path
 
 import pytest
-from tcp_support import pattern
-from tls_support import HOST, client_context, quiet_drop, server_context, tls_linked
+from tcp_support import pattern, turns
+from tls_support import client_context, quiet_drop, replace_method, server_context, tls_pair
 
 HERE = Path(__file__).parent
 OTHERS = sorted(str(path) for path in HERE.glob("test_tls*.py") if path != Path(__file__))
@@ -24,10 +22,6 @@ def reaches_openssl():
     return hasattr(ctypes.CDLL(_ssl.__file__), "SSL_read")
 
 
-def native(protocol):
-    return protocol.transport._ssl_protocol._is_native
-
-
 pytestmark = pytest.mark.skipif(not reaches_openssl(), reason="this Python's OpenSSL cannot be reached")
 
 
@@ -37,94 +31,54 @@ def kind():
     return "loopmod"
 
 
-async def check(near, far):
-    near.transport.write(pattern(50_000))
+async def gears(client, server):
+    """Of a connection that works: whether its client and its server have the native gear; the server's context."""
+    (near_transport, near), (far_transport, far) = await tls_pair(client, server)
+    near_transport.write(pattern(50_000))
     assert await far.until_received(50_000) == pattern(50_000)
+    far_transport.write(pattern(50_000, 2))
+    assert await near.until_received(50_000) == pattern(50_000, 2)
+    used = tuple(transport._ssl_protocol._is_native for transport in (near_transport, far_transport))
+    context = far_transport.get_extra_info("ssl_object").context
+    quiet_drop(near_transport)
+    quiet_drop(far_transport)
+    await turns(8)
+    return used, context
 
 
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
 def test_it_is_used(run, version):
-    async def main():
-        async with tls_linked(version=version) as (near, far):
-            await check(near, far)
-            assert native(near) and native(far)
-
-    run(main())
+    used, _ = run(gears(client_context(version), server_context(version)))
+    assert used == (True, True)
 
 
 def test_the_environment_turns_it_off(run, monkeypatch):
     monkeypatch.setenv("LOOPMOD_NATIVE_TLS", "0")
-
-    async def main():
-        async with tls_linked() as (near, far):
-            await check(near, far)
-            assert not native(near) and not native(far)
-
-    run(main())
+    used, _ = run(gears(client_context(), server_context()))
+    assert used == (False, False)
 
 
 @pytest.mark.parametrize("method", ["read", "write"])
 def test_methods_of_others_turn_it_off(run, monkeypatch, method):
-    original = getattr(ssl.SSLObject, method)
-    monkeypatch.setattr(ssl.SSLObject, method, lambda *args: original(*args))
-
-    async def main():
-        async with tls_linked() as (near, far):
-            await check(near, far)
-            assert not native(near) and not native(far)
-
-    run(main())
+    replace_method(monkeypatch, method)
+    used, _ = run(gears(client_context(), server_context()))
+    assert used == (False, False)
 
 
 def test_a_message_callback_turns_it_off(run):
-    async def main():
-        loop = asyncio.get_running_loop()
-        context = server_context()
-        context._msg_callback = lambda *args: None
-        server = await loop.create_server(asyncio.Protocol, "127.0.0.1", 0, ssl=context)
-        protocols = []
-
-        def factory():
-            protocols.append(asyncio.Protocol())
-            return protocols[-1]
-
-        transport, _ = await loop.create_connection(
-            factory, *server.sockets[0].getsockname(), ssl=client_context(), server_hostname=HOST
-        )
-        assert transport._ssl_protocol._is_native
-        quiet_drop(transport)
-        server.close()
-
-    run(main())
+    server = server_context()
+    server._msg_callback = lambda *args: None
+    used, _ = run(gears(client_context(), server))
+    assert used == (True, False)
 
 
 def test_another_context_by_sni(run):
     """The callback's context takes the place of the one that the SSL was found by."""
-
-    async def main():
-        loop = asyncio.get_running_loop()
-        outer, inner = server_context(), server_context()
-        outer.sni_callback = lambda sslobject, name, context: setattr(sslobject, "context", inner)
-        seen = loop.create_future()
-
-        async def serve(reader, writer):
-            seen.set_result((writer.transport._ssl_protocol._is_native, writer.get_extra_info("ssl_object").context))
-            writer.write(await reader.readexactly(50_000))
-            await writer.drain()
-            writer.close()
-
-        server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=outer)
-        reader, writer = await asyncio.open_connection(
-            *server.sockets[0].getsockname(), ssl=client_context(), server_hostname=HOST
-        )
-        writer.write(pattern(50_000))
-        assert await reader.readexactly(50_000) == pattern(50_000)
-        is_native, context = await seen
-        assert is_native and context is inner
-        writer.close()
-        server.close()
-
-    run(main())
+    outer, inner = server_context(), server_context()
+    outer.sni_callback = lambda sslobject, name, context: setattr(sslobject, "context", inner)
+    used, context = run(gears(client_context(), outer))
+    assert used == (True, True)
+    assert context is inner
 
 
 @pytest.mark.timeout(600)

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 from tcp_support import BufferedRecorder, Recorder, pattern, tcp_pair, turns
-from tls_support import HOST, client_context, quiet_drop, server_context, tls_linked, with_raw_peer
+from tls_support import HOST, client_context, quiet_drop, replace_method, server_context, tls_linked, with_raw_peer
 
 
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
@@ -29,14 +29,11 @@ def test_an_empty_record_does_not_end_the_stream(run, version):
 @pytest.mark.parametrize("method", ["read", "write"])
 def test_bytes_of_one_connection_never_reach_another(run, method, monkeypatch):
     """What a finalizer, a signal handler or a profiler writes while an SSLObject's method begins."""
-    original = getattr(ssl.SSLObject, method)
-    # Without it no Python code would run there.
-    monkeypatch.setattr(ssl.SSLObject, method, lambda *args: original(*args))
+    code = replace_method(monkeypatch, method).__code__  # unreplaced, no Python code would run there
 
     async def main():
         async with tls_linked() as (near, far), tls_linked() as (other, other_far):
             objects = [end.transport.get_extra_info("ssl_object") for end in (near, far)]
-            code = original.__code__
 
             def intrude(frame, event, arg):
                 if event == "call" and frame.f_code is code and frame.f_locals["self"] in objects:

@@ -67,14 +67,28 @@ def quiet_drop(transport):
         transport.abort()
 
 
+def replace_method(monkeypatch, name):
+    """Put a function that is not ssl's in the place of SSLObject's method of that name; return the original."""
+    original = getattr(ssl.SSLObject, name)
+    monkeypatch.setattr(ssl.SSLObject, name, lambda *args: original(*args))
+    return original
+
+
+async def tls_pair(client, server, near_factory=Recorder, far_factory=Recorder, name=HOST):
+    """(transport, protocol) of each end of one TLS connection between two contexts, both on the running loop."""
+    loop = asyncio.get_running_loop()
+    near, far = tcp_pair()
+    return await asyncio.gather(
+        loop.create_connection(near_factory, sock=near, ssl=client, server_hostname=name),
+        loop.connect_accepted_socket(far_factory, sock=far, ssl=server),
+    )
+
+
 @contextlib.asynccontextmanager
 async def tls_linked(near_factory=Recorder, far_factory=Recorder, version=None):
     """The protocols of the two ends, client and server, of one TLS connection, both on the running loop."""
-    loop = asyncio.get_running_loop()
-    near, far = tcp_pair()
-    (near_transport, near_protocol), (far_transport, far_protocol) = await asyncio.gather(
-        loop.create_connection(near_factory, sock=near, ssl=client_context(version), server_hostname=HOST),
-        loop.connect_accepted_socket(far_factory, sock=far, ssl=server_context(version)),
+    (near_transport, near_protocol), (far_transport, far_protocol) = await tls_pair(
+        client_context(version), server_context(version), near_factory, far_factory
     )
     try:
         yield near_protocol, far_protocol
