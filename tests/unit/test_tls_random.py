@@ -4,6 +4,7 @@ LOOPMOD_TEST_TLS_CONNECTIONS sets how many connections a run makes (2,000 by han
 """
 
 import asyncio
+import contextlib
 import os
 import queue
 import random
@@ -285,9 +286,11 @@ async def listening_port(pid):
     while True:
         inodes = set()
         for link in os.scandir(f"/proc/{pid}/fd"):
-            target = os.readlink(link.path)
-            if target.startswith("socket:["):
-                inodes.add(target[8:-1])
+            # The process closes files meanwhile.
+            with contextlib.suppress(FileNotFoundError):
+                target = os.readlink(link.path)
+                if target.startswith("socket:["):
+                    inodes.add(target[8:-1])
         with open(f"/proc/{pid}/net/tcp") as table:
             for line in list(table)[1:]:
                 fields = line.split()
