@@ -268,7 +268,7 @@ class Loop:
 
     # For loopmod/*.py and asyncio's own classes.
     _debug: bool
-    _join_writes: bool
+    _join_writes: int
     @property
     def _ready_items(self) -> list[Any]: ...
     @property

@@ -15,7 +15,7 @@ import weakref
 from asyncio import base_events, coroutines, streams, unix_events
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, TypeVarTuple
+from typing import Any, Literal, TypeVarTuple
 
 from . import _loopmod, names, nested, signals, subprocess, tls
 from .server import Server
@@ -46,6 +46,9 @@ class _WatchView:
         return key
 
 
+_JOINS = {True: 1, "step": 1, "turn": 2}
+
+
 def _send_joined() -> None:
     """Before a fork: what stays queued, the child would send once more."""
     loop = asyncio._get_running_loop()
@@ -59,10 +62,12 @@ os.register_at_fork(before=_send_joined)
 class Loop(_loopmod.Loop, asyncio.SelectorEventLoop):
     """An asyncio event loop on libev. One loop belongs to one thread; see asyncio.AbstractEventLoop.
 
-    join_writes: send what one callback or task step writes to a connection in one piece, when it returns. It saves a
-    server that writes head and body apart a system call for each answer. Whoever asks for the state of a transport,
-    closes it, forks or runs the loop within the step finds everything sent; an error of the socket, and
-    `is_closing()` after it, show when the step is over instead of in the write.
+    join_writes: send what is written to a connection in one piece: True or "step" when the callback or task step that
+    wrote it returns, "turn" when the loop has run what was ready, at the latest with the step in which 0.25 ms have
+    passed. A server that writes head and body apart saves a system call for each answer; by turn, answers that leave
+    together also wake their reader only once. Whoever asks for the state of a transport, closes it, forks or runs the
+    loop meanwhile finds everything sent; an error of the socket, and `is_closing()` after it, show when it is sent
+    instead of in the write. Any other value: ValueError.
     """
 
     # nest_asyncio takes a loop with this mark as it is; we nest by ourselves once it has marked asyncio.
@@ -83,10 +88,12 @@ class Loop(_loopmod.Loop, asyncio.SelectorEventLoop):
     _csock = None
     _ssock = None
 
-    def __init__(self, *, join_writes: bool = False) -> None:
+    def __init__(self, *, join_writes: bool | Literal["step", "turn"] = False) -> None:
         self._debug = coroutines._is_debug_mode()  # type: ignore[attr-defined]
         if join_writes:
-            self._join_writes = True
+            if join_writes not in _JOINS:
+                raise ValueError(f"join_writes is False, True, 'step' or 'turn', not {join_writes!r}")
+            self._join_writes = _JOINS[join_writes]
 
     @cached_property
     def _asyncgens(self) -> "weakref.WeakSet[Any]":

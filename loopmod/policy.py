@@ -39,8 +39,8 @@ def new_event_loop() -> Loop:
 
 
 def new_server_loop() -> Loop:
-    """Return a new loop that joins the writes of a step, `Loop(join_writes=True)`: a factory for servers."""
-    return Loop(join_writes=True)
+    """Return a new loop that joins the writes of a turn, `Loop(join_writes="turn")`: a factory for servers."""
+    return Loop(join_writes="turn")
 
 
 class EventLoopPolicy(_Policy):  # type: ignore[misc]

@@ -23,7 +23,10 @@ lm_loop_clear(LmLoop *loop)
     lm_ready_clear(loop);
     lm_timers_clear(loop);
     Py_CLEAR(loop->task_factory);
-    Py_CLEAR(loop->joined);
+    while (lm_ring_length(&loop->joined) > 0) {
+        Py_DECREF(lm_ring_pop(&loop->joined).obj);
+    }
+    lm_ring_free(&loop->joined);
 }
 
 void
@@ -42,6 +45,18 @@ lm_loop_traverse(LmLoop *loop, visitproc visit, void *arg)
     Py_VISIT(loop->task_factory);
     int failed = lm_ready_traverse(loop, visit, arg);
     return failed ? failed : lm_timers_traverse(loop, visit, arg);
+}
+
+int
+lm_loop_send_joined(LmLoop *loop)
+{
+    while (lm_ring_length(&loop->joined) > 0) {
+        LmReadyItem item = lm_ring_pop(&loop->joined);
+        if (item.fn(loop, item.obj) < 0) {
+            return -1;
+        }
+    }
+    return 0;
 }
 
 int

@@ -22,6 +22,8 @@
 #include "base/state.h"
 #include "poll/poll.h"
 
+enum { LM_JOIN_NONE, LM_JOIN_STEP, LM_JOIN_TURN }; /* the writes of what are joined */
+
 typedef struct LmLoop {
     PyObject_HEAD
     LmState *st;
@@ -43,7 +45,7 @@ typedef struct LmLoop {
     uint8_t is_first_turn; /* of this run: it polls whatever is ready */
     uint8_t
         has_done_io; /* since the last poll: a descriptor of ours may be ready by it */
-    uint8_t join_writes; /* asked for by the user */
+    uint8_t join_writes; /* asked for by the user: LM_JOIN_* */
     uint8_t joins_now;   /* and in a step of this loop */
     uint8_t is_plain;    /* scheduling methods are the C ones: tasks may go past them */
     uint8_t has_own_time;   /* time() is overridden, on the class or on the instance */
@@ -58,10 +60,10 @@ typedef struct LmLoop {
         *stepping; /* the native task whose coroutine runs now (borrowed), or NULL */
     void (*leave_task)(struct LmLoop *loop);
 
-    /* A loop whose streams join the writes of a step, see net/join.h: the transport that
-       holds some (owned), or NULL, and what sends them. */
-    PyObject *joined;
-    int (*flush_joined)(struct LmLoop *loop);
+    /* A loop whose streams join their writes, see net/join.h: what sends those of each, and
+       until when they may wait (0: the end of the step). */
+    LmRing joined;
+    int64_t joined_until_ns;
 
     LmList kept;   /* what the loop keeps alive because it watches it: net/kept.h */
     char *scratch; /* lm_loop_scratch(), or NULL until it was asked for */
@@ -77,6 +79,10 @@ void lm_loop_init(LmLoop *loop, LmState *st);
 void lm_loop_close(LmLoop *loop);
 void lm_loop_clear(LmLoop *loop);
 int lm_loop_traverse(LmLoop *loop, visitproc visit, void *arg);
+
+/* Sends all that is joined. May run Python; -1 with an exception that has to leave the
+   loop, and then some may be left. */
+int lm_loop_send_joined(LmLoop *loop);
 
 /* Looks anew at which scheduling methods are overridden; -1 with an exception set. */
 int lm_loop_note_overrides(LmLoop *loop);

@@ -125,6 +125,28 @@ run_item_timed(LmLoop *loop, LmReadyItem item)
 }
 
 static int
+has_joined(const LmLoop *loop)
+{
+    return lm_ring_length(&loop->joined) > 0;
+}
+
+static int
+is_joined_due(const LmLoop *loop)
+{
+    return loop->joined_until_ns == 0 || lm_clock_ns() >= loop->joined_until_ns;
+}
+
+/* Of the tasks of a turn none is the one that wrote what fails now. */
+static int
+send_joined(LmLoop *loop)
+{
+    if (loop->join_writes == LM_JOIN_TURN) {
+        lm_loop_leave_task(loop);
+    }
+    return lm_loop_send_joined(loop);
+}
+
+static int
 run_items(LmLoop *loop)
 {
     size_t count = lm_ring_length(&loop->ready);
@@ -136,7 +158,8 @@ run_items(LmLoop *loop)
         if (LM_UNLIKELY(failed < 0)) {
             return -1;
         }
-        if (LM_UNLIKELY(loop->joined != NULL) && loop->flush_joined(loop) < 0) {
+        if (LM_UNLIKELY(has_joined(loop)) && is_joined_due(loop) &&
+            send_joined(loop) < 0) {
             return -1;
         }
     }
@@ -149,6 +172,9 @@ run_ready(LmLoop *loop)
 {
     loop->joins_now = loop->join_writes;
     int failed = run_items(loop);
+    if (LM_UNLIKELY(has_joined(loop)) && failed == 0) {
+        failed = send_joined(loop);
+    }
     loop->joins_now = 0;
     return failed;
 }
@@ -158,11 +184,11 @@ run_ready(LmLoop *loop)
 static int
 flush_joined(LmLoop *loop)
 {
-    if (LM_LIKELY(loop->joined == NULL)) {
+    if (LM_LIKELY(!has_joined(loop))) {
         return 0;
     }
     PyObject *exc = PyErr_GetRaisedException();
-    int failed = loop->flush_joined(loop);
+    int failed = lm_loop_send_joined(loop);
     if (exc != NULL && failed < 0) {
         PyObject *later = PyErr_GetRaisedException();
         PyException_SetContext(later, exc);

@@ -4,7 +4,6 @@
 
 #include "core/ready.h"
 #include "core/timers.h"
-#include "net/join.h"
 #include "net/kept.h"
 #include "net/readers.h"
 #include "os/signals.h"
@@ -120,19 +119,21 @@ set_debug(PyObject *self, PyObject *value, void *closure LM_UNUSED)
 static PyObject *
 get_join_writes(PyObject *self, void *closure LM_UNUSED)
 {
-    return PyBool_FromLong(((LmLoop *)self)->join_writes);
+    return PyLong_FromLong(((LmLoop *)self)->join_writes);
 }
 
 static int
 set_join_writes(PyObject *self, PyObject *value, void *closure LM_UNUSED)
 {
-    LmLoop *loop = (LmLoop *)self;
-    int truth = value != NULL ? PyObject_IsTrue(value) : 0;
-    if (truth >= 0) {
-        loop->flush_joined = lm_join_flush;
-        loop->join_writes = (uint8_t)truth;
+    long join = value != NULL ? PyLong_AsLong(value) : LM_JOIN_NONE;
+    if (join < LM_JOIN_NONE || join > LM_JOIN_TURN) {
+        if (!PyErr_Occurred()) {
+            PyErr_SetString(PyExc_ValueError, "not a way to join writes");
+        }
+        return -1;
     }
-    return truth < 0 ? -1 : 0;
+    ((LmLoop *)self)->join_writes = (uint8_t)join;
+    return lm_loop_send_joined((LmLoop *)self);
 }
 
 static PyObject *
@@ -188,7 +189,7 @@ get_timers(PyObject *self, void *closure LM_UNUSED)
 static PyObject *
 method_send_joined(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    return lm_join_flush((LmLoop *)self) < 0 ? NULL : Py_NewRef(Py_None);
+    return lm_loop_send_joined((LmLoop *)self) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 static PyGetSetDef loop_getset[] = {

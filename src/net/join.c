@@ -1,9 +1,14 @@
 /* Joined writes: see join.h. Relies on stream_write.h for the send itself. */
 #include "net/join.h"
 
+#include "base/clock.h"
 #include "net/stream_write.h"
 
 #define MOST_JOINED ((size_t)64 * 1024)
+
+/* Of a turn: what many connections write while a peer is awake costs the kernel no wake-up
+   of it; a turn of slow steps is not to keep what its first one wrote. */
+#define LONGEST_JOINED_NS 250000
 
 static size_t
 most_joined(const LmTransport *t)
@@ -14,27 +19,52 @@ most_joined(const LmTransport *t)
 int
 lm_join_wants(const LmTransport *t, size_t length)
 {
-    return t->loop->joins_now &&
-           (t->is_joined || (lm_outbuf_is_empty(&t->out) && length <= most_joined(t)));
+    return t->is_joined || (t->loop->joins_now && lm_outbuf_is_empty(&t->out) &&
+                            length <= most_joined(t));
+}
+
+/* It may have been settled by now, and even have joined anew. Steals `self`. */
+static int
+send_joined(LmLoop *loop LM_UNUSED, PyObject *self)
+{
+    int failed = lm_join_settle(self);
+    Py_DECREF(self);
+    return failed;
+}
+
+static int
+begin_join(PyObject *self)
+{
+    LmTransport *t = lm_transport(self);
+    LmLoop *loop = t->loop;
+    if (lm_ring_length(&loop->joined) == 0) {
+        loop->joined_until_ns =
+            loop->join_writes == LM_JOIN_TURN ? lm_clock_ns() + LONGEST_JOINED_NS : 0;
+    }
+    if (lm_ring_push(&loop->joined, send_joined, self) < 0) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    Py_INCREF(self);
+    t->is_joined = 1;
+    return 0;
 }
 
 int
 lm_join_write(PyObject *self, PyObject *owner, const char *bytes, size_t length)
 {
     LmTransport *t = lm_transport(self);
-    LmLoop *loop = t->loop;
-    while (!t->is_joined && loop->joined != NULL) {
-        if (lm_join_flush(loop) < 0) {
+    if (!t->is_joined) {
+        if (t->loop->join_writes == LM_JOIN_STEP && lm_loop_send_joined(t->loop) < 0) {
             return -1;
         }
-    }
-    /* What that called may have closed the transport or written to it. */
-    if (t->lost > 0) {
-        return lm_transport_drop_write(t);
-    }
-    if (lm_outbuf_is_empty(&t->out)) {
-        loop->joined = Py_NewRef(self);
-        t->is_joined = 1;
+        /* What that called may have closed the transport or written to it. */
+        if (t->lost > 0) {
+            return lm_transport_drop_write(t);
+        }
+        if (!t->is_joined && lm_outbuf_is_empty(&t->out) && begin_join(self) < 0) {
+            return -1;
+        }
     }
     if (lm_outbuf_add(&t->out, owner, bytes, length) < 0) {
         return -1;
@@ -42,21 +72,13 @@ lm_join_write(PyObject *self, PyObject *owner, const char *bytes, size_t length)
     if (!t->is_joined) {
         return lm_flow_maybe_pause(self);
     }
-    return t->out.size > most_joined(t) ? lm_join_flush(loop) : 0;
+    return t->out.size > most_joined(t) ? lm_join_send(self) : 0;
 }
 
 int
-lm_join_flush(LmLoop *loop)
+lm_join_send(PyObject *self)
 {
-    PyObject *self = loop->joined;
-    if (self == NULL) {
-        return 0;
-    }
-    loop->joined = NULL;
     LmTransport *t = lm_transport(self);
     t->is_joined = 0;
-    int failed =
-        t->lost > 0 || lm_outbuf_is_empty(&t->out) ? 0 : lm_stream_send_fresh(self);
-    Py_DECREF(self);
-    return failed;
+    return t->lost > 0 || lm_outbuf_is_empty(&t->out) ? 0 : lm_stream_send_fresh(self);
 }

@@ -1,12 +1,15 @@
-/* Joined writes: what one callback or task step writes to a stream goes out in one send when
-   it returns. For loops made with join_writes=True; a server that writes head and body apart
-   saves a system call for each answer.
+/* Joined writes: what a callback or a task's step writes to a stream goes out in one send
+   when it returns, or what a turn writes when the turn ends. For loops that were asked to
+   (join_writes): a server that writes head and body apart saves a system call for each
+   answer, and one whose answers leave together wakes their reader once.
 
-   One transport at a time holds joined writes, LmLoop.joined: the next one that is written
-   to sends the former's first, so that bytes leave in the order of the calls. They stand in
-   the transport's own queue, without a watch, and never exceed its high-water mark. What
-   asks for the state of the transport settles it first: nobody finds bytes that asyncio
-   would have sent. What is written outside a step is sent at once. */
+   What is joined stands in the transport's own queue, without a watch, and never exceeds
+   its high-water mark; LmLoop.joined holds those transports. Joined by step, one does at a
+   time: the next one that is written to sends the former's first, so that bytes leave in
+   the order of the calls. Joined by turn, nothing waits for more than the step in which a
+   quarter of a millisecond has passed. What asks for the state of the transport settles it
+   first: nobody finds bytes that asyncio would have sent. What is written outside a step is
+   sent at once. */
 #ifndef LM_NET_JOIN_H
 #define LM_NET_JOIN_H
 
@@ -21,15 +24,15 @@ int lm_join_wants(const LmTransport *t, size_t length);
    to be sent first. */
 int lm_join_write(PyObject *self, PyObject *owner, const char *bytes, size_t length);
 
-/* Sends what the loop's last step has joined. A failure of the socket closes the transport,
-   which may run Python; -1 with an exception that has to leave the loop. */
-int lm_join_flush(LmLoop *loop);
+/* Sends what a transport has joined. A failure of the socket closes it, which may run
+   Python; -1 with an exception that has to leave the loop. */
+int lm_join_send(PyObject *self);
 
 /* Before the transport is closed, shut down or asked for its state. */
 static inline int
-lm_join_settle(LmTransport *t)
+lm_join_settle(PyObject *self)
 {
-    return LM_LIKELY(!t->is_joined) ? 0 : lm_join_flush(t->loop);
+    return LM_LIKELY(!lm_transport(self)->is_joined) ? 0 : lm_join_send(self);
 }
 
 #endif

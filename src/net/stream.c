@@ -60,7 +60,7 @@ method_make_empty_waiter(PyObject *self, PyObject *unused LM_UNUSED)
         PyErr_SetString(PyExc_RuntimeError, "Transport is closed");
         return NULL;
     }
-    if (lm_join_settle(t) < 0) {
+    if (lm_join_settle(self) < 0) {
         return NULL;
     }
     PyObject *waiter = PyObject_CallMethod((PyObject *)t->loop, "create_future", NULL);

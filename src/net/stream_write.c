@@ -71,7 +71,7 @@ write_buffer(PyObject *self, PyObject *owner, const char *bytes, size_t length)
 {
     LmTransport *t = lm_transport(self);
     size_t sent = 0;
-    if (LM_UNLIKELY(t->loop->joins_now) && lm_join_wants(t, length)) {
+    if (LM_UNLIKELY(t->loop->join_writes) && lm_join_wants(t, length)) {
         return lm_join_write(self, owner, bytes, length);
     }
     if (LM_LIKELY(lm_outbuf_is_empty(&t->out))) {
@@ -259,7 +259,7 @@ lm_stream_writelines(PyObject *self, PyObject *pieces)
     if (t->empty_waiter != NULL) {
         return refuse("unable to writelines; sendfile is in progress");
     }
-    if (lm_join_settle(t) < 0) {
+    if (lm_join_settle(self) < 0) {
         return -1;
     }
     PyObject *list =
@@ -294,7 +294,7 @@ lm_stream_write_eof(PyObject *self)
     if (t->is_closing || t->eof_written) {
         return 0;
     }
-    if (lm_join_settle(t) < 0) {
+    if (lm_join_settle(self) < 0) {
         return -1;
     }
     if (t->lost > 0) {

@@ -225,7 +225,7 @@ lm_transport_close(PyObject *self)
     if (t->is_closing || t->loop == NULL) {
         return 0;
     }
-    if (lm_join_settle(t) < 0) {
+    if (lm_join_settle(self) < 0) {
         return -1;
     }
     if (t->is_closing) {
@@ -244,7 +244,7 @@ int
 lm_transport_force_close(PyObject *self, PyObject *exc)
 {
     LmTransport *t = lm_transport(self);
-    if (lm_join_settle(t) < 0) {
+    if (lm_join_settle(self) < 0) {
         return -1;
     }
     if (t->lost > 0 || t->loop == NULL) {

@@ -149,7 +149,7 @@ PyObject *
 lm_transport_get_extra(PyObject *self, void *closure LM_UNUSED)
 {
     LmTransport *t = lm_transport(self);
-    if (lm_join_settle(t) < 0) {
+    if (lm_join_settle(self) < 0) {
         return NULL;
     }
     for (const struct Shown *shown = shown_names;
@@ -204,7 +204,7 @@ lm_transport_extra_info(PyObject *self, PyObject *name, PyObject *fallback)
 {
     LmTransport *t = lm_transport(self);
     PyObject *extra;
-    if (lm_join_settle(t) < 0) {
+    if (lm_join_settle(self) < 0) {
         return NULL;
     }
     if (t->extra_state == LM_EXTRA_WHOLE || !PyUnicode_CheckExact(name)) {

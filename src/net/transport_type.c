@@ -133,7 +133,7 @@ static PyObject *
 method_get_write_buffer_size(PyObject *self, PyObject *unused LM_UNUSED)
 {
     LmTransport *t = lm_transport(self);
-    return lm_join_settle(t) < 0 ? NULL : PyLong_FromSize_t(t->out.size);
+    return lm_join_settle(self) < 0 ? NULL : PyLong_FromSize_t(t->out.size);
 }
 
 static PyObject *
@@ -153,7 +153,7 @@ method_set_write_buffer_limits(PyObject *self, PyObject *const *args, Py_ssize_t
     LmTransport *t = lm_transport(self);
     if (lm_args_parse("set_write_buffer_limits", args, nargs, kwnames, 2, 0, names,
                       values) < 0 ||
-        lm_join_settle(t) < 0 ||
+        lm_join_settle(self) < 0 ||
         lm_flow_set_limits(&t->flow, values[0], values[1]) < 0) {
         return NULL;
     }
@@ -193,7 +193,7 @@ static PyObject *
 get_sock(PyObject *self, void *closure LM_UNUSED)
 {
     LmTransport *t = lm_transport(self);
-    if (lm_join_settle(t) < 0) {
+    if (lm_join_settle(self) < 0) {
         return NULL;
     }
     PyObject *sock = lm_transport_socket(t);

@@ -1,4 +1,4 @@
-"""Joined writes: what a step writes is sent in one piece when it returns, and never found unsent by whoever asks.
+"""Joined writes: what a step or a turn writes is sent in one piece, and never found unsent by whoever asks.
 
 Relies on pairs of Unix sockets of which the test holds one end; loopmod only, since no other loop joins.
 """
@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 from tls_support import client_context, server_context
@@ -39,10 +40,15 @@ class Recorder(asyncio.Protocol):
         self.events.append(exc)
 
 
+@pytest.fixture(params=["step", "turn"])
+def join(request):
+    return request.param
+
+
 @pytest.fixture
-def loop(debug):
+def loop(debug, join):
     """The loop that the fixture `run` of tests/conftest.py runs on here."""
-    loop = loopmod.new_server_loop()
+    loop = loopmod.Loop(join_writes=join)
     loop.set_debug(debug)
     loop.slow_callback_duration = 60.0
     yield loop
@@ -279,7 +285,7 @@ def test_a_signal_handler_while_the_loop_waits(loop):
     loop.run_until_complete(loop.shutdown_default_executor())
 
 
-def test_bytes_leave_in_the_order_of_the_calls(run):
+def test_bytes_leave_in_the_order_of_the_calls(run, join):
     async def main():
         first, _, end_of_first = await pair()
         second, _, end_of_second = await pair()
@@ -291,8 +297,10 @@ def test_bytes_leave_in_the_order_of_the_calls(run):
             first.write(b"3")
             return [*seen, arrived(end_of_first), arrived(end_of_second)]
 
-        assert await in_a_step(write) == [b"1", b"", b"", b"2"]
-        assert arrived(end_of_first) == b"3"
+        by_step = join == "step"
+        assert await in_a_step(write) == ([b"1", b"", b"", b"2"] if by_step else [b"", b"", b"", b""])
+        assert arrived(end_of_first) == (b"3" if by_step else b"13")
+        assert arrived(end_of_second) == (b"" if by_step else b"2")
         await end(first, end_of_first)
         await end(second, end_of_second)
 
@@ -374,7 +382,7 @@ def test_a_transport_that_is_let_go(run):
         run(main())
 
 
-def test_a_log_handler_writes_while_the_others_bytes_are_sent(run, caplog):
+def test_a_log_handler_writes_while_the_others_bytes_are_sent(run, join, caplog):
     async def main():
         broken, _, gone = await pair()
         transport, _, other = await pair()
@@ -394,8 +402,8 @@ def test_a_log_handler_writes_while_the_others_bytes_are_sent(run, caplog):
 
         await in_a_step(write)
         logging.getLogger("asyncio").removeHandler(handler)
-        logged = b"from the log, " if asyncio.get_running_loop().get_debug() else b""
-        assert arrived(other) == logged + b"from the step"
+        got = [b"from the log, ", b"from the step"] if asyncio.get_running_loop().get_debug() else [b"from the step"]
+        assert arrived(other) == b"".join(got if join == "step" else reversed(got))
         assert broken.is_closing()
         await end(transport, other)
 
@@ -429,11 +437,109 @@ def test_over_tls(run, version):
     run(main())
 
 
+def test_when_it_is_sent(run, join):
+    """Of the callbacks of one turn the second looks for what the first wrote."""
+
+    async def main():
+        transport, _, other = await pair()
+        loop = asyncio.get_running_loop()
+        seen = []
+        loop.call_soon(transport.write, b"1")
+        loop.call_soon(lambda: seen.append(arrived(other)))
+        loop.call_soon(transport.write, b"2")
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert [*seen, arrived(other)] == ([b"1", b"2"] if join == "step" else [b"", b"12"])
+        await end(transport, other)
+
+    run(main())
+
+
+def test_a_slow_turn_does_not_keep_it(run):
+    async def main():
+        transport, _, other = await pair()
+        loop = asyncio.get_running_loop()
+        seen = []
+        loop.call_soon(transport.write, b"1")
+        loop.call_soon(time.sleep, 0.001)
+        loop.call_soon(lambda: seen.append(arrived(other)))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert seen == [b"1"]
+        await end(transport, other)
+
+    run(main())
+
+
+def test_what_a_turn_of_many_tasks_writes(run):
+    """Errors, closes and aborts between the joined ones."""
+
+    async def main():
+        pairs = [await pair() for _ in range(60)]
+        ends = [other for _, _, other in pairs]
+        for other in ends[::4]:
+            other.close()
+
+        async def write(number, transport):
+            transport.write(b"head")
+            transport.write(b"%d" % number)
+            if number % 4 == 1:
+                transport.close()
+            elif number % 4 == 2:
+                transport.abort()
+
+        await asyncio.gather(*(write(number, transport) for number, (transport, _, _) in enumerate(pairs)))
+        await asyncio.sleep(0.01)
+        for number, (transport, protocol, other) in enumerate(pairs):
+            if number % 4:
+                assert arrived(other) == b"head%d" % number
+            assert transport.is_closing() is (number % 4 != 3)
+            assert len(protocol.events) == (number % 4 != 3)
+            await end(transport, other)
+
+    run(main())
+
+
+def test_the_task_that_a_failure_shows_in(run, join, caplog):
+    """By step it is the one that wrote, as with asyncio; by turn the last one has nothing to do with it."""
+
+    async def main():
+        transport, _, gone = await pair()
+        transport.pause_reading()
+        gone.close()
+        asyncio.get_running_loop().set_debug(True)
+        seen = []
+
+        class Notes(logging.Handler):
+            def emit(self, record):
+                if "Fatal" in record.getMessage():
+                    seen.append(asyncio.current_task())
+
+        async def write():
+            transport.write(b"lost")
+
+        handler = Notes()
+        logging.getLogger("asyncio").addHandler(handler)
+        writer, _ = tasks = [asyncio.create_task(write()), asyncio.create_task(asyncio.sleep(0))]
+        await asyncio.wait(tasks)
+        logging.getLogger("asyncio").removeHandler(handler)
+        assert seen == [writer if join == "step" else None]
+
+    with caplog.at_level(logging.DEBUG, "asyncio"):
+        run(main())
+
+
 def test_the_factory_and_the_keyword():
-    with contextlib.closing(loopmod.Loop()) as plain:
-        assert plain._join_writes is False
-    with contextlib.closing(loopmod.Loop(join_writes=True)) as joining:
-        assert joining._join_writes is True
+    for asked, got in [(False, 0), (True, 1), ("step", 1), ("turn", 2)]:
+        with contextlib.closing(loopmod.Loop(join_writes=asked)) as made:
+            assert made._join_writes == got
     with contextlib.closing(loopmod.new_server_loop()) as joining:
         assert type(joining) is loopmod.Loop
-        assert joining._join_writes is True
+        assert joining._join_writes == 2
+        for wrong in (-1, 3, 1 << 70):
+            with pytest.raises((ValueError, OverflowError)):
+                joining._join_writes = wrong
+        with pytest.raises(TypeError):
+            joining._join_writes = "turn"
+    with pytest.raises(ValueError, match="'step' or 'turn'"):
+        loopmod.Loop(join_writes="tick")
