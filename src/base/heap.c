@@ -1,15 +1,21 @@
 /* 4-ary min-heap with cached keys: see heap.h. Relies on the C allocator only. */
 #include "base/heap.h"
 
+#include "base/lm.h"
+
 #include <stdlib.h>
 
 #define ARITY 4
 #define FIRST_CAPACITY 64
+#define CACHE_LINE 64
+
+/* Unused slots before the first, so that siblings begin at a cache line. */
+#define BEFORE_FIRST (CACHE_LINE / sizeof(LmHeapSlot) - 1)
 
 static int
 comes_before(const LmHeapSlot *a, const LmHeapSlot *b)
 {
-    return a->due < b->due || (a->due == b->due && a->seq < b->seq);
+    return a->key < b->key || (a->key == b->key && a->node->seq < b->node->seq);
 }
 
 static void
@@ -34,16 +40,38 @@ sift_up(LmHeap *heap, size_t index, LmHeapSlot slot)
 }
 
 static size_t
-least_child(const LmHeap *heap, size_t first)
+least_of_some(const LmHeapSlot *slots, size_t count)
 {
-    size_t least = first;
-    size_t end = first + ARITY < heap->size ? first + ARITY : heap->size;
-    for (size_t i = first + 1; i < end; i++) {
-        if (comes_before(&heap->slots[i], &heap->slots[least])) {
-            least = i;
-        }
+    size_t least = 0;
+    for (size_t i = 1; i < count; i++) {
+        least = comes_before(&slots[i], &slots[least]) ? i : least;
     }
     return least;
+}
+
+/* A tournament without branches, of which none could be predicted, but for the one that
+   asks whether any two were equal. */
+static size_t
+least_of_four(const LmHeapSlot *slots)
+{
+    int64_t a = slots[0].key, b = slots[1].key, c = slots[2].key, d = slots[3].key;
+    int64_t left = b < a ? b : a;
+    int64_t right = d < c ? d : c;
+    if (LM_UNLIKELY(a == b || c == d || left == right)) {
+        return least_of_some(slots, ARITY);
+    }
+    size_t of_left = b < a;
+    size_t of_right = 2 + (size_t)(d < c);
+    return right < left ? of_right : of_left;
+}
+
+static size_t
+least_child(const LmHeap *heap, size_t first)
+{
+    const LmHeapSlot *slots = &heap->slots[first];
+    return first + (LM_LIKELY(first + ARITY <= heap->size)
+                        ? least_of_four(slots)
+                        : least_of_some(slots, heap->size - first));
 }
 
 static void
@@ -54,6 +82,9 @@ sift_down(LmHeap *heap, size_t index, LmHeapSlot slot)
         if (first >= heap->size) {
             break;
         }
+        /* All of its children's children: four lines. */
+        lm_prefetch(&heap->slots[first * ARITY + 1]);
+        lm_prefetch(&heap->slots[(first + 2) * ARITY + 1]);
         size_t child = least_child(heap, first);
         if (!comes_before(&heap->slots[child], &slot)) {
             break;
@@ -64,32 +95,36 @@ sift_down(LmHeap *heap, size_t index, LmHeapSlot slot)
     place(heap, index, slot);
 }
 
-static int
-grow(LmHeap *heap)
+static void *
+block_of(const LmHeap *heap)
 {
-    size_t capacity = heap->capacity ? heap->capacity * 2 : FIRST_CAPACITY;
-    if (heap->size == LM_HEAP_NOWHERE) {
+    return heap->slots != NULL ? heap->slots - BEFORE_FIRST : NULL;
+}
+
+static int
+resize(LmHeap *heap, size_t capacity)
+{
+    size_t bytes = (BEFORE_FIRST + capacity) * sizeof(LmHeapSlot);
+    void *block;
+    if (posix_memalign(&block, CACHE_LINE, bytes) != 0) {
         return -1;
     }
-    LmHeapSlot *slots = realloc(heap->slots, capacity * sizeof(*slots));
-    if (slots == NULL) {
-        return -1;
+    LmHeapSlot *slots = (LmHeapSlot *)block + BEFORE_FIRST;
+    if (heap->size > 0) {
+        memcpy(slots, heap->slots, heap->size * sizeof(*slots));
     }
+    free(block_of(heap));
     heap->slots = slots;
     heap->capacity = capacity;
     return 0;
 }
 
-/* A burst of a million timers must not hold its memory for ever. */
-static void
-shrink(LmHeap *heap)
+static int
+grow(LmHeap *heap)
 {
-    size_t capacity = heap->capacity / 2;
-    LmHeapSlot *slots = realloc(heap->slots, capacity * sizeof(*slots));
-    if (slots != NULL) {
-        heap->slots = slots;
-        heap->capacity = capacity;
-    }
+    return heap->size == LM_HEAP_NOWHERE
+               ? -1
+               : resize(heap, heap->capacity ? heap->capacity * 2 : FIRST_CAPACITY);
 }
 
 void
@@ -102,17 +137,17 @@ lm_heap_init(LmHeap *heap)
 void
 lm_heap_free(LmHeap *heap)
 {
-    free(heap->slots);
+    free(block_of(heap));
     lm_heap_init(heap);
 }
 
 int
-lm_heap_push(LmHeap *heap, LmHeapNode *node, double due, uint64_t seq)
+lm_heap_push(LmHeap *heap, LmHeapNode *node, double due)
 {
     if (heap->size == heap->capacity && grow(heap) < 0) {
         return -1;
     }
-    sift_up(heap, heap->size++, (LmHeapSlot){due, seq, node});
+    sift_up(heap, heap->size++, (LmHeapSlot){lm_heap_key(due), node});
     return 0;
 }
 
@@ -131,6 +166,7 @@ lm_heap_remove(LmHeap *heap, LmHeapNode *node)
         }
     }
     if (heap->capacity > FIRST_CAPACITY && heap->size * 4 < heap->capacity) {
-        shrink(heap);
+        /* A burst of a million timers must not hold its memory for ever. */
+        (void)resize(heap, heap->capacity / 2);
     }
 }

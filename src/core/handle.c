@@ -42,7 +42,7 @@ lm_handle_track_queued(LmLoop *loop)
     }
     for (size_t i = 0; i < loop->timers.size; i++) {
         const LmHeapSlot *slot = &loop->timers.slots[i];
-        if (slot->seq >= loop->timers_late_from) {
+        if (slot->node->seq >= loop->timers_late_from) {
             LmHandle *handle = LM_CONTAINER_OF(slot->node, LmHandle, node);
             if (!handle->is_tracked) {
                 lm_handle_track(lm_handle_object(handle));

@@ -11,12 +11,18 @@
    overflow. */
 #define LONGEST_WAIT_S (24 * 3600.0)
 
+/* NaN has no order: such a timer is due at once, as in asyncio. */
+static double
+due_of(const LmHandle *handle)
+{
+    return isnan(handle->due) ? -INFINITY : handle->due;
+}
+
 int
 lm_timers_add(LmLoop *loop, LmHandle *handle)
 {
-    /* NaN has no order: such a timer is due at once, as in asyncio. */
-    double due = isnan(handle->due) ? -INFINITY : handle->due;
-    if (lm_heap_push(&loop->timers, &handle->node, due, loop->timer_seq++) < 0) {
+    handle->node.seq = loop->timer_seq++;
+    if (lm_heap_push(&loop->timers, &handle->node, due_of(handle)) < 0) {
         PyErr_NoMemory();
         return -1;
     }
@@ -37,7 +43,8 @@ int
 lm_timers_expire(LmLoop *loop, double now)
 {
     const LmHeapSlot *top;
-    while ((top = lm_heap_top(&loop->timers)) != NULL && top->due <= now) {
+    int64_t key = lm_heap_key(now);
+    while ((top = lm_heap_top(&loop->timers)) != NULL && top->key <= key) {
         LmHandle *handle = LM_CONTAINER_OF(top->node, LmHandle, node);
         lm_heap_remove(&loop->timers, &handle->node);
         if (lm_ready_push(loop, lm_handle_run_item, lm_handle_object(handle)) < 0) {
@@ -55,7 +62,8 @@ lm_timers_deadline(LmLoop *loop, int64_t *deadline_ns)
     if (top == NULL) {
         return 0;
     }
-    double due = top->due; /* an overridden time() may change the heap */
+    /* An overridden time() may change the heap. */
+    double due = due_of(LM_CONTAINER_OF(top->node, LmHandle, node));
     double now;
     if (lm_loop_now(loop, &now) < 0) {
         return -1;

@@ -4,6 +4,7 @@ Relies on the fixtures of tests/conftest.py. The order of several timers is in t
 """
 
 import math
+import random
 import time
 from fractions import Fraction
 
@@ -68,6 +69,22 @@ def test_minus_infinity_is_due(loop):
     loop.call_at(-math.inf, seen.append, "due")
     spin(loop)
     assert seen == ["due"]
+
+
+@pytest.mark.parametrize("count", [3, 40, 3000])
+def test_deadlines_of_all_sizes_in_their_order(loop, count):
+    chance = random.Random(count)
+    deadlines = {-math.inf, -1e300, -1.5, -5e-324, 0.0, 5e-324, 1e-9}
+    deadlines |= {chance.uniform(-1e6, 1) * 10.0 ** chance.randrange(-9, 1) for _ in range(count)}
+    order = sorted(deadlines)
+    chance.shuffle(shuffled := list(order))
+    seen = []
+    handles = {due: loop.call_at(due, seen.append, due) for due in shuffled}
+    dropped = set(chance.sample(order, len(order) // 3))
+    for due in dropped:
+        handles[due].cancel()
+    spin(loop)
+    assert seen == [due for due in order if due not in dropped]
 
 
 def test_not_a_number_does_not_spoil_the_loop(loop):
