@@ -68,6 +68,21 @@ PyWeakref_GetRef(PyObject *ref, PyObject **object)
 }
 #endif
 
+/* Instances of the type keep attributes of their own in a dict made on demand, where
+   CPython (3.14 and later) would put their values behind the struct. What is kept for reuse
+   is sent through the deallocator, which marks that place as not to be used any more: from
+   then on the interpreter looks up each attribute of the instance at length. Subclasses in
+   Python get that place again. Before the first instance. */
+static inline void
+lm_type_drop_inline_values(PyObject *type)
+{
+#ifdef Py_TPFLAGS_INLINE_VALUES
+    ((PyTypeObject *)type)->tp_flags &= ~(unsigned long)Py_TPFLAGS_INLINE_VALUES;
+#else
+    (void)type;
+#endif
+}
+
 /* Deallocation of an instance of a heap type that has finished with its own fields. */
 static inline void
 lm_free_instance(PyObject *self)

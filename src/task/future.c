@@ -583,5 +583,6 @@ lm_future_init(PyObject *module, LmState *st)
     if (st->FutureType == NULL || add_outcome_methods(st) < 0) {
         return -1;
     }
+    lm_type_drop_inline_values(st->FutureType);
     return PyModule_AddObjectRef(module, "Future", st->FutureType);
 }

@@ -555,5 +555,6 @@ lm_task_init(PyObject *module, LmState *st)
     if (st->TaskType == NULL) {
         return -1;
     }
+    lm_type_drop_inline_values(st->TaskType);
     return PyModule_AddObjectRef(module, "Task", st->TaskType);
 }
