@@ -332,16 +332,14 @@ lm_handle_run_item(LmLoop *loop, PyObject *self)
 }
 
 int
-lm_handle_report_fault(LmLoop *loop, PyMethodDef *def, PyObject *self)
+lm_handle_report_call(LmLoop *loop, PyObject *callable, PyObject *const *args,
+                      Py_ssize_t nargs, PyObject *context)
 {
     if (lm_exc_leaves_loop()) {
         return -1;
     }
     PyObject *exc = PyErr_GetRaisedException();
-    PyObject *callback = PyCFunction_New(def, self);
-    PyObject *handle =
-        callback != NULL ? lm_handle_new(loop, callback, NULL, 0, NULL) : NULL;
-    Py_XDECREF(callback);
+    PyObject *handle = lm_handle_new(loop, callable, args, nargs, context);
     if (handle == NULL) {
         Py_DECREF(exc);
         return -1;
@@ -349,6 +347,24 @@ lm_handle_report_fault(LmLoop *loop, PyMethodDef *def, PyObject *self)
     PyErr_SetRaisedException(exc);
     int failed = lm_fault_in_callback(loop, handle);
     Py_DECREF(handle);
+    return failed;
+}
+
+int
+lm_handle_report_fault(LmLoop *loop, PyMethodDef *def, PyObject *self)
+{
+    if (lm_exc_leaves_loop()) {
+        return -1;
+    }
+    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *callable = PyCFunction_New(def, self);
+    if (callable == NULL) {
+        Py_DECREF(exc);
+        return -1;
+    }
+    PyErr_SetRaisedException(exc);
+    int failed = lm_handle_report_call(loop, callable, NULL, 0, NULL);
+    Py_DECREF(callable);
     return failed;
 }
 

@@ -128,6 +128,10 @@ int lm_handle_run(LmLoop *loop, PyObject *handle);
    exception that has to leave the loop. */
 int lm_handle_report_fault(LmLoop *loop, PyMethodDef *def, PyObject *self);
 
+/* The same of a callback that had no handle: of `callable(*args)` in the context. */
+int lm_handle_report_call(LmLoop *loop, PyObject *callable, PyObject *const *args,
+                          Py_ssize_t nargs, PyObject *context);
+
 /* -1 only where debug mode's text of the handle could not be made. */
 int lm_handle_cancel(PyObject *handle);
 

@@ -1,4 +1,4 @@
-/* Clearing and traversal of the ready queue: see ready.h. */
+/* Clearing, search and traversal of the ready queue: see ready.h. */
 #include "core/ready.h"
 
 void
@@ -14,6 +14,18 @@ lm_ready_clear(LmLoop *loop)
         }
         lm_ring_free(&taken);
     }
+}
+
+LmReadyItem *
+lm_ready_find(LmLoop *loop, LmReadyFn fn, PyObject *obj)
+{
+    for (size_t i = 0, n = lm_ring_length(&loop->ready); i < n; i++) {
+        const LmReadyItem *item = lm_ring_at(&loop->ready, i);
+        if (item->fn == fn && item->obj == obj) {
+            return (LmReadyItem *)item;
+        }
+    }
+    return NULL;
 }
 
 int

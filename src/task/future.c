@@ -81,6 +81,9 @@ lm_future_setup(PyObject *self, PyObject *loop)
         PyErr_Format(PyExc_RuntimeError, "%T object is already initialized", self);
         return -1;
 #else
+        if (lm_waiters_detach(self) < 0) {
+            return -1;
+        }
         /* First: the end of what is let go of may look at the future. */
         f->state = LM_PENDING;
         f->is_exception = f->is_blocking = f->log_traceback = 0;
@@ -314,14 +317,17 @@ lm_future_traverse_fields(LmFuture *f, visitproc visit, void *arg)
 {
     Py_VISIT(f->loop);
     Py_VISIT(f->value);
-    Py_VISIT(f->waiter);
-    Py_VISIT(f->waiter_context);
+    Py_VISIT(f->waiter.callable);
+    Py_VISIT(f->waiter.context);
     if (f->rare != NULL) {
         Py_VISIT(f->rare->value_tb);
         Py_VISIT(f->rare->cancel_message);
-        Py_VISIT(f->rare->more_waiters);
         Py_VISIT(f->rare->source_traceback);
         Py_VISIT(f->rare->raising);
+        for (uint32_t i = f->rare->more_begin; i < f->rare->more_end; i++) {
+            Py_VISIT(f->rare->more[i].callable);
+            Py_VISIT(f->rare->more[i].context);
+        }
     }
     return 0;
 }
@@ -330,16 +336,11 @@ lm_future_traverse_fields(LmFuture *f, visitproc visit, void *arg)
 void
 lm_future_clear_fields(LmFuture *f)
 {
-    /* A waiter and its context go together: the end of one may add another. */
-    PyObject *waiter = f->waiter, *context = f->waiter_context;
-    f->waiter = f->waiter_context = NULL;
-    Py_XDECREF(waiter);
-    Py_XDECREF(context);
+    lm_waiters_drop(f);
     Py_CLEAR(f->value);
     LmFutureRare *rare = f->rare;
     f->rare = NULL;
     if (rare != NULL) {
-        Py_XDECREF(rare->more_waiters);
         Py_XDECREF(rare->value_tb);
         Py_XDECREF(rare->cancel_message);
         Py_XDECREF(rare->source_traceback);

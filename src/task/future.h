@@ -17,24 +17,32 @@
 
 enum { LM_PENDING, LM_CANCELLED, LM_FINISHED };
 
-/* What few futures have; each may be NULL. */
+/* Who is told when a future is done (task/waiters.h). */
+typedef struct {
+    PyObject *callable; /* a done callback, or a native task */
+    PyObject *context;  /* of the callback, None for an empty one (core/context.h); NULL
+                          where a task waits, which has its own */
+} LmWaiter;
+
+/* What few futures have; each object may be NULL. */
 typedef struct {
     PyObject *value_tb; /* the exception's traceback when set, until it is raised */
     PyObject *cancel_message;
-    PyObject *more_waiters; /* list of (callable, context) */
     PyObject *source_traceback;
     PyObject *raising; /* task: exception to throw at the next step */
+    uint32_t more_begin;
+    uint32_t more_end;
+    uint32_t more_capacity;
+    LmWaiter more[]; /* those that came after the first one, from begin to end */
 } LmFutureRare;
 
 typedef struct LmFuture {
     LmState *st;
-    PyObject *loop;   /* NULL until __init__ has run */
-    PyObject *value;  /* FINISHED: result or exception; CANCELLED: the CancelledError to
+    PyObject *loop;  /* NULL until __init__ has run */
+    PyObject *value; /* FINISHED: result or exception; CANCELLED: the CancelledError to
                         raise, or NULL */
-    PyObject *waiter; /* the first to be told: a native task or a callable */
-    PyObject *waiter_context; /* of the callable; NULL where the waiter is a task, which
-                                 has its own */
-    LmFutureRare *rare;       /* NULL while there is none of it */
+    LmWaiter waiter; /* the first one */
+    LmFutureRare *rare; /* NULL while there is none of it */
     uint8_t state;
     uint8_t is_exception;
     uint8_t is_blocking;   /* yielded by __await__ and not yet taken by a task */

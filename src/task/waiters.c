@@ -107,47 +107,95 @@ wake_task(PyObject *future, PyObject *task)
     return lm_ready_push(loop, lm_task_step_item, Py_NewRef(task));
 }
 
-static int
-is_first(LmFuture *f)
+static uint32_t
+more_count(const LmFuture *f)
 {
-    return LM_LIKELY(f->waiter == NULL && LM_RARE(f, more_waiters) == NULL);
+    return f->rare != NULL ? f->rare->more_end - f->rare->more_begin : 0;
 }
 
-/* Steals the context, which may be None for the first one only. */
+/* The next one, with its references, or 0. */
 static int
-append_waiter(LmFuture *f, PyObject *callback, PyObject *context)
+take_next(LmFuture *f, LmWaiter *waiter)
 {
-    if (is_first(f)) {
-        f->waiter = Py_NewRef(callback);
-        f->waiter_context = context;
+    if (LM_LIKELY(f->waiter.callable != NULL)) {
+        *waiter = f->waiter;
+        f->waiter = (LmWaiter){NULL, NULL};
+        return 1;
+    }
+    if (more_count(f) == 0) {
         return 0;
     }
-    PyObject *pair = PyTuple_Pack(2, callback, context);
-    Py_DECREF(context);
-    LmFutureRare *rare = pair != NULL ? lm_future_rare(f) : NULL;
-    if (rare != NULL && rare->more_waiters == NULL) {
-        rare->more_waiters = PyList_New(0);
+    *waiter = f->rare->more[f->rare->more_begin++];
+    return 1;
+}
+
+static void
+release(LmWaiter *waiter)
+{
+    Py_DECREF(waiter->callable);
+    Py_XDECREF(waiter->context);
+}
+
+void
+lm_waiters_drop(LmFuture *f)
+{
+    LmWaiter waiter;
+    while (take_next(f, &waiter)) {
+        release(&waiter);
     }
-    int failed = rare == NULL || rare->more_waiters == NULL
-                     ? -1
-                     : PyList_Append(rare->more_waiters, pair);
-    Py_XDECREF(pair);
-    return failed;
+}
+
+static int
+grow(LmFuture *f)
+{
+    uint32_t capacity = f->rare != NULL ? f->rare->more_capacity * 2 : 0;
+    if (capacity == 0) {
+        capacity = 3;
+    }
+    LmFutureRare *rare =
+        PyMem_Realloc(f->rare, sizeof(*rare) + capacity * sizeof(LmWaiter));
+    if (rare == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    if (f->rare == NULL) {
+        memset(rare, 0, sizeof(*rare));
+    }
+    rare->more_capacity = capacity;
+    f->rare = rare;
+    return 0;
+}
+
+/* Steals the context. */
+static int
+append(LmFuture *f, PyObject *callable, PyObject *context)
+{
+    LmWaiter waiter = {callable, context};
+    if (LM_LIKELY(f->waiter.callable == NULL && more_count(f) == 0)) {
+        f->waiter = waiter;
+    }
+    else {
+        LmFutureRare *rare = f->rare;
+        if ((rare == NULL || rare->more_end == rare->more_capacity) && grow(f) < 0) {
+            Py_XDECREF(context);
+            return -1;
+        }
+        f->rare->more[f->rare->more_end++] = waiter;
+    }
+    Py_INCREF(callable);
+    return 0;
 }
 
 int
 lm_waiters_add(PyObject *future, PyObject *callback, PyObject *context)
 {
     LmFuture *f = lm_future(future);
-    int is_pending = f->state == LM_PENDING;
-    context = context != NULL              ? Py_NewRef(context)
-              : !is_pending || is_first(f) ? lm_context_snapshot()
-                                           : PyContext_CopyCurrent();
+    context = context != NULL ? Py_NewRef(context) : lm_context_snapshot();
     if (context == NULL) {
         return -1;
     }
-    if (is_pending) {
-        return append_waiter(f, callback, context);
+    if (f->state == LM_PENDING) {
+        return append(f, callback, context);
     }
     int failed = call_soon(future, callback, context);
     Py_DECREF(context);
@@ -157,15 +205,107 @@ lm_waiters_add(PyObject *future, PyObject *callback, PyObject *context)
 int
 lm_waiters_add_task(PyObject *future, PyObject *task)
 {
-    LmFuture *f = lm_future(future);
-    if (is_first(f)) {
-        f->waiter = Py_NewRef(task);
-        return 0;
+    return append(lm_future(future), task, NULL);
+}
+
+/* -1 with an exception that has to leave the loop. */
+static int
+run_callback(LmLoop *loop, PyObject *future, LmWaiter *waiter)
+{
+    int is_blank = waiter->context == Py_None;
+    PyObject *entered = NULL, *result = NULL;
+    if (!is_blank || lm_context_fill(loop->st, &waiter->context) == 0) {
+        entered = lm_context_enter(loop, waiter->context);
     }
-    PyObject *wakeup = lm_task_wakeup_callable(task);
-    PyObject *context = wakeup != NULL ? lm_task_context(lm_task(task)) : NULL;
-    int failed = context != NULL ? append_waiter(f, wakeup, context) : -1;
-    Py_XDECREF(wakeup);
+    if (LM_LIKELY(entered != NULL)) {
+        /* Room before the argument lets a bound method put its object there. */
+        PyObject *stack[] = {NULL, told_to(future, waiter->callable)};
+        result = PyObject_Vectorcall(waiter->callable, stack + 1,
+                                     1 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+        if (lm_context_exit(entered, 0) < 0) {
+            Py_CLEAR(result);
+        }
+    }
+    if (LM_UNLIKELY(result == NULL)) {
+        return lm_handle_report_call(loop, waiter->callable, &future, 1,
+                                     waiter->context);
+    }
+    Py_DECREF(result);
+    if (is_blank) {
+        lm_context_empty(loop->st, &waiter->context);
+    }
+    return 0;
+}
+
+/* Ready-queue function: the next due callback of the future. */
+static int
+callback_item(LmLoop *loop, PyObject *future)
+{
+    LmWaiter waiter;
+    int failed = 0;
+    lm_loop_leave_task(loop);
+    if (LM_LIKELY(take_next(lm_future(future), &waiter))) {
+        failed = run_callback(loop, future, &waiter);
+        release(&waiter);
+    }
+    Py_DECREF(future);
+    return failed;
+}
+
+/* A task goes to the queue itself and leaves its place empty. */
+static int
+push_waiter(LmLoop *loop, PyObject *future, LmWaiter *waiter)
+{
+    if (waiter->context != NULL) {
+        return lm_ready_push(loop, callback_item, Py_NewRef(future));
+    }
+    PyObject *task = waiter->callable;
+    waiter->callable = NULL;
+    return task == NULL ? 0 : lm_ready_push(loop, lm_task_step_item, task);
+}
+
+static int
+push_more(LmLoop *loop, PyObject *future, LmFutureRare *rare)
+{
+    int failed = 0;
+    uint32_t kept = rare->more_begin;
+    for (uint32_t i = rare->more_begin; i < rare->more_end; i++) {
+        LmWaiter *waiter = &rare->more[i];
+        failed |= push_waiter(loop, future, waiter);
+        if (waiter->callable != NULL) {
+            rare->more[kept++] = *waiter;
+        }
+    }
+    rare->more_end = kept;
+    return failed;
+}
+
+static int
+schedule_directly(LmLoop *loop, PyObject *future)
+{
+    LmFuture *f = lm_future(future);
+    if (lm_loop_check_closed(loop) < 0) {
+        return -1;
+    }
+    int failed = push_waiter(loop, future, &f->waiter);
+    if (LM_UNLIKELY(more_count(f) > 0)) {
+        failed |= push_more(loop, future, f->rare);
+    }
+    return failed;
+}
+
+static int
+schedule_by_handles(PyObject *future)
+{
+    LmFuture *f = lm_future(future);
+    LmWaiter waiter;
+    int failed = 0;
+    while (failed == 0 && f->state != LM_PENDING && take_next(f, &waiter)) {
+        failed = waiter.context != NULL
+                     ? call_soon(future, waiter.callable, waiter.context)
+                     : wake_task(future, waiter.callable);
+        release(&waiter);
+    }
     return failed;
 }
 
@@ -173,48 +313,87 @@ int
 lm_waiters_schedule(PyObject *future)
 {
     LmFuture *f = lm_future(future);
-    PyObject *waiter = f->waiter, *context = f->waiter_context;
-    PyObject *more = LM_RARE(f, more_waiters);
-    int failed = 0;
-    f->waiter = f->waiter_context = NULL;
-    if (LM_UNLIKELY(more != NULL)) {
-        f->rare->more_waiters = NULL;
+    if (f->waiter.callable == NULL && more_count(f) == 0) {
+        return 0;
     }
-    if (waiter != NULL) {
-        failed = context != NULL ? call_soon(future, waiter, context)
-                                 : wake_task(future, waiter);
-        Py_DECREF(waiter);
-        Py_XDECREF(context);
+    LmLoop *loop = lm_future_direct_loop(f);
+    int failed = LM_LIKELY(loop != NULL && !loop->is_debug)
+                     ? schedule_directly(loop, future)
+                     : schedule_by_handles(future);
+    if (LM_UNLIKELY(failed < 0)) {
+        PyObject *exc = PyErr_GetRaisedException();
+        lm_waiters_drop(f);
+        PyErr_SetRaisedException(exc);
     }
-    for (Py_ssize_t i = 0; more != NULL && failed == 0 && i < PyList_GET_SIZE(more);
-         i++) {
-        PyObject *pair = Py_NewRef(PyList_GET_ITEM(more, i));
-        failed =
-            call_soon(future, PyTuple_GET_ITEM(pair, 0), PyTuple_GET_ITEM(pair, 1));
-        Py_DECREF(pair);
-    }
-    Py_XDECREF(more);
     return failed;
 }
 
-/* The callable and context of the first waiter, as asyncio shows them. */
-static PyObject *
-first_pair(LmFuture *f)
+int
+lm_waiters_detach(PyObject *future)
 {
-    if (f->waiter_context != NULL) {
-        PyObject *shown = lm_context_show(&f->waiter_context);
-        PyObject *first = shown != NULL ? PyTuple_Pack(2, f->waiter, shown) : NULL;
-        Py_XDECREF(shown);
-        return first;
+    LmFuture *f = lm_future(future);
+    LmLoop *loop = (LmLoop *)f->loop;
+    LmWaiter waiter;
+    if (f->state == LM_PENDING || !f->is_native) {
+        return 0;
     }
-    PyObject *wakeup = lm_task_wakeup_callable(f->waiter);
-    if (wakeup == NULL) {
+    while (lm_ready_find(loop, callback_item, future) != NULL &&
+           take_next(f, &waiter)) {
+        PyObject *told = told_to(future, waiter.callable);
+        PyObject *handle =
+            lm_handle_new_queued(loop, waiter.callable, &told, 1, waiter.context);
+        release(&waiter);
+        /* Anew: what was released may have run the loop. */
+        LmReadyItem *item = lm_ready_find(loop, callback_item, future);
+        if (handle == NULL || item == NULL) {
+            Py_XDECREF(handle);
+            return handle == NULL ? -1 : 0;
+        }
+        *item = (LmReadyItem){lm_handle_run_item, handle};
+        Py_DECREF(future); /* the caller has it */
+    }
+    return 0;
+}
+
+/* The waiter in this place, or NULL: the first one, which may be gone, or one of more. */
+static LmWaiter *
+waiter_at(LmFuture *f, uint32_t place)
+{
+    if (f->state != LM_PENDING || place > more_count(f)) {
         return NULL;
     }
-    PyObject *context = lm_task_context(lm_task(f->waiter));
-    PyObject *pair = context != NULL ? PyTuple_Pack(2, wakeup, context) : NULL;
-    Py_DECREF(wakeup);
+    LmWaiter *waiter =
+        place == 0 ? &f->waiter : &f->rare->more[f->rare->more_begin + place - 1];
+    return waiter->callable != NULL ? waiter : NULL;
+}
+
+static PyObject *
+shown_callable(const LmWaiter *waiter)
+{
+    return waiter->context != NULL ? Py_NewRef(waiter->callable)
+                                   : lm_task_wakeup_callable(waiter->callable);
+}
+
+/* The pair in this place, as asyncio shows it. What is shown is held: making a context
+   may run the collector. */
+static PyObject *
+shown_pair(LmFuture *f, uint32_t place)
+{
+    LmWaiter *waiter = waiter_at(f, place);
+    LmWaiter held = {Py_NewRef(waiter->callable), Py_XNewRef(waiter->context)};
+    PyObject *callable = shown_callable(&held);
+    PyObject *context = held.context != NULL ? lm_context_show(&held.context)
+                                             : lm_task_context(lm_task(held.callable));
+    waiter = waiter_at(f, place);
+    if (waiter != NULL && waiter->callable == held.callable &&
+        waiter->context == Py_None) {
+        Py_SETREF(waiter->context, Py_NewRef(held.context)); /* None: runs nothing */
+    }
+    PyObject *pair =
+        callable != NULL && context != NULL ? PyTuple_Pack(2, callable, context) : NULL;
+    Py_XDECREF(callable);
     Py_XDECREF(context);
+    release(&held);
     return pair;
 }
 
@@ -222,110 +401,76 @@ PyObject *
 lm_waiters_list(PyObject *future)
 {
     LmFuture *f = lm_future(future);
-    PyObject *more = LM_RARE(f, more_waiters);
-    if (f->waiter == NULL && more == NULL) {
+    if (waiter_at(f, 0) == NULL && waiter_at(f, 1) == NULL) {
         Py_RETURN_NONE;
     }
     PyObject *list = PyList_New(0);
-    if (list == NULL) {
-        return NULL;
-    }
-    if (f->waiter != NULL) {
-        PyObject *pair = first_pair(f);
+    for (uint32_t i = 0; list != NULL && i <= more_count(f); i++) {
+        if (waiter_at(f, i) == NULL) {
+            continue;
+        }
+        PyObject *pair = shown_pair(f, i);
         if (pair == NULL || PyList_Append(list, pair) < 0) {
-            Py_XDECREF(pair);
-            goto fail;
+            Py_CLEAR(list);
         }
-        Py_DECREF(pair);
-    }
-    more = LM_RARE(f, more_waiters);
-    if (more != NULL) {
-        Py_ssize_t end = PyList_GET_SIZE(list);
-        if (PyList_SetSlice(list, end, end, more) < 0) {
-            goto fail;
-        }
+        Py_XDECREF(pair);
     }
     return list;
-fail:
-    Py_DECREF(list);
-    return NULL;
 }
 
-/* 1 where the pair's callable equals the callback; an __eq__ may do anything, so what
-   is compared is held. */
+static void
+take_out(LmFuture *f, uint32_t place)
+{
+    LmWaiter *waiter = waiter_at(f, place);
+    LmWaiter taken = *waiter;
+    if (place == 0) {
+        *waiter = (LmWaiter){NULL, NULL};
+    }
+    else {
+        memmove(waiter, waiter + 1, (more_count(f) - place) * sizeof(*waiter));
+        f->rare->more_end--;
+    }
+    release(&taken);
+}
+
+/* 1 where the callable equals the callback. What is compared is held: an __eq__ may do
+   anything. */
 static int
-is_same_callback(PyObject *pair, PyObject *callback)
+is_same_callback(const LmWaiter *waiter, PyObject *callback)
 {
-    Py_INCREF(pair);
-    int same = PyObject_RichCompareBool(PyTuple_GET_ITEM(pair, 0), callback, Py_EQ);
-    Py_DECREF(pair);
+    PyObject *shown = shown_callable(waiter);
+    int same = shown != NULL ? PyObject_RichCompareBool(shown, callback, Py_EQ) : -1;
+    Py_XDECREF(shown);
     return same;
-}
-
-static Py_ssize_t
-remove_first(LmFuture *f, PyObject *callback)
-{
-    if (f->waiter == NULL) {
-        return 0;
-    }
-    PyObject *pair = first_pair(f);
-    if (pair == NULL) {
-        return -1;
-    }
-    PyObject *waiter = f->waiter; /* only compared below: it may be gone by then */
-    int same = is_same_callback(pair, callback);
-    Py_DECREF(pair);
-    if (same > 0 && f->waiter == waiter) {
-        PyObject *context = f->waiter_context;
-        f->waiter = f->waiter_context = NULL;
-        Py_DECREF(waiter);
-        Py_XDECREF(context);
-    }
-    return same;
-}
-
-/* Replaces the list by one without what equals `callback`: the comparison may change
-   the list under way. */
-static Py_ssize_t
-remove_further(LmFuture *f, PyObject *callback)
-{
-    Py_ssize_t removed = 0;
-    PyObject *more = LM_RARE(f, more_waiters);
-    if (more == NULL) {
-        return 0;
-    }
-    PyObject *kept = PyList_New(0);
-    if (kept == NULL) {
-        return -1;
-    }
-    for (Py_ssize_t i = 0; more != NULL && i < PyList_GET_SIZE(more);
-         i++, more = LM_RARE(f, more_waiters)) {
-        PyObject *pair = Py_NewRef(PyList_GET_ITEM(more, i));
-        int same = is_same_callback(pair, callback);
-        int failed = same < 0 || (same == 0 && PyList_Append(kept, pair) < 0);
-        Py_DECREF(pair);
-        if (failed) {
-            Py_DECREF(kept);
-            return -1;
-        }
-        removed += same;
-    }
-    if (more == NULL) {
-        Py_DECREF(kept);
-        return removed;
-    }
-    if (PyList_GET_SIZE(kept) == 0) {
-        Py_CLEAR(kept);
-    }
-    Py_SETREF(f->rare->more_waiters, kept);
-    return removed;
 }
 
 Py_ssize_t
 lm_waiters_remove(PyObject *future, PyObject *callback)
 {
     LmFuture *f = lm_future(future);
-    Py_ssize_t first = remove_first(f, callback);
-    Py_ssize_t further = first < 0 ? -1 : remove_further(f, callback);
-    return further < 0 ? -1 : first + further;
+    Py_ssize_t removed = 0;
+    uint32_t place = 0;
+    while (place <= more_count(f)) {
+        LmWaiter *waiter = waiter_at(f, place);
+        if (waiter == NULL) {
+            place++;
+            continue;
+        }
+        PyObject *callable = Py_NewRef(waiter->callable);
+        int same = is_same_callback(waiter, callback);
+        /* Anew: the comparison may have changed what stands where. */
+        waiter = waiter_at(f, place);
+        if (same > 0 && waiter != NULL && waiter->callable == callable) {
+            take_out(f, place);
+            removed++;
+        }
+        else {
+            place++;
+        }
+        Py_DECREF(callable);
+        if (same < 0) {
+            return -1;
+        }
+    }
+    return removed;
 }

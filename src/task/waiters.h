@@ -1,9 +1,11 @@
 /* Who is told when a future is done: done callbacks, and native tasks linked without
    any object between.
 
-   Storage is in LmFuture: the first waiter stands in two fields, further ones in a
-   list. Waiters are told in the order of their coming, through the ready queue, never
-   directly. */
+   Storage is in LmFuture: the first waiter stands in the future, further ones behind its
+   rare fields. Waiters are told in the order of their coming, through the ready queue,
+   never directly. A callback that is due stays where it is, and the future itself is
+   queued, once for each: of a future that is done, what stands there is due. Only debug
+   mode and loops that schedule otherwise make handles. */
 #ifndef LM_TASK_WAITERS_H
 #define LM_TASK_WAITERS_H
 
@@ -22,9 +24,16 @@ int lm_waiters_add_task(PyObject *future, PyObject *task);
    set. May run Python. */
 Py_ssize_t lm_waiters_remove(PyObject *future, PyObject *callback);
 
-/* The future is done: schedules all waiters and lets go of them. -1 with an exception
-   set; what could be scheduled is. */
+/* The future is done: schedules all waiters. -1 with an exception set; what could be
+   scheduled is. */
 int lm_waiters_schedule(PyObject *future);
+
+/* The future is about to begin anew: callbacks that are due get handles of their own, in
+   their places. -1 with an exception set. */
+int lm_waiters_detach(PyObject *future);
+
+/* Forgets all waiters. May run Python. */
+void lm_waiters_drop(LmFuture *future);
 
 /* List of (callable, context) as asyncio shows it, or None. New reference. */
 PyObject *lm_waiters_list(PyObject *future);
