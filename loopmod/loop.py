@@ -59,6 +59,7 @@ def _send_joined() -> None:
 os.register_at_fork(before=_send_joined)
 
 
+@_loopmod._own_methods  # the interpreter calls them by a shorter way
 class Loop(_loopmod.Loop, asyncio.SelectorEventLoop):
     """An asyncio event loop on libev. One loop belongs to one thread; see asyncio.AbstractEventLoop.
 

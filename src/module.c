@@ -144,6 +144,9 @@ static PyMethodDef module_methods[] = {
     {"_allow_nested_runs", allow_nested_runs, METH_NOARGS,
      "_allow_nested_runs($module)\n--\n\nLet loops run within a running loop from now "
      "on."},
+    {"_own_methods", lm_loop_own_methods, METH_O,
+     "_own_methods($module, loop_class, /)\n--\n\nGive a subclass of Loop its methods "
+     "in descriptors of its own, and return it."},
     {"_facts", facts, METH_NOARGS,
      "_facts($module)\n--\n\nWhat the loop runs on, for loopmod/info.py."},
     {NULL, NULL, 0, NULL}};

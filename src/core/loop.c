@@ -115,13 +115,23 @@ lm_loop_native(LmState *st, PyObject *loop)
     return (LmLoop *)loop;
 }
 
-/* 1 where `name` found on the object is not the C type's own method of that name. */
+/* The definition behind a method of a C type, or NULL. */
+static const PyMethodDef *
+definition_of(PyObject *method)
+{
+    return Py_IS_TYPE(method, &PyMethodDescr_Type)
+               ? ((PyMethodDescrObject *)method)->d_method
+               : NULL;
+}
+
+/* 1 where `name` found on the object is not the C type's own method of that name; Python's
+   Loop has it in a descriptor of its own. */
 static int
 is_overridden(LmLoop *loop, PyObject *name)
 {
     PyObject *mine = PyObject_GetAttr(loop->st->LoopType, name);
     PyObject *found = mine ? PyObject_GetAttr((PyObject *)Py_TYPE(loop), name) : NULL;
-    int differs = found == NULL ? -1 : found != mine;
+    int differs = found == NULL ? -1 : definition_of(found) != definition_of(mine);
     Py_XDECREF(mine);
     Py_XDECREF(found);
     if (differs == 0) {

@@ -332,6 +332,22 @@ static PyMethodDef loop_methods[] = {
      DOC("_send_joined($self)", "Send the joined writes of the running step now.")},
     {NULL, NULL, 0, NULL}};
 
+PyObject *
+lm_loop_own_methods(PyObject *module LM_UNUSED, PyObject *loop_class)
+{
+    PyTypeObject *type = (PyTypeObject *)loop_class;
+    for (PyMethodDef *def = loop_methods; def->ml_name != NULL; def++) {
+        PyObject *method = PyDescr_NewMethod(type, def);
+        int failed = method == NULL ||
+                     PyObject_SetAttrString(loop_class, def->ml_name, method) < 0;
+        Py_XDECREF(method);
+        if (failed) {
+            return NULL;
+        }
+    }
+    return Py_NewRef(loop_class);
+}
+
 static PyType_Slot loop_slots[] = {{Py_tp_doc, "The C part of loopmod.Loop."},
                                    {Py_tp_new, loop_new},
                                    {Py_tp_dealloc, loop_dealloc},
