@@ -126,7 +126,8 @@ class Loop(_loopmod.Loop, asyncio.SelectorEventLoop):
 
     @property
     def _ready(self) -> tuple[asyncio.Handle, ...]:
-        """What runs next, in its order. Tasks and transports have no handle: each is the `__self__` of a callback."""
+        """What runs next, in its order. Tasks, transports and futures whose callbacks are due have no handle: each is
+        the `__self__` of a callback."""
         return tuple(
             item if isinstance(item, asyncio.Handle) else asyncio.Handle(item.__repr__, (), self)
             for item in self._ready_items

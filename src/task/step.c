@@ -104,13 +104,8 @@ cancel_awaited(LmTask *t)
 {
     PyObject *message = LM_RARE(&t->future, cancel_message);
     message = Py_NewRef(message != NULL ? message : Py_None);
-    PyObject *awaited = Py_NewRef(t->awaits);
-    PyObject *done =
-        PyObject_CallMethodOneArg(awaited, t->future.st->str.cancel, message);
+    int cancelled = lm_task_cancel_awaited(t, message);
     Py_DECREF(message);
-    Py_DECREF(awaited);
-    int cancelled = done != NULL ? PyObject_IsTrue(done) : -1;
-    Py_XDECREF(done);
     if (cancelled > 0) {
         t->must_cancel = 0;
     }

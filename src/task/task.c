@@ -131,6 +131,25 @@ fail:
 }
 
 int
+lm_task_cancel_awaited(LmTask *t, PyObject *message)
+{
+    LmState *st = t->future.st;
+    PyObject *awaited = Py_NewRef(t->awaits);
+    int cancelled;
+    /* A task may wait for another one in its turn: the general call counts how deep. */
+    if (Py_IS_TYPE(awaited, lm_type(st->FutureType))) {
+        cancelled = lm_future_cancel(awaited, message);
+    }
+    else {
+        PyObject *done = PyObject_CallMethodOneArg(awaited, st->str.cancel, message);
+        cancelled = done != NULL ? PyObject_IsTrue(done) : -1;
+        Py_XDECREF(done);
+    }
+    Py_DECREF(awaited);
+    return cancelled;
+}
+
+int
 lm_task_cancel(PyObject *self, PyObject *message)
 {
     LmTask *t = lm_task(self);
@@ -140,12 +159,7 @@ lm_task_cancel(PyObject *self, PyObject *message)
     }
     t->cancels_requested++;
     if (t->awaits != NULL) {
-        PyObject *awaited = Py_NewRef(t->awaits);
-        PyObject *done =
-            PyObject_CallMethodOneArg(awaited, t->future.st->str.cancel, message);
-        Py_DECREF(awaited);
-        int cancelled = done != NULL ? PyObject_IsTrue(done) : -1;
-        Py_XDECREF(done);
+        int cancelled = lm_task_cancel_awaited(t, message);
         if (cancelled != 0) {
             return cancelled;
         }

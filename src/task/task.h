@@ -59,4 +59,8 @@ PyObject *lm_task_context(LmTask *task);
    set. May run Python. */
 int lm_task_cancel(PyObject *self, PyObject *message);
 
+/* Passes a cancellation on to what the task waits for, a future of any kind: 1 where that
+   took it, else 0; -1 with an exception set. May run Python. */
+int lm_task_cancel_awaited(LmTask *task, PyObject *message);
+
 #endif

@@ -300,6 +300,42 @@ def test_callback_runs_in_the_very_context_that_was_given(loop, turn):
     assert context[var] == "seen"
 
 
+@pytest.mark.parametrize("count", [1, 2, 10])
+@pytest.mark.parametrize("due", [False, True])
+def test_callbacks_that_hold_their_future_are_collected(loop, turn, count, due):
+    fut = loop.create_future()
+    for i in range(count):
+        fut.add_done_callback(lambda told, fut=fut, i=i: None)
+    if due:
+        fut.set_result(None)
+        turn()
+    ref = weakref.ref(fut)
+    del fut
+    gc.collect()
+    assert ref() is None
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 20])
+def test_callbacks_between_waiting_tasks(loop, turn, count):
+    seen = []
+    fut = loop.create_future()
+
+    async def waits(i):
+        await fut
+        seen.append(i)
+
+    tasks = []
+    for i in range(count):
+        tasks.append(loop.create_task(waits(2 * i)))
+        turn()
+        fut.add_done_callback(lambda told, i=i: seen.append(2 * i + 1))
+    assert len(fut._callbacks) == 2 * count
+    fut.set_result(None)
+    assert fut._callbacks is None
+    turn()
+    assert seen == [*range(2 * count)]
+
+
 def test_callbacks_attribute_is_a_list_of_pairs(loop):
     fut = loop.create_future()
     fut.add_done_callback(print)

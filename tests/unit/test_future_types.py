@@ -111,6 +111,34 @@ def test_init_again_makes_it_pending(loop, new_loop):
     assert fut._callbacks is None
 
 
+@pytest.mark.skipif(sys.version_info >= (3, 15), reason="an error since 3.15")
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_init_again_leaves_what_is_due_in_its_place(loop, turn, count, inside):
+    seen = []
+    fut = loop.create_future()
+
+    def begin_anew(told):
+        assert told is fut
+        fut.__init__(loop=loop)
+        fut.add_done_callback(lambda told: seen.append("anew"))
+
+    if inside:
+        fut.add_done_callback(begin_anew)
+    for i in range(count):
+        fut.add_done_callback(lambda told, i=i: seen.append((i, told is fut)))
+    fut.set_result(None)
+    loop.call_soon(seen.append, "after")
+    if not inside:
+        begin_anew(fut)
+    turn()
+    assert seen == [*((i, True) for i in range(count)), "after"]
+    assert len(fut._callbacks) == 1
+    fut.set_result(None)
+    turn()
+    assert seen[count + 1 :] == ["anew"]
+
+
 @pytest.mark.skipif(sys.version_info < (3, 15), reason="re-initialisation was allowed before 3.15")
 def test_init_again_is_an_error(loop):
     fut = loop.create_future()

@@ -114,3 +114,16 @@ def test_every_pending_task_that_dies_is_reported(loop, turn):
         turn()
         gc.collect()
     assert reports == ["Task was destroyed but it is pending!"] * 5
+
+
+def test_attributes_of_a_task_end_with_it(loop, run):
+    async def main():
+        for i in range(5):
+            task = asyncio.create_task(gives())
+            assert not hasattr(task, "note")
+            task.note = i
+            assert task.note == i
+            await task
+            del task
+
+    run(main())
