@@ -83,6 +83,15 @@ lm_type_drop_inline_values(PyObject *type)
 #endif
 }
 
+/* Most objects have no weak reference when they die. For types that allow them. */
+static inline void
+lm_clear_weakrefs(PyObject *self)
+{
+    if (*(PyObject **)((char *)self + Py_TYPE(self)->tp_weaklistoffset) != NULL) {
+        PyObject_ClearWeakRefs(self);
+    }
+}
+
 /* Deallocation of an instance of a heap type that has finished with its own fields. */
 static inline void
 lm_free_instance(PyObject *self)

@@ -74,7 +74,7 @@ handle_dealloc(PyObject *self)
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     LM_TRASHCAN_BEGIN(self, handle_dealloc)
-    PyObject_ClearWeakRefs(self);
+    lm_clear_weakrefs(self);
     lm_handle_drop_callback(h);
     Py_CLEAR(h->context);
     Py_CLEAR(h->source_traceback);

@@ -430,7 +430,7 @@ future_dealloc(PyObject *self)
     }
     PyObject_GC_UnTrack(self);
     LM_TRASHCAN_BEGIN(self, future_dealloc)
-    PyObject_ClearWeakRefs(self);
+    lm_clear_weakrefs(self);
     future_clear(self);
     PyObject *loop = f->loop; /* may be what keeps the module alive */
     f->loop = NULL;

@@ -97,7 +97,9 @@ start(PyObject *self, PyObject *coro, PyObject *name, PyObject *context, int eag
     t->must_cancel = 0;
     t->cancels_requested = 0;
     t->log_destroy_pending = 1;
-    lm_registry_remove(self);
+    if (LM_UNLIKELY(t->listed != NULL)) {
+        lm_registry_remove(self);
+    }
     if (lm_registry_add(self) < 0) {
         return -1;
     }
@@ -293,7 +295,7 @@ task_dealloc(PyObject *self)
         leave_register(self);
     }
     LM_TRASHCAN_BEGIN(self, task_dealloc)
-    PyObject_ClearWeakRefs(self);
+    lm_clear_weakrefs(self);
     task_clear(self);
     Py_CLEAR(t->context);
     PyObject *loop = t->future.loop; /* may be what keeps the module alive */
