@@ -135,18 +135,11 @@ fail:
 int
 lm_task_cancel_awaited(LmTask *t, PyObject *message)
 {
-    LmState *st = t->future.st;
     PyObject *awaited = Py_NewRef(t->awaits);
-    int cancelled;
-    /* A task may wait for another one in its turn: the general call counts how deep. */
-    if (Py_IS_TYPE(awaited, lm_type(st->FutureType))) {
-        cancelled = lm_future_cancel(awaited, message);
-    }
-    else {
-        PyObject *done = PyObject_CallMethodOneArg(awaited, st->str.cancel, message);
-        cancelled = done != NULL ? PyObject_IsTrue(done) : -1;
-        Py_XDECREF(done);
-    }
+    PyObject *done =
+        PyObject_CallMethodOneArg(awaited, t->future.st->str.cancel, message);
+    int cancelled = done != NULL ? PyObject_IsTrue(done) : -1;
+    Py_XDECREF(done);
     Py_DECREF(awaited);
     return cancelled;
 }

@@ -60,6 +60,28 @@ def test_cancel_while_waiting_for_a_future(loop, turn, make_task, make_future):
     assert cancelled_args(task) == ("msg",)
 
 
+def test_cancel_asks_a_future_with_a_cancel_of_its_own(loop, turn, make_task, make_future):
+    seen = []
+    fut = make_future(loop)
+
+    def cancel(msg=None):
+        seen.append(msg)
+        return True
+
+    async def waits():
+        return await fut
+
+    task = make_task(loop, waits())
+    turn()
+    fut.cancel = cancel
+    assert task.cancel("msg") is True
+    assert seen == ["msg"]
+    assert not fut.done()
+    fut.set_result("result")
+    turn(2)
+    assert task.result() == "result"
+
+
 def test_cancel_goes_down_a_chain_of_tasks(loop, turn, make_task, make_other_task):
     fut = loop.create_future()
     seen = []
