@@ -329,13 +329,19 @@ static PyMethodDef loop_methods[] = {
     {"_unwatch_signals", lm_loop_method_unwatch_signals, METH_NOARGS,
      DOC("_unwatch_signals($self)", "Give the signal wakeup descriptor back.")},
     {"_send_joined", method_send_joined, METH_NOARGS,
-     DOC("_send_joined($self)", "Send the joined writes of the running step now.")},
+     DOC("_send_joined($self)", "Send what is joined now.")},
     {NULL, NULL, 0, NULL}};
 
 PyObject *
-lm_loop_own_methods(PyObject *module LM_UNUSED, PyObject *loop_class)
+lm_loop_own_methods(PyObject *module, PyObject *loop_class)
 {
     PyTypeObject *type = (PyTypeObject *)loop_class;
+    LmState *st = PyModule_GetState(module);
+    if (!PyType_Check(loop_class) || !PyType_IsSubtype(type, lm_type(st->LoopType))) {
+        PyErr_Format(PyExc_TypeError, "a subclass of Loop was expected, got %R",
+                     loop_class);
+        return NULL;
+    }
     for (PyMethodDef *def = loop_methods; def->ml_name != NULL; def++) {
         PyObject *method = PyDescr_NewMethod(type, def);
         int failed = method == NULL ||

@@ -17,7 +17,8 @@ int lm_loop_type_init(PyObject *module, LmState *st);
 
 /* Gives a subclass in Python, a new reference to which it returns, the methods in descriptors
    of its own: the interpreter calls a C method directly where the instance is of the very
-   class that the descriptor belongs to. NULL with an exception set. */
+   class that the descriptor belongs to. NULL with an exception set, TypeError for anything
+   else than a subclass. */
 PyObject *lm_loop_own_methods(PyObject *module, PyObject *loop_class);
 
 /* loop_run.c */

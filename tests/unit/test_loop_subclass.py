@@ -293,3 +293,11 @@ def test_policy_style_creation(loop):
     finally:
         for each in loops:
             each.close()
+
+
+@pytest.mark.parametrize("wrong", [None, 5, object, type("Stranger", (), {}), asyncio.SelectorEventLoop])
+def test_only_a_loop_class_gets_the_methods(wrong):
+    loopmod = pytest.importorskip("loopmod")
+    with pytest.raises(TypeError, match="subclass of Loop"):
+        loopmod._loopmod._own_methods(wrong)
+    assert not hasattr(wrong, "_close_core")
