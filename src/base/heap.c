@@ -49,8 +49,8 @@ least_of_some(const LmHeapSlot *slots, size_t count)
     return least;
 }
 
-/* A tournament without branches, of which none could be predicted, but for the one that
-   asks whether any two were equal. */
+/* A tournament without branches, which could not be predicted; but for those that ask
+   whether two are equal, which can. */
 static size_t
 least_of_four(const LmHeapSlot *slots)
 {

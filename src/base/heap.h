@@ -43,7 +43,8 @@ lm_heap_key(double due)
 void lm_heap_init(LmHeap *heap);
 void lm_heap_free(LmHeap *heap);
 
-/* With `node->seq` set; not NaN. 0, or -1 where memory is out, or 2^32 - 1 nodes are in it (no exception is set). */
+/* With `node->seq` set; not NaN. 0, or -1 where memory is out, or 2^32 - 1 nodes are in it
+   (no exception is set). */
 int lm_heap_push(LmHeap *heap, LmHeapNode *node, double due);
 
 /* Takes out a node that is in the heap. */

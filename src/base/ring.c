@@ -23,8 +23,16 @@ lm_ring_grow(LmRing *ring)
 }
 
 void
-lm_ring_free(LmRing *ring)
+lm_ring_clear(LmRing *ring)
 {
-    free(ring->items);
-    *ring = (LmRing){NULL, 0, 0, 0};
+    while (ring->items != NULL) {
+        /* Taken whole first: a finalizer may push to the ring that it is being cleared
+           from. */
+        LmRing taken = *ring;
+        *ring = (LmRing){NULL, 0, 0, 0};
+        while (lm_ring_length(&taken) > 0) {
+            Py_DECREF(lm_ring_pop(&taken).obj);
+        }
+        free(taken.items);
+    }
 }

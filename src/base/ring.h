@@ -1,7 +1,7 @@
 /* Growable FIFO ring of ready items: a function and the object it works on.
 
    The ring owns a reference to each object; whoever pops an item owns it then. Runs no
-   Python. */
+   Python but where it is cleared. */
 #ifndef LM_BASE_RING_H
 #define LM_BASE_RING_H
 
@@ -27,7 +27,10 @@ typedef struct {
 } LmRing;
 
 int lm_ring_grow(LmRing *ring); /* 0, or -1 where memory is out */
-void lm_ring_free(LmRing *ring);
+
+/* Drops all that is in it, and its memory. May run Python, which may push anew: that is
+   dropped too. */
+void lm_ring_clear(LmRing *ring);
 
 static inline size_t
 lm_ring_length(const LmRing *ring)

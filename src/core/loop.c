@@ -20,20 +20,17 @@ lm_loop_init(LmLoop *loop, LmState *st)
 void
 lm_loop_clear(LmLoop *loop)
 {
-    lm_ready_clear(loop);
+    lm_ring_clear(&loop->ready);
     lm_timers_clear(loop);
     Py_CLEAR(loop->task_factory);
-    while (lm_ring_length(&loop->joined) > 0) {
-        Py_DECREF(lm_ring_pop(&loop->joined).obj);
-    }
-    lm_ring_free(&loop->joined);
+    lm_ring_clear(&loop->joined);
 }
 
 void
 lm_loop_close(LmLoop *loop)
 {
     loop->is_closed = 1;
-    lm_ready_clear(loop);
+    lm_ring_clear(&loop->ready);
     lm_timers_clear(loop);
     lm_handle_trim_spare(loop->st);
     lm_poll_close(&loop->poll);

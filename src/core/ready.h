@@ -40,9 +40,6 @@ lm_ready_push_threadsafe(LmLoop *loop, LmReadyFn fn, PyObject *obj)
 /* The first item of the function and object, to be changed in place, or NULL. */
 LmReadyItem *lm_ready_find(LmLoop *loop, LmReadyFn fn, PyObject *obj);
 
-/* Drops everything queued. May run Python (finalizers), which may not queue anew on a
-   closed loop. */
-void lm_ready_clear(LmLoop *loop);
 int lm_ready_traverse(LmLoop *loop, visitproc visit, void *arg);
 
 #endif
