@@ -26,6 +26,7 @@ class _Facts(TypedDict):
     has_alarm: bool
     has_once: bool
     knows_set: bool
+    has_eventfd: bool
     shows_tasks: bool
     reaches_openssl: bool
 

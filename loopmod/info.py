@@ -5,6 +5,7 @@ function it stands in for. Relies on the C core for what it alone knows.
 """
 
 import asyncio
+import errno
 import os
 import platform
 import socket
@@ -46,7 +47,9 @@ def _paths(facts: "_loopmod._Facts") -> list[tuple[str, str]]:
     return [
         ("near timers", _choose(facts["has_alarm"], "timerfd", "milliseconds of epoll: no timerfd here")),
         ("sock_* waits", _choose(facts["has_once"], "one-shot set of their own", "no set: descriptors ran out")),
-        ("watch ends", _choose(facts["knows_set"], "told to epoll at once", "when next ready: no /proc here")),
+        ("watch ends", _choose(facts["knows_set"], "told to epoll at once", "when next ready: its set is not known")),
+        ("wake-ups", _choose(facts["has_eventfd"], "eventfd", "a pipe: no eventfd here")),
+        ("sendfile", _choose(_has_sendfile(), "by the system", "read and sent: no sendfile here")),
         ("child's end", _choose(_has_pidfd(), "pidfd", "a thread for each child: no pidfd here")),
         (
             "numeric hosts",
@@ -69,6 +72,16 @@ def _has_pidfd() -> bool:
         os.close(os.pidfd_open(os.getpid()))
     except (AttributeError, OSError):
         return False
+    return True
+
+
+def _has_sendfile() -> bool:
+    try:
+        os.sendfile(-1, -1, 0, 0)
+    except AttributeError:
+        return False
+    except OSError as exc:
+        return exc.errno not in (errno.ENOSYS, errno.EPERM)
     return True
 
 

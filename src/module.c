@@ -132,11 +132,12 @@ facts(PyObject *module, PyObject *unused LM_UNUSED)
     LmTlsGear gear;
     lm_tls_gear_load(&gear);
     return Py_BuildValue(
-        "{s(ii)sNsssNsNsNsNsN}", "libev", facts.libev_major, facts.libev_minor,
+        "{s(ii)sNsssNsNsNsNsNsN}", "libev", facts.libev_major, facts.libev_minor,
         "is_embedded", PyBool_FromLong(facts.is_embedded), "backend", facts.backend,
         "has_alarm", PyBool_FromLong(facts.has_alarm), "has_once",
         PyBool_FromLong(facts.has_once), "knows_set", PyBool_FromLong(facts.knows_set),
-        "shows_tasks", PyBool_FromLong(lm_mirror_is_known(state_of(module))),
+        "has_eventfd", PyBool_FromLong(facts.has_eventfd), "shows_tasks",
+        PyBool_FromLong(lm_mirror_is_known(state_of(module))),
         "reaches_openssl", PyBool_FromLong(gear.read != NULL));
 }
 

@@ -2,27 +2,55 @@
    giving them another body.
 
    All descriptors made here are close-on-exec. Each call returns -1 with errno set on
-   failure. Runs no Python. */
+   failure. A call that an old kernel has not, or that a filter refuses (ENOSYS, EPERM), has
+   a way round it where asyncio needs none. Runs no Python. */
 #ifndef LM_BASE_SYS_H
 #define LM_BASE_SYS_H
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+/* 1 where errno says that the system has no such call, or lets nobody make it. */
+static inline int
+lm_sys_is_refused(void)
+{
+    return errno == ENOSYS || errno == EPERM;
+}
+
+/* Non-blocking and close-on-exec, or closed. */
+static inline int
+lm_sys_prepare(int fd)
+{
+    if (fd >= 0 &&
+        (fcntl(fd, F_SETFL, O_NONBLOCK) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)) {
+        int err = errno;
+        close(fd);
+        errno = err;
+        return -1;
+    }
+    return fd;
+}
+
 /* A connection of a listening socket, non-blocking. */
 static inline int
 lm_sys_accept(int fd, struct sockaddr *addr, socklen_t *len)
 {
-    return accept4(fd, addr, len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int made = accept4(fd, addr, len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (made < 0 && lm_sys_is_refused()) {
+        made = lm_sys_prepare(accept(fd, addr, len));
+    }
+    return made;
 }
 
 /* Whether a read, or accept, would find something or fail. 0 where nobody can tell. */
@@ -37,7 +65,29 @@ lm_sys_is_readable(int fd)
 static inline int
 lm_sys_pipe(int fds[2])
 {
-    return pipe2(fds, O_NONBLOCK | O_CLOEXEC);
+    int failed = pipe2(fds, O_NONBLOCK | O_CLOEXEC);
+    if (failed && lm_sys_is_refused() && pipe(fds) == 0) {
+        int reader = lm_sys_prepare(fds[0]);
+        int writer = lm_sys_prepare(fds[1]);
+        failed = reader < 0 || writer < 0 ? -1 : 0;
+        if (failed && reader >= 0) {
+            close(reader);
+        }
+        if (failed && writer >= 0) {
+            close(writer);
+        }
+    }
+    return failed;
+}
+
+/* What one thread ends another's poll with: fds[0] becomes readable by what is written to
+   fds[1], 8 bytes at a time. They are one descriptor, or a pipe where the system has no
+   better. */
+static inline int
+lm_sys_wake_open(int fds[2])
+{
+    fds[0] = fds[1] = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    return fds[0] >= 0 ? 0 : lm_sys_pipe(fds);
 }
 
 /* 1 in the thread that the process began with. */
@@ -64,6 +114,20 @@ lm_sys_alarm_set(int fd, int64_t at_ns)
     return timerfd_settime(fd, TFD_TIMER_ABSTIME, &spec, NULL);
 }
 
+/* A kernel set of watched descriptors. */
+static inline int
+lm_sys_set_open(void)
+{
+    int set = epoll_create1(EPOLL_CLOEXEC);
+    if (set < 0 && errno == ENOSYS) {
+        set = epoll_create(1);
+        if (set >= 0) {
+            fcntl(set, F_SETFD, FD_CLOEXEC);
+        }
+    }
+    return set;
+}
+
 /* 0 where the kernel can tell when the descriptor is ready, else errno: some devices
    cannot. */
 static inline int
@@ -71,7 +135,7 @@ lm_sys_probe(int fd)
 {
     struct epoll_event event = {.events = 0};
     int err = 0;
-    int set = epoll_create1(EPOLL_CLOEXEC);
+    int set = lm_sys_set_open();
     if (set < 0) {
         return 0;
     }
@@ -80,13 +144,6 @@ lm_sys_probe(int fd)
     }
     close(set);
     return err;
-}
-
-/* A kernel set of watched descriptors. */
-static inline int
-lm_sys_set_open(void)
-{
-    return epoll_create1(EPOLL_CLOEXEC);
 }
 
 /* 1 where the descriptor is a kernel set of watched descriptors. */
@@ -109,6 +166,25 @@ lm_sys_forget(int set, int fd)
 {
     struct epoll_event event = {.events = 0};
     (void)epoll_ctl(set, EPOLL_CTL_DEL, fd, &event);
+}
+
+/* 1 where the descriptor is in the set. */
+static inline int
+lm_sys_has(int set, int fd)
+{
+    struct epoll_event event = {.events = 0};
+    if (epoll_ctl(set, EPOLL_CTL_ADD, fd, &event) < 0) {
+        return errno == EEXIST;
+    }
+    lm_sys_forget(set, fd);
+    return 0;
+}
+
+/* How many bytes a block of malloc's has room for. */
+static inline size_t
+lm_sys_block_size(void *block)
+{
+    return malloc_usable_size(block);
 }
 
 #endif

@@ -45,7 +45,10 @@ start(Listener *l)
     if (poll == NULL) {
         return -1;
     }
-    lm_watch_start(poll, &l->watch);
+    if (lm_watch_start_now(poll, &l->watch) < 0) {
+        return -1;
+    }
+    l->loop->has_done_io = 1; /* who connected before finds the loop accepting */
     lm_kept_add(l->loop, &l->kept);
     return 0;
 }
@@ -108,8 +111,8 @@ set_up_in_context(Listener *l, int fd, const LmAddr *peer)
     return failed;
 }
 
-/* Out of descriptors or memory: the kernel goes on reporting the socket, so the loop
-   looks away for a while. */
+/* Out of descriptors or memory: the kernel goes on reporting the socket (or does not report
+   it any more), so the loop looks away for a while. */
 static int
 back_off(Listener *l, int err)
 {
@@ -154,6 +157,15 @@ on_accept_error(Listener *l, int err)
     }
 }
 
+/* The kernel watches it no more. */
+static int
+start_again(Listener *l)
+{
+    int err = l->watch.error;
+    l->watch.error = 0;
+    return back_off(l, err);
+}
+
 /* Ready-queue function: takes what waits in the backlog. To ask whether there is another
    one costs a tenth of an accept that finds none, for which the kernel makes a socket
    first. */
@@ -163,6 +175,9 @@ accept_ready(LmLoop *loop, PyObject *self)
     Listener *l = (Listener *)self;
     int failed = 0;
     lm_loop_leave_task(loop);
+    if (LM_UNLIKELY(l->watch.error != 0)) {
+        failed = start_again(l);
+    }
     for (int i = 0; failed == 0 && i < l->backlog && l->watch.is_active; i++) {
         LmAddr peer;
         if (i > 0 && !lm_sys_is_readable(l->watch.fd)) {

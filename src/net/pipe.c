@@ -31,7 +31,9 @@ lm_pipe_start(PyObject *self, LmWatch *watch)
         return -1;
     }
     Py_XSETREF(*context_of(p, watch), context);
-    lm_watch_start(poll, watch);
+    if (lm_watch_start(poll, watch) < 0) {
+        return -1;
+    }
     lm_kept_add(p->loop, &p->kept);
     return 0;
 }
@@ -57,6 +59,22 @@ let_go(PyObject *self)
     lm_watch_stop(&p->loop->poll, &p->writer);
 }
 
+/* The kernel does not watch the descriptor: see transport_watch.c. */
+static int
+end_unwatched(LmLoop *loop, PyObject *self, LmWatch *watch, PyMethodDef *method)
+{
+    lm_watch_set_error(watch);
+    PyObject *exc = PyErr_GetRaisedException();
+    PyErr_SetRaisedException(Py_NewRef(exc));
+    lm_loop_leave_task(loop);
+    int failed = lm_handle_report_fault(loop, method, self);
+    if (failed == 0) {
+        failed = lm_pipe_lose(self, exc);
+    }
+    Py_DECREF(exc);
+    return failed;
+}
+
 /* Work of a watch that fired. What ran before it in the turn may have stopped the watch.
    Steals `self`. */
 static int
@@ -71,6 +89,9 @@ run_work(LmLoop *loop, PyObject *self, LmWatch *watch, int (*work)(PyObject *sel
         if (LM_UNLIKELY(failed < 0)) {
             failed = lm_handle_report_fault(loop, method, self);
         }
+    }
+    else if (LM_UNLIKELY(watch->error != 0)) {
+        failed = end_unwatched(loop, self, watch, method);
     }
     Py_DECREF(self);
     return failed;

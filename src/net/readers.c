@@ -3,6 +3,7 @@
    served by watches, operations by the entry's LmOnce. */
 #include "net/readers.h"
 
+#include "core/fault.h"
 #include "core/handle.h"
 
 #include <stdlib.h>
@@ -89,10 +90,27 @@ find_entry(LmLoop *loop, int fd)
     return table != NULL && fd < table->size ? table->entries[fd] : NULL;
 }
 
+static int report_unwatched(LmLoop *loop, PyObject *place);
+
+/* A ready item is an object: which side it is, in a number. */
+static void
+queue_unwatched(Entry *entry, const Side *side)
+{
+    PyObject *place =
+        PyLong_FromLongLong((long long)side->watch.fd * 4 + side->watch.direction);
+    if (place == NULL || lm_ready_push(entry->loop, report_unwatched, place) < 0) {
+        PyErr_Clear();
+    }
+}
+
 static void
 queue_side(Entry *entry, Side *side)
 {
     if (side->handle == NULL) {
+        return;
+    }
+    if (LM_UNLIKELY(side->watch.error != 0)) {
+        queue_unwatched(entry, side);
         return;
     }
     if (lm_handle(side->handle)->is_cancelled) {
@@ -251,6 +269,42 @@ retire(Retired old)
     return failed;
 }
 
+/* The kernel lost what it had taken when the callback was added (in a child that goes on
+   with the loop, say), and did not take it again. */
+static int
+report_unwatched(LmLoop *loop, PyObject *place)
+{
+    long long number = PyLong_AsLongLong(place);
+    Entry *entry = find_entry(loop, (int)(number / 4));
+    Side *side = entry != NULL ? side_of(entry, (int)(number % 4)) : NULL;
+    int failed = 0;
+    Py_DECREF(place);
+    if (side != NULL && side->handle != NULL && side->watch.error != 0) {
+        lm_watch_set_error(&side->watch);
+        Retired old = take_out(entry, side);
+        failed = lm_fault_report((PyObject *)loop, loop->st,
+                                 "A descriptor is not watched any more", "handle",
+                                 old.handle, NULL);
+        if (retire(old) < 0) {
+            failed = -1;
+        }
+    }
+    return failed;
+}
+
+/* What was there before is not watched either, as in asyncio. Keeps the exception. */
+static void
+drop_unwatched(Entry *entry, Side *side)
+{
+    if (side->handle != NULL && side->run == lm_handle_run_item) {
+        PyObject *exc = PyErr_GetRaisedException();
+        if (retire(take_out(entry, side)) < 0) {
+            PyErr_Clear();
+        }
+        PyErr_SetRaisedException(exc);
+    }
+}
+
 int
 lm_readers_add(LmLoop *loop, PyObject *fileobj, int fd, int direction, PyObject *handle)
 {
@@ -263,6 +317,13 @@ lm_readers_add(LmLoop *loop, PyObject *fileobj, int fd, int direction, PyObject 
         return -1;
     }
     Side *side = side_of(entry, direction);
+    /* A transport that lent its descriptor (sendfile) may watch it too. */
+    side->watch.is_users = lm_readers_owner(loop, fd) == NULL;
+    if (lm_watch_start_now(poll, &side->watch) < 0) {
+        drop_unwatched(entry, side);
+        return -1;
+    }
+    loop->has_done_io = 1; /* it may be ready */
     Retired old = {.handle = side->handle,
                    .is_operation = side->run != lm_handle_run_item};
     side->handle = Py_NewRef(handle);
@@ -271,9 +332,6 @@ lm_readers_add(LmLoop *loop, PyObject *fileobj, int fd, int direction, PyObject 
         entry->fileobj = Py_NewRef(fileobj);
     }
     lm_once_disarm(poll, &entry->once, direction);
-    /* A transport that lent its descriptor (sendfile) may watch it too. */
-    side->watch.is_users = lm_readers_owner(loop, fd) == NULL;
-    lm_watch_start(poll, &side->watch);
     return retire(old);
 }
 

@@ -22,7 +22,9 @@ start(PyObject *self, LmWatch *watch, PyObject **place)
         return -1;
     }
     Py_XSETREF(*place, context);
-    lm_watch_start(poll, watch);
+    if (lm_watch_start(poll, watch) < 0) {
+        return -1;
+    }
     lm_kept_add(t->loop, &t->kept);
     return 0;
 }
@@ -115,10 +117,27 @@ run_in_context(LmLoop *loop, PyObject *self, PyObject **place,
     return failed;
 }
 
+/* The kernel does not watch the descriptor. asyncio raises where it registers, which the
+   exception handler is told of, and is deaf from then on; here the connection ends. */
+static int
+end_unwatched(LmLoop *loop, PyObject *self, LmWatch *watch, PyMethodDef *method)
+{
+    lm_watch_set_error(watch);
+    PyObject *exc = PyErr_GetRaisedException();
+    PyErr_SetRaisedException(Py_NewRef(exc));
+    lm_loop_leave_task(loop);
+    int failed = lm_handle_report_fault(loop, method, self);
+    if (failed == 0 && lm_transport(self)->loop != NULL) {
+        failed = lm_transport_force_close(self, exc);
+    }
+    Py_DECREF(exc);
+    return failed;
+}
+
 /* What ran before it in the turn may have closed or paused the transport. Steals
    `self`. */
 static int
-run_ready(LmLoop *loop, PyObject *self, const LmWatch *watch, PyObject **place,
+run_ready(LmLoop *loop, PyObject *self, LmWatch *watch, PyObject **place,
           int (*work)(PyObject *self), PyMethodDef *method)
 {
     int failed = 0;
@@ -128,6 +147,9 @@ run_ready(LmLoop *loop, PyObject *self, const LmWatch *watch, PyObject **place,
         if (LM_UNLIKELY(failed < 0)) {
             failed = lm_handle_report_fault(loop, method, self);
         }
+    }
+    else if (LM_UNLIKELY(watch->error != 0) && lm_transport(self)->lost == 0) {
+        failed = end_unwatched(loop, self, watch, method);
     }
     Py_DECREF(self);
     return failed;

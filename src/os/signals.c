@@ -14,6 +14,7 @@ struct LmSignals {
     LmWatch watch;
     int write_fd;
     long previous_fd; /* somebody else's wakeup descriptor while ours is set, or -1 */
+    unsigned fork_count; /* lm_poll_fork_count when it was made */
     uint8_t is_set;
 };
 
@@ -78,13 +79,25 @@ forward(struct LmSignals *signals, const unsigned char *bytes, ssize_t count)
     }
 }
 
+/* Whether there is a pipe that is no parent's, who is to read what is in it. */
+static int
+has_pipe(const LmLoop *loop)
+{
+    return loop->signals != NULL &&
+           loop->signals->fork_count == lm_poll_fork_count();
+}
+
 static int
 read_signals(LmLoop *loop, PyObject *self)
 {
     unsigned char bytes[256];
     ssize_t count;
     int failed = 0;
-    while (failed == 0 && loop->signals != NULL &&
+    if (loop->signals != NULL && loop->signals->watch.error != 0) {
+        lm_watch_set_error(&loop->signals->watch);
+        failed = -1;
+    }
+    while (failed == 0 && has_pipe(loop) &&
            (count = read(loop->signals->watch.fd, bytes, sizeof(bytes))) > 0) {
         forward(loop->signals, bytes, count);
         for (ssize_t i = 0; i < count && failed == 0; i++) {
@@ -105,6 +118,10 @@ on_signal(LmWatch *watch)
 {
     struct LmSignals *signals = LM_CONTAINER_OF(watch, struct LmSignals, watch);
     LmLoop *loop = signals->loop;
+    if (!has_pipe(loop)) {
+        lm_watch_stop(&loop->poll, watch);
+        return;
+    }
     if (lm_ready_push(loop, read_signals, Py_NewRef(loop)) < 0) {
         PyErr_Clear(); /* the pipe stays readable: the next poll tries again */
     }
@@ -113,9 +130,10 @@ on_signal(LmWatch *watch)
 static struct LmSignals *
 open_pipe(LmLoop *loop)
 {
-    if (loop->signals != NULL) {
+    if (has_pipe(loop)) {
         return loop->signals;
     }
+    lm_signals_close(loop); /* in a child: the pipe is the parent's */
     LmPoll *poll = lm_loop_poll(loop);
     int fds[2];
     if (poll == NULL) {
@@ -136,7 +154,13 @@ open_pipe(LmLoop *loop)
     signals->write_fd = fds[1];
     signals->previous_fd = -1;
     lm_watch_init(&signals->watch, fds[0], LM_WATCH_READ, on_signal);
-    lm_watch_start(poll, &signals->watch);
+    if (lm_watch_start_now(poll, &signals->watch) < 0) {
+        close(fds[0]);
+        close(fds[1]);
+        free(signals);
+        return NULL;
+    }
+    signals->fork_count = lm_poll_fork_count();
     loop->signals = signals;
     return signals;
 }

@@ -19,7 +19,7 @@ backend_name(unsigned backend)
 }
 
 void
-lm_poll_facts(const LmPoll *poll, LmPollFacts *facts)
+lm_poll_facts(LmPoll *poll, LmPollFacts *facts)
 {
     *facts = (LmPollFacts)
     {
@@ -28,6 +28,7 @@ lm_poll_facts(const LmPoll *poll, LmPollFacts *facts)
         .is_embedded = 1,
 #endif
         .backend = backend_name(ev_backend(poll->ev)), .has_alarm = poll->alarm.fd >= 0,
-        .has_once = poll->once.watch.fd >= 0, .knows_set = poll->set_fd >= 0,
+        .has_once = poll->once.watch.fd >= 0, .knows_set = lm_poll_set(poll) >= 0,
+        .has_eventfd = poll->wake_fd == poll->wake.fd,
     };
 }

@@ -13,10 +13,11 @@ typedef struct {
     const char *backend;
     int has_alarm; /* near deadlines are kept by a timerfd */
     int has_once;  /* sock_* wait in the one-shot set */
+    int has_eventfd; /* other threads wake the loop by an eventfd, not by a pipe */
     int knows_set; /* libev's kernel set was found, so that closed descriptors leave it */
 } LmPollFacts;
 
 /* Of an open poll. */
-void lm_poll_facts(const LmPoll *poll, LmPollFacts *facts);
+void lm_poll_facts(LmPoll *poll, LmPollFacts *facts);
 
 #endif

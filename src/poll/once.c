@@ -78,17 +78,45 @@ report(LmOnceSet *set, LmOnce *once, int ready)
 {
     ready &= once->wanted;
     once->wanted &= (uint8_t)~ready;
+    /* The kernel has forgotten about both directions. Whoever waits for one that it does not
+       take again is to find out why. */
+    if (once->wanted != 0 && apply(set, once) < 0) {
+        ready |= once->wanted;
+        once->wanted = 0;
+    }
     if (once->wanted == 0) {
         lm_list_remove(&once->place);
-    }
-    else {
-        /* The kernel has forgotten about both directions. It can only fail over a closed
-           descriptor, of which nothing comes any more. */
-        (void)apply(set, once);
     }
     if (ready) {
         once->on_ready(once, ready);
     }
+}
+
+/* The kernel does not watch the set any more: everybody asks again, and is told. */
+static void
+report_all(LmOnceSet *set)
+{
+    LmList asked;
+    lm_list_init(&asked);
+    while (!lm_list_is_empty(&set->armed)) {
+        LmList *place = set->armed.next;
+        lm_list_remove(place);
+        lm_list_push_back(&asked, place);
+    }
+    while (!lm_list_is_empty(&asked)) {
+        LmOnce *once = LM_CONTAINER_OF(asked.next, LmOnce, place);
+        int wanted = once->wanted;
+        once->wanted = 0;
+        lm_list_remove(&once->place);
+        once->on_ready(once, wanted);
+    }
+}
+
+/* Whether there is a set and it is no parent's. */
+static int
+has_set(const LmOnceSet *set)
+{
+    return set->watch.fd >= 0 && set->fork_count == lm_poll_fork_count();
 }
 
 static void
@@ -97,6 +125,13 @@ on_set_readable(LmWatch *watch)
     LmOnceSet *set = LM_CONTAINER_OF(watch, LmOnceSet, watch);
     struct epoll_event events[BATCH];
     int count;
+    if (LM_UNLIKELY(!watch->is_active)) {
+        report_all(set);
+        return;
+    }
+    if (LM_UNLIKELY(!has_set(set))) {
+        return; /* a fork since it fired: what is in it is for the parent */
+    }
     do {
         count = epoll_wait(watch->fd, events, BATCH, 0);
         for (int i = 0; i < count; i++) {
@@ -119,13 +154,6 @@ close_set(LmPoll *poll)
     }
 }
 
-/* Whether there is a set and it is no parent's. */
-static int
-has_set(const LmOnceSet *set)
-{
-    return set->watch.fd >= 0 && set->fork_count == lm_poll_fork_count();
-}
-
 static int
 is_registered(const LmOnceSet *set, const LmOnce *once)
 {
@@ -144,14 +172,15 @@ lm_once_set_open(LmPoll *poll)
     }
     set->number++;
     set->fork_count = lm_poll_fork_count();
-    for (LmList *link = set->armed.next; link != &set->armed; link = link->next) {
-        /* Fails over a closed descriptor, of which nothing would come in any set. */
-        (void)apply(set, LM_CONTAINER_OF(link, LmOnce, place));
+    LmList *next;
+    for (LmList *link = set->armed.next; link != &set->armed; link = next) {
+        LmOnce *once = LM_CONTAINER_OF(link, LmOnce, place);
+        next = link->next;
+        if (apply(set, once) < 0) {
+            report(set, once, once->wanted);
+        }
     }
-    if (!lm_list_is_empty(&set->armed)) {
-        lm_watch_start(poll, &set->watch);
-    }
-    return 0;
+    return lm_list_is_empty(&set->armed) ? 0 : lm_watch_start(poll, &set->watch);
 }
 
 /* -1 with MemoryError set. */
@@ -192,8 +221,9 @@ lm_once_arm(LmPoll *poll, LmOnce *once, int direction)
     if ((!has_set(set) && lm_once_set_open(poll) < 0) || note(set, once) < 0) {
         return -1;
     }
-    if (LM_UNLIKELY(!set->watch.is_active)) {
-        lm_watch_start(poll, &set->watch);
+    if (LM_UNLIKELY(!set->watch.is_active) &&
+        lm_watch_start_now(poll, &set->watch) < 0) {
+        return -1;
     }
     uint8_t before = once->wanted;
     once->wanted |= (uint8_t)direction;

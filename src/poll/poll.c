@@ -1,5 +1,5 @@
-/* The wait: see poll.h. Relies on libev and on base/sys.h for the alarm; runs no
-   Python. */
+/* The wait: see poll.h. Relies on libev and on base/sys.h for the alarm and the wake-up;
+   runs no Python. */
 #include "poll/poll.h"
 
 #include "base/clock.h"
@@ -11,7 +11,6 @@
 #include <pthread.h>
 
 _Static_assert(sizeof(ev_timer) <= LM_EV_TIMER_SIZE, "LM_EV_TIMER_SIZE is too small");
-_Static_assert(sizeof(ev_async) <= LM_EV_ASYNC_SIZE, "LM_EV_ASYNC_SIZE is too small");
 
 /* Nearer deadlines are kept by the alarm, farther ones by libev's millisecond timer,
    which costs no system call and hands over to the alarm this much before the moment. */
@@ -65,12 +64,6 @@ patrol_of(LmPoll *poll)
     return (ev_timer *)poll->patrol.bytes;
 }
 
-static ev_async *
-async_of(LmPoll *poll)
-{
-    return (ev_async *)poll->async.bytes;
-}
-
 static void
 on_deadline(struct ev_loop *ev LM_UNUSED, ev_timer *timer LM_UNUSED,
             int revents LM_UNUSED)
@@ -83,9 +76,28 @@ on_patrol(struct ev_loop *ev, ev_timer *timer LM_UNUSED, int revents LM_UNUSED)
     ((LmPoll *)ev_userdata(ev))->is_quiet = 1;
 }
 
+/* Reading quiets the descriptor. What a thread adds after this finds the loop awake. */
 static void
-on_wake(struct ev_loop *ev LM_UNUSED, ev_async *async LM_UNUSED, int revents LM_UNUSED)
+on_wake(LmWatch *watch)
 {
+    LmPoll *poll = LM_CONTAINER_OF(watch, LmPoll, wake);
+    char bytes[64];
+    if (!lm_poll_is_parents(poll)) {
+        ssize_t count = read(watch->fd, bytes, sizeof(bytes));
+        (void)count;
+        poll->is_woken = 0;
+    }
+}
+
+static void
+close_alarm(LmPoll *poll)
+{
+    lm_watch_stop(poll, &poll->alarm);
+    if (poll->alarm.fd >= 0) {
+        close(poll->alarm.fd);
+        poll->alarm.fd = -1;
+    }
+    poll->alarm_at_ns = 0;
 }
 
 static void
@@ -93,18 +105,31 @@ on_alarm(LmWatch *watch)
 {
     LmPoll *poll = LM_CONTAINER_OF(watch, LmPoll, alarm);
     uint64_t expirations;
-    /* Reading quiets the descriptor; nothing is lost where it was set anew in between. */
-    if (read(watch->fd, &expirations, sizeof(expirations)) > 0) {
+    if (!watch->is_active) {
+        close_alarm(poll); /* refused: deadlines are kept without it */
+    }
+    /* Nothing is lost where it was set anew in between. */
+    else if (!lm_poll_is_parents(poll) &&
+             read(watch->fd, &expirations, sizeof(expirations)) > 0) {
         poll->alarm_at_ns = 0;
     }
 }
 
+/* libev's callback between telling the kernel of changes and the wait. What was refused is
+   pending, and nothing else: the wait is not to begin. */
 static void
 release_gil(struct ev_loop *ev) EV_NOEXCEPT
 {
     LmPoll *poll = ev_userdata(ev);
     if (poll->may_block) {
+        if (LM_UNLIKELY(ev_pending_count(ev) > 0)) {
+            poll->refusal = errno;
+            lm_poll_wake(poll);
+        }
         poll->saved = PyEval_SaveThread();
+    }
+    else if (poll->is_registering) {
+        poll->refusal = errno;
     }
 }
 
@@ -119,21 +144,15 @@ acquire_gil(struct ev_loop *ev) EV_NOEXCEPT
     }
 }
 
-/* libev tries without end to open its wake-up descriptor: whether there are two left is
-   found out before. */
-static int
-check_two_left(void)
+int
+lm_poll_refusal(LmPoll *poll, int fd)
 {
-    int first = lm_sys_alarm_open();
-    int second = first >= 0 ? lm_sys_alarm_open() : -1;
-    int err = second < 0 ? errno : 0;
-    if (first >= 0) {
-        close(first);
+    int err = poll->refusal ? poll->refusal : errno;
+    /* libev asks twice about what it believes to be there. */
+    if (err == 0 || err == EEXIST || err == ENOENT) {
+        err = lm_sys_probe(fd);
     }
-    if (second >= 0) {
-        close(second);
-    }
-    return err;
+    return err ? err : ENOMEM;
 }
 
 void
@@ -144,8 +163,82 @@ lm_poll_init(LmPoll *poll)
     lm_list_init(&poll->fired);
     lm_list_init(&poll->changed);
     lm_list_init(&poll->settled);
+    lm_watch_init(&poll->wake, -1, LM_WATCH_READ, on_wake);
     lm_watch_init(&poll->alarm, -1, LM_WATCH_READ, on_alarm);
+    poll->wake_fd = -1;
     lm_once_set_init(&poll->once);
+}
+
+/* The number that the next descriptor will have: that of libev's set, which it does not
+   tell. -1 with OSError set where there can be no set. */
+static int
+next_set(void)
+{
+    int fd = lm_sys_set_open();
+    if (fd < 0) {
+        lm_oserr_set(errno);
+        return -1;
+    }
+    close(fd);
+    return fd;
+}
+
+static void
+close_wake(LmPoll *poll)
+{
+    lm_watch_stop(poll, &poll->wake);
+    if (poll->wake_fd >= 0 && poll->wake_fd != poll->wake.fd) {
+        close(poll->wake_fd);
+    }
+    if (poll->wake.fd >= 0) {
+        close(poll->wake.fd);
+    }
+    poll->wake.fd = poll->wake_fd = -1;
+    poll->is_woken = 0;
+}
+
+/* Opens another wake-up in place of the one that is there. -1 with OSError set. */
+static int
+open_wake(LmPoll *poll)
+{
+    int fds[2];
+    if (lm_sys_wake_open(fds) < 0) {
+        lm_oserr_set(errno);
+        return -1;
+    }
+    close_wake(poll);
+    poll->wake.fd = fds[0];
+    poll->wake_fd = fds[1];
+    return 0;
+}
+
+/* libev's loop, with all that it allocates outside of ev_run but for watches. */
+static int
+open_libev(LmPoll *poll)
+{
+    lm_reserve_install();
+    if (lm_reserve_cover(&poll->reserve, 0) < 0) {
+        return -1;
+    }
+    LmReserve *before = lm_reserve_enter(&poll->reserve);
+    errno = 0;
+    poll->ev = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV | EVFLAG_NOSIGMASK);
+    int err = errno ? errno : ENOMEM;
+    if (poll->ev != NULL) {
+        ev_timer_init(timer_of(poll), on_deadline, 0., 0.);
+        ev_timer_init(patrol_of(poll), on_patrol, 0., 0.);
+        ev_timer_start(poll->ev, timer_of(poll));
+        ev_timer_start(poll->ev, patrol_of(poll));
+        ev_timer_stop(poll->ev, timer_of(poll));
+        ev_timer_stop(poll->ev, patrol_of(poll));
+    }
+    lm_reserve_leave(before);
+    if (poll->ev == NULL) {
+        lm_reserve_release(&poll->reserve);
+        lm_oserr_set(err);
+        return -1;
+    }
+    return 0;
 }
 
 int
@@ -156,36 +249,22 @@ lm_poll_open(LmPoll *poll)
     }
     pthread_once(&fork_hook_once, install_fork_hook);
     ev_set_syserr_cb(on_libev_error);
-    /* libev does not tell its kernel set; it is the descriptor that is free now. */
-    int expected = lm_sys_alarm_open();
-    if (expected >= 0) {
-        close(expected);
-    }
-    errno = 0;
-    poll->ev = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV | EVFLAG_NOSIGMASK);
-    int err = poll->ev == NULL ? (errno ? errno : ENOMEM) : check_two_left();
-    if (err != 0) {
-        if (poll->ev != NULL) {
-            ev_loop_destroy(poll->ev);
-            poll->ev = NULL;
-        }
-        lm_oserr_set(err);
+    poll->set_fd = next_set();
+    if (poll->set_fd < 0 || open_libev(poll) < 0) {
         return -1;
     }
-    poll->set_fd = expected >= 0 && lm_sys_is_set(expected) ? expected : -1;
+    poll->fork_count = fork_count;
+    poll->is_main = (uint8_t)lm_sys_is_main_thread();
+    ev_set_userdata(poll->ev, poll);
+    ev_set_loop_release_cb(poll->ev, release_gil, acquire_gil);
+    if (open_wake(poll) < 0 || lm_watch_start_now(poll, &poll->wake) < 0) {
+        lm_poll_close(poll);
+        return -1;
+    }
     /* Here and not at the first deadline, so that a running loop opens no descriptor
        behind its user's back. */
     poll->alarm.fd = lm_sys_alarm_open();
-    poll->fork_count = fork_count;
-    ev_set_userdata(poll->ev, poll);
-    ev_set_loop_release_cb(poll->ev, release_gil, acquire_gil);
-    ev_timer_init(timer_of(poll), on_deadline, 0., 0.);
-    ev_timer_init(patrol_of(poll), on_patrol, 0., 0.);
-    poll->is_main = (uint8_t)lm_sys_is_main_thread();
-    /* Always active: ev_run returns at once from a loop that watches nothing. */
-    ev_async_init(async_of(poll), on_wake);
-    ev_async_start(poll->ev, async_of(poll));
-    /* Last: libev would not do without what it opens. */
+    /* Last: what has to be there is there. */
     if (lm_once_set_open(poll) < 0) {
         PyErr_Clear(); /* whoever waits first tries again, and is told */
     }
@@ -198,19 +277,30 @@ lm_poll_close(LmPoll *poll)
     if (poll->ev == NULL) {
         return;
     }
-    lm_watch_stop(poll, &poll->alarm);
-    if (poll->alarm.fd >= 0) {
-        close(poll->alarm.fd);
-        poll->alarm.fd = -1;
-    }
-    poll->alarm_at_ns = 0;
+    close_alarm(poll);
+    close_wake(poll);
     lm_once_set_close(poll);
     ev_timer_stop(poll->ev, timer_of(poll));
     ev_timer_stop(poll->ev, patrol_of(poll));
-    ev_async_stop(poll->ev, async_of(poll));
+    LmReserve *before = lm_reserve_enter(&poll->reserve);
     ev_loop_destroy(poll->ev);
+    lm_reserve_leave(before);
+    lm_reserve_release(&poll->reserve);
     poll->ev = NULL;
     poll->set_fd = -1;
+}
+
+int
+lm_poll_set(LmPoll *poll)
+{
+    if (poll->set_fd < 0 || lm_poll_is_parents(poll)) {
+        return -1;
+    }
+    /* The number may be a stranger's by now: only ours has the wake-up in it. */
+    if (!lm_sys_has(poll->set_fd, poll->wake.fd)) {
+        poll->set_fd = -1;
+    }
+    return poll->set_fd;
 }
 
 /* Distribution builds of libev abort on a descriptor that is not open. A program may
@@ -233,27 +323,22 @@ drop_closed_fds(LmPoll *poll)
     }
 }
 
-/* In a child: the kernel's set and the alarm are the parent's too, and libev is about to
-   register every descriptor anew. -1 with OSError set. */
+/* In a child: makes another of each of the kernel's objects that are the parent's too.
+   libev is about to make its set and to register every descriptor anew. -1 with an
+   exception set; then the next poll tries again. */
 static int
 leave_parent(LmPoll *poll)
 {
-    int err = check_two_left();
-    if (err != 0) {
-        lm_oserr_set(err);
+    /* libev closes its set first, and then tries without end to open another. */
+    int free_fd = next_set();
+    if (free_fd < 0 || open_wake(poll) < 0 || lm_watch_start(poll, &poll->wake) < 0) {
         return -1;
     }
     int was_active = poll->alarm.is_active;
-    poll->fork_count = fork_count;
-    poll->set_fd = -1; /* libev is about to make another */
-    lm_watch_stop(poll, &poll->alarm);
-    if (poll->alarm.fd >= 0) {
-        close(poll->alarm.fd);
-    }
+    close_alarm(poll);
     poll->alarm.fd = lm_sys_alarm_open();
-    poll->alarm_at_ns = 0;
-    if (was_active && poll->alarm.fd >= 0) {
-        lm_watch_start(poll, &poll->alarm);
+    if (was_active && poll->alarm.fd >= 0 && lm_watch_start(poll, &poll->alarm) < 0) {
+        return -1;
     }
     lm_once_set_leave_parent(poll);
     while (!lm_list_is_empty(&poll->settled)) {
@@ -262,20 +347,25 @@ leave_parent(LmPoll *poll)
         lm_list_push_back(&poll->changed, place);
     }
     drop_closed_fds(poll);
+    if (poll->set_fd < 0 || free_fd < poll->set_fd) {
+        poll->set_fd = free_fd;
+    }
+    poll->fork_count = fork_count;
     ev_loop_fork(poll->ev);
     return 0;
 }
 
-/* 0 where the alarm is set to the moment; -1 where the system gives none, which costs
-   only precision. */
+/* 0 where the alarm is set to the moment; -1 where there is none, which costs only
+   precision. */
 static int
 set_alarm(LmPoll *poll, int64_t deadline_ns)
 {
     if (poll->alarm.fd < 0) {
         return -1;
     }
-    if (!poll->alarm.is_active) {
-        lm_watch_start(poll, &poll->alarm);
+    if (!poll->alarm.is_active && lm_watch_start(poll, &poll->alarm) < 0) {
+        PyErr_Clear();
+        return -1;
     }
     if (poll->alarm_at_ns != deadline_ns) {
         if (lm_sys_alarm_set(poll->alarm.fd, deadline_ns) < 0) {
@@ -321,10 +411,49 @@ start_patrol(LmPoll *poll)
     }
 }
 
+/* -1 with OSError set. */
+static int
+run_libev(LmPoll *poll, int flags)
+{
+    LmReserve *before = lm_reserve_enter(&poll->reserve);
+    poll_errno = 0;
+    poll->refusal = 0;
+    errno = 0;
+    ev_run(poll->ev, flags);
+    lm_reserve_leave(before);
+    if (LM_UNLIKELY(poll_errno != 0)) {
+        lm_oserr_set(poll_errno);
+        return -1;
+    }
+    return 0;
+}
+
+/* Before libev runs: -1 with an exception set where nothing could wake it. */
+static int
+make_ready(LmPoll *poll)
+{
+    if (LM_UNLIKELY(poll->fork_count != fork_count) && leave_parent(poll) < 0) {
+        return -1;
+    }
+    return LM_LIKELY(poll->wake.is_active) ? 0 : lm_watch_start(poll, &poll->wake);
+}
+
+/* And after it. */
+static int
+check_wake(LmPoll *poll)
+{
+    if (LM_LIKELY(poll->wake.is_active)) {
+        return 0;
+    }
+    lm_list_remove(&poll->wake.fired);
+    lm_oserr_set(poll->wake.error ? poll->wake.error : EBADF);
+    return -1;
+}
+
 int
 lm_poll_run(LmPoll *poll, int64_t deadline_ns)
 {
-    if (LM_UNLIKELY(poll->fork_count != fork_count) && leave_parent(poll) < 0) {
+    if (make_ready(poll) < 0) {
         return -1;
     }
     int may_block = deadline_ns != 0 && !arm_deadline(poll, deadline_ns);
@@ -333,22 +462,51 @@ lm_poll_run(LmPoll *poll, int64_t deadline_ns)
         start_patrol(poll);
     }
     poll->is_quiet = 0;
-    poll_errno = 0;
     poll->may_block = may_block;
-    ev_run(poll->ev, may_block ? EVRUN_ONCE : EVRUN_NOWAIT);
+    int failed = run_libev(poll, may_block ? EVRUN_ONCE : EVRUN_NOWAIT);
     poll->may_block = 0;
     poll->is_quiet &= (uint8_t)lm_list_is_empty(&poll->fired);
-    if (LM_UNLIKELY(poll_errno != 0)) {
-        lm_oserr_set(poll_errno);
+    return LM_UNLIKELY(failed < 0) ? -1 : check_wake(poll);
+}
+
+/* But for what was refused. */
+static void
+forget_fired(LmPoll *poll)
+{
+    LmList *next;
+    for (LmList *link = poll->fired.next; link != &poll->fired; link = next) {
+        next = link->next;
+        if (LM_CONTAINER_OF(link, LmWatch, fired)->error == 0) {
+            lm_list_remove(link);
+        }
+    }
+}
+
+int
+lm_poll_register(LmPoll *poll)
+{
+    if (poll->may_block) {
+        return 0; /* called by another thread, which has woken the loop */
+    }
+    if (make_ready(poll) < 0) {
         return -1;
     }
-    return 0;
+    drop_closed_fds(poll);
+    poll->is_registering = 1;
+    int failed = run_libev(poll, EVRUN_NOWAIT);
+    poll->is_registering = 0;
+    poll->is_quiet = 0;
+    forget_fired(poll);
+    return failed;
 }
 
 void
 lm_poll_wake(LmPoll *poll)
 {
-    if (poll->ev != NULL) {
-        ev_async_send(poll->ev, async_of(poll));
+    uint64_t one = 1;
+    if (poll->wake_fd >= 0 && !poll->is_woken && !lm_poll_is_parents(poll)) {
+        poll->is_woken = 1;
+        ssize_t written = write(poll->wake_fd, &one, sizeof(one));
+        (void)written;
     }
 }

@@ -1,14 +1,19 @@
 /* One libev loop: wait until a descriptor is ready, a deadline is near, or another
    thread calls.
 
-   libev is used for ev_io (watch.h), two ev_timers (far deadlines and the patrol) and one
-   ev_async (the wake-up); near deadlines are kept by an alarm descriptor, which is finer
-   than epoll's millisecond.
+   libev is used for ev_io (watch.h) and two ev_timers (far deadlines and the patrol). Near
+   deadlines are kept by an alarm descriptor, which is finer than epoll's millisecond; the
+   wake-up is a descriptor of ours too, so that it is known whether the kernel watches it.
+   Without an alarm (no timerfd, or the kernel does not watch it) only precision is lost; a
+   poll that cannot be woken is not opened and not run.
 
    A signal that comes between its last check and the kernel's wait does not end the
    wait. So in the process's main thread the first wait after any activity ends after a
    few milliseconds, the patrol, and only the next one is as long as it may be: a signal
    that an activity brought about is noticed then.
+
+   After a fork the kernel's objects (its set, the alarm, the wake-up, the one-shot set) are
+   the parent's too: a child touches none of them, and makes its own in its next poll.
 
    Everything but lm_poll_wake belongs to the loop's thread. Runs no Python; the GIL is let
    go only around a wait that may block. */
@@ -16,11 +21,11 @@
 #define LM_POLL_POLL_H
 
 #include "poll/once.h"
+#include "poll/reserve.h"
 
 struct ev_loop;
 
 #define LM_EV_TIMER_SIZE 48
-#define LM_EV_ASYNC_SIZE 40
 #define LM_POLL_FOREVER INT64_MAX
 
 typedef struct LmPoll {
@@ -33,19 +38,21 @@ typedef struct LmPoll {
         void *align;
         char bytes[LM_EV_TIMER_SIZE];
     } timer, patrol;
-    union {
-        void *align;
-        char bytes[LM_EV_ASYNC_SIZE];
-    } async;
-    LmWatch alarm;  /* watched from the first near deadline on; fd -1 where the system
-                      has none */
+    LmWatch wake;  /* always active: ev_run returns at once from a loop without watches */
+    int wake_fd;   /* to write to; that of the watch, or the other end of its pipe */
+    LmWatch alarm; /* watched from the first near deadline on; fd -1 where the system has
+                      none, or the kernel refused to watch it */
+    LmReserve reserve;
     LmOnceSet once; /* what is waited for once at a time */
     int64_t alarm_at_ns;  /* the moment it is set to, or 0 */
     PyThreadState *saved; /* while the GIL is let go */
     int may_block;        /* this run lets the GIL go */
+    int refusal;          /* errno after the kernel was told of changes, where it matters */
+    uint8_t is_woken;       /* written to wake_fd, not read yet */
+    uint8_t is_registering; /* this run only tells the kernel */
     uint8_t is_main;     /* opened in the main thread, which signals end the waits of */
     uint8_t is_quiet;    /* the last wait ended by the patrol alone */
-    int set_fd;          /* libev's kernel set, or -1 where it is not known */
+    int set_fd;          /* libev's kernel set: lm_poll_set */
     unsigned fork_count; /* lm_poll_fork_count when the kernel's set was made */
 } LmPoll;
 
@@ -78,8 +85,26 @@ lm_poll_dispatch(LmPoll *poll)
    too. */
 unsigned lm_poll_fork_count(void);
 
+/* Whether the kernel's objects are the parent's, who goes on with them. */
+static inline int
+lm_poll_is_parents(const LmPoll *poll)
+{
+    return poll->fork_count != lm_poll_fork_count();
+}
+
 /* Ends the wait of the loop's thread, now or the next. The one call that any thread may
-   make. */
+   make, with the GIL. */
 void lm_poll_wake(LmPoll *poll);
+
+/* For watch.c. Tells the kernel of all watches that it does not know yet, without waiting
+   and without noting what is ready, which the next poll finds. -1 with OSError set. */
+int lm_poll_register(LmPoll *poll);
+
+/* For watch.c, within libev: the errno of a descriptor that the kernel refused. */
+int lm_poll_refusal(LmPoll *poll, int fd);
+
+/* libev's kernel set, or -1 where it is not known or the parent's. libev does not tell, and
+   makes it anew where it has lost the thread; so it is found by what is in it. */
+int lm_poll_set(LmPoll *poll);
 
 #endif

@@ -21,10 +21,16 @@ ev_of(LmWatch *watch)
 /* libev hands out what is ready last first: pushing at the front restores the kernel's
    order. */
 static void
-on_fd(struct ev_loop *ev, ev_io *io, int revents LM_UNUSED)
+on_fd(struct ev_loop *ev, ev_io *io, int revents)
 {
     LmPoll *poll = ev_userdata(ev);
     LmWatch *watch = LM_CONTAINER_OF((char *)io, LmWatch, ev);
+    if (LM_UNLIKELY(revents & EV_ERROR)) {
+        /* The kernel refused it, and libev has stopped it. */
+        watch->error = (uint8_t)lm_poll_refusal(poll, watch->fd);
+        watch->is_active = 0;
+        lm_list_remove(&watch->place);
+    }
     lm_list_remove(&watch->fired);
     lm_list_push_front(&poll->fired, &watch->fired);
 }
@@ -40,10 +46,14 @@ lm_watch_init(LmWatch *watch, int fd, int direction, void (*on_ready)(LmWatch *w
     watch->direction = (uint8_t)direction;
 }
 
-void
+int
 lm_watch_start(LmPoll *poll, LmWatch *watch)
 {
     ev_io *io = ev_of(watch);
+    if (lm_reserve_cover(&poll->reserve, watch->fd) < 0) {
+        return -1;
+    }
+    LmReserve *before = lm_reserve_enter(&poll->reserve);
     if (watch->is_active) {
         ev_io_stop(poll->ev, io);
     }
@@ -52,9 +62,49 @@ lm_watch_start(LmPoll *poll, LmWatch *watch)
     ev_io_init(io, on_fd, watch->fd,
                watch->direction == LM_WATCH_READ ? EV_READ : EV_WRITE);
     ev_io_start(poll->ev, io);
+    lm_reserve_leave(before);
     watch->is_active = 1;
+    watch->error = 0;
     lm_list_remove(&watch->place);
     lm_list_push_back(&poll->changed, &watch->place);
+    if (LM_UNLIKELY(poll->may_block)) {
+        lm_poll_wake(poll); /* another thread's call: the kernel is told after the wait */
+    }
+    return 0;
+}
+
+int
+lm_watch_start_now(LmPoll *poll, LmWatch *watch)
+{
+    LmWatch *sibling = watch->sibling;
+    int has_sibling = sibling != NULL && sibling->is_active;
+    if (lm_watch_start(poll, watch) < 0) {
+        return -1;
+    }
+    int failed = lm_poll_register(poll);
+    if (failed == 0 && watch->is_active && poll->refusal != EPERM) {
+        return 0;
+    }
+    if (failed == 0) {
+        /* EPERM is no refusal to libev: it would take the descriptor for always ready. One
+           that is stopped without a reason was closed right now. */
+        lm_oserr_set(watch->is_active ? EPERM : watch->error ? watch->error : EBADF);
+    }
+    lm_watch_stop(poll, watch);
+    if (has_sibling && sibling->error != 0) {
+        /* The kernel goes on with what it had. There is room: it was there before. */
+        lm_list_remove(&sibling->fired);
+        (void)lm_watch_start(poll, sibling);
+    }
+    return -1;
+}
+
+PyObject *
+lm_watch_set_error(LmWatch *watch)
+{
+    int err = watch->error;
+    watch->error = 0;
+    return lm_oserr_set(err);
 }
 
 void
@@ -62,6 +112,7 @@ lm_watch_stop(LmPoll *poll, LmWatch *watch)
 {
     lm_list_remove(&watch->fired);
     lm_list_remove(&watch->place);
+    watch->error = 0;
     if (!watch->is_active) {
         return;
     }
@@ -69,17 +120,22 @@ lm_watch_stop(LmPoll *poll, LmWatch *watch)
     if (poll->ev == NULL) {
         return;
     }
+    LmReserve *before = lm_reserve_enter(&poll->reserve);
     ev_io_stop(poll->ev, ev_of(watch));
+    lm_reserve_leave(before);
     if (watch->sibling != NULL && watch->sibling->is_active) {
         /* Its registration changes with ours, so its descriptor is to be checked too. */
         lm_list_remove(&watch->sibling->place);
         lm_list_push_back(&poll->changed, &watch->sibling->place);
     }
-    else if (watch->is_users && poll->set_fd >= 0) {
+    else if (watch->is_users) {
         /* libev leaves it in the kernel's set until it fires. Closed while a copy of it is
            open it would then make libev register everything anew, and abort over any
            other that is closed. */
-        lm_sys_forget(poll->set_fd, watch->fd);
+        int set = lm_poll_set(poll);
+        if (set >= 0) {
+            lm_sys_forget(set, watch->fd);
+        }
     }
 }
 

@@ -5,7 +5,15 @@
    the descriptor is ready, libev's callback links the watch into the poll's fired list
    and does nothing else; `on_ready` runs after ev_run has returned and only pushes
    ready items. A watch is level-triggered: it fires in every poll while it is active
-   and its descriptor is ready. May set exceptions where said; runs no Python. */
+   and its descriptor is ready.
+
+   The kernel is told of a watch in the next poll (lm_watch_start) or at once
+   (lm_watch_start_now), and may refuse it: it is out of memory, or the user has as many as
+   he may. A watch refused in a poll, and its sibling, is not active any more, has the
+   reason in `error` and fires once; its owner takes that for the OSError that asyncio
+   raises where it registers. Owners look at `is_active` first, so that it costs nothing.
+
+   May set exceptions where said; runs no Python. */
 #ifndef LM_POLL_WATCH_H
 #define LM_POLL_WATCH_H
 
@@ -32,6 +40,7 @@ typedef struct LmWatch {
     uint8_t direction;
     uint8_t is_active;
     uint8_t is_users; /* the user's descriptor, who may close it or a copy of it */
+    uint8_t error;    /* errno, where the kernel refused it; else 0 */
 } LmWatch;
 
 void lm_watch_init(LmWatch *watch, int fd, int direction,
@@ -47,10 +56,17 @@ lm_watch_pair(LmWatch *reader, LmWatch *writer)
 
 /* Starting an active watch anew is allowed and makes the kernel look at the descriptor
    again: the way to serve a descriptor number that was closed behind our back and given
-   out again. */
-void lm_watch_start(struct LmPoll *poll, LmWatch *watch);
+   out again. -1 with MemoryError set. */
+int lm_watch_start(struct LmPoll *poll, LmWatch *watch);
 
-/* Idempotent. */
+/* The same for cold paths, and the kernel is told before it returns. -1 with OSError set
+   where it refuses; then the watch is stopped, and its sibling is as it was. */
+int lm_watch_start_now(struct LmPoll *poll, LmWatch *watch);
+
+/* Sets the OSError of a watch that was refused, and forgets about it. Returns NULL. */
+PyObject *lm_watch_set_error(LmWatch *watch);
+
+/* Idempotent. In a child it leaves the kernel's set, which is the parent's too, as it is. */
 void lm_watch_stop(struct LmPoll *poll, LmWatch *watch);
 
 /* 0 where the kernel could watch the descriptor; else -1 with asyncio's OSError set:
