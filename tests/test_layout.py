@@ -48,6 +48,7 @@ PRIVATE_API_FILES = ("src/base/compat.h", "src/task/mirror.")
 # Writable static data, and why it may not live in the module's state.
 WRITABLE = {
     "app_transport_offset": "set once at import, to the same value in every interpreter",
+    "entered": "thread-local: libev's allocator has no argument either",
     "fork_count": "counts forks of the process, which all interpreters share",
     "fork_hook_once": "the fork hook is the process's, and installed once",
     "lm_future_offset": "set once at import, to the same value in every interpreter",

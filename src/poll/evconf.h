@@ -24,8 +24,8 @@
 #define EV_USE_LINUXAIO 0
 #define EV_USE_IOURING 0
 
-/* clock_gettime by libc (the vDSO, not a system call), an eventfd for ev_async, and
- * none of the helpers that open further descriptors. */
+/* clock_gettime by libc (the vDSO, not a system call), and none of the helpers that
+ * open further descriptors. */
 #define EV_USE_MONOTONIC 1
 #define EV_USE_REALTIME 1
 #define EV_USE_CLOCK_SYSCALL 0
@@ -35,13 +35,13 @@
 #define EV_USE_TIMERFD 0
 #define EV_USE_INOTIFY 0
 
-/* Watchers: ev_io, ev_timer and ev_async. Without periodics libev also leaves out its
+/* Watchers: ev_io, ev_timer and ev_fork. Without periodics libev also leaves out its
  * wake-up once a minute. */
 #define EV_ASYNC_ENABLE 1
 #define EV_PERIODIC_ENABLE 0
 #define EV_STAT_ENABLE 0
 #define EV_EMBED_ENABLE 0
-#define EV_FORK_ENABLE 0
+#define EV_FORK_ENABLE 1
 #define EV_CLEANUP_ENABLE 0
 #define EV_CHILD_ENABLE 0
 #define EV_SIGNAL_ENABLE 0

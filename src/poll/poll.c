@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 
+_Static_assert(sizeof(ev_fork) <= LM_EV_FORK_SIZE, "LM_EV_FORK_SIZE is too small");
 _Static_assert(sizeof(ev_timer) <= LM_EV_TIMER_SIZE, "LM_EV_TIMER_SIZE is too small");
 
 /* Nearer deadlines are kept by the alarm, farther ones by libev's millisecond timer,
@@ -62,6 +63,12 @@ static ev_timer *
 patrol_of(LmPoll *poll)
 {
     return (ev_timer *)poll->patrol.bytes;
+}
+
+static ev_fork *
+renewal_of(LmPoll *poll)
+{
+    return (ev_fork *)poll->renewal.bytes;
 }
 
 static void
@@ -155,6 +162,48 @@ lm_poll_refusal(LmPoll *poll, int fd)
     return err ? err : ENOMEM;
 }
 
+/* Distribution builds of libev abort on a descriptor that is not open. A program may
+   close one at any time, so each that libev would tell the kernel of is looked at once
+   more: here those that changed, and in on_renewal all of them. */
+static void
+drop_closed_fds(LmPoll *poll)
+{
+    while (!lm_list_is_empty(&poll->changed)) {
+        LmWatch *watch = LM_CONTAINER_OF(poll->changed.next, LmWatch, place);
+        lm_list_remove(&watch->place);
+        if (fcntl(watch->fd, F_GETFD) >= 0) {
+            lm_list_push_back(&poll->settled, &watch->place);
+            continue;
+        }
+        lm_watch_stop(poll, watch);
+        if (watch->sibling != NULL) {
+            lm_watch_stop(poll, watch->sibling);
+        }
+    }
+}
+
+/* libev is about to register every descriptor in a new set: after a fork, and where the
+   kernel reported one that was closed while a copy of it is open. */
+static void
+on_renewal(struct ev_loop *ev, ev_fork *renewal LM_UNUSED, int revents LM_UNUSED)
+{
+    LmPoll *poll = ev_userdata(ev);
+    while (!lm_list_is_empty(&poll->settled)) {
+        LmList *place = poll->settled.next;
+        lm_list_remove(place);
+        lm_list_push_back(&poll->changed, place);
+    }
+    drop_closed_fds(poll);
+    /* libev closes its set before it opens another. */
+    int free_fd = lm_sys_set_open();
+    if (free_fd >= 0) {
+        close(free_fd);
+        if (poll->set_fd < 0 || free_fd < poll->set_fd) {
+            poll->set_fd = free_fd;
+        }
+    }
+}
+
 void
 lm_poll_init(LmPoll *poll)
 {
@@ -231,6 +280,8 @@ open_libev(LmPoll *poll)
         ev_timer_start(poll->ev, patrol_of(poll));
         ev_timer_stop(poll->ev, timer_of(poll));
         ev_timer_stop(poll->ev, patrol_of(poll));
+        ev_fork_init(renewal_of(poll), on_renewal);
+        ev_fork_start(poll->ev, renewal_of(poll));
     }
     lm_reserve_leave(before);
     if (poll->ev == NULL) {
@@ -282,6 +333,7 @@ lm_poll_close(LmPoll *poll)
     lm_once_set_close(poll);
     ev_timer_stop(poll->ev, timer_of(poll));
     ev_timer_stop(poll->ev, patrol_of(poll));
+    ev_fork_stop(poll->ev, renewal_of(poll));
     LmReserve *before = lm_reserve_enter(&poll->reserve);
     ev_loop_destroy(poll->ev);
     lm_reserve_leave(before);
@@ -303,26 +355,6 @@ lm_poll_set(LmPoll *poll)
     return poll->set_fd;
 }
 
-/* Distribution builds of libev abort on a descriptor that is not open. A program may
-   close one at any time, so each that libev would tell the kernel of is looked at once
-   more. */
-static void
-drop_closed_fds(LmPoll *poll)
-{
-    while (!lm_list_is_empty(&poll->changed)) {
-        LmWatch *watch = LM_CONTAINER_OF(poll->changed.next, LmWatch, place);
-        lm_list_remove(&watch->place);
-        if (fcntl(watch->fd, F_GETFD) >= 0) {
-            lm_list_push_back(&poll->settled, &watch->place);
-            continue;
-        }
-        lm_watch_stop(poll, watch);
-        if (watch->sibling != NULL) {
-            lm_watch_stop(poll, watch->sibling);
-        }
-    }
-}
-
 /* In a child: makes another of each of the kernel's objects that are the parent's too.
    libev is about to make its set and to register every descriptor anew. -1 with an
    exception set; then the next poll tries again. */
@@ -330,8 +362,7 @@ static int
 leave_parent(LmPoll *poll)
 {
     /* libev closes its set first, and then tries without end to open another. */
-    int free_fd = next_set();
-    if (free_fd < 0 || open_wake(poll) < 0 || lm_watch_start(poll, &poll->wake) < 0) {
+    if (next_set() < 0 || open_wake(poll) < 0 || lm_watch_start(poll, &poll->wake) < 0) {
         return -1;
     }
     int was_active = poll->alarm.is_active;
@@ -341,15 +372,6 @@ leave_parent(LmPoll *poll)
         return -1;
     }
     lm_once_set_leave_parent(poll);
-    while (!lm_list_is_empty(&poll->settled)) {
-        LmList *place = poll->settled.next;
-        lm_list_remove(place);
-        lm_list_push_back(&poll->changed, place);
-    }
-    drop_closed_fds(poll);
-    if (poll->set_fd < 0 || free_fd < poll->set_fd) {
-        poll->set_fd = free_fd;
-    }
     poll->fork_count = fork_count;
     ev_loop_fork(poll->ev);
     return 0;

@@ -1,7 +1,8 @@
 /* One libev loop: wait until a descriptor is ready, a deadline is near, or another
    thread calls.
 
-   libev is used for ev_io (watch.h) and two ev_timers (far deadlines and the patrol). Near
+   libev is used for ev_io (watch.h), two ev_timers (far deadlines and the patrol) and an
+   ev_fork, which it calls whenever it is about to make its kernel set anew. Near
    deadlines are kept by an alarm descriptor, which is finer than epoll's millisecond; the
    wake-up is a descriptor of ours too, so that it is known whether the kernel watches it.
    Without an alarm (no timerfd, or the kernel does not watch it) only precision is lost; a
@@ -26,6 +27,7 @@
 struct ev_loop;
 
 #define LM_EV_TIMER_SIZE 48
+#define LM_EV_FORK_SIZE 40
 #define LM_POLL_FOREVER INT64_MAX
 
 typedef struct LmPoll {
@@ -38,6 +40,10 @@ typedef struct LmPoll {
         void *align;
         char bytes[LM_EV_TIMER_SIZE];
     } timer, patrol;
+    union {
+        void *align;
+        char bytes[LM_EV_FORK_SIZE];
+    } renewal; /* libev is about to make its kernel set anew */
     LmWatch wake;  /* always active: ev_run returns at once from a loop without watches */
     int wake_fd;   /* to write to; that of the watch, or the other end of its pipe */
     LmWatch alarm; /* watched from the first near deadline on; fd -1 where the system has
@@ -103,8 +109,8 @@ int lm_poll_register(LmPoll *poll);
 /* For watch.c, within libev: the errno of a descriptor that the kernel refused. */
 int lm_poll_refusal(LmPoll *poll, int fd);
 
-/* libev's kernel set, or -1 where it is not known or the parent's. libev does not tell, and
-   makes it anew where it has lost the thread; so it is found by what is in it. */
+/* libev's kernel set, or -1 where it is not known or the parent's. libev does not tell: it
+   is the number that was free when libev made it, if our wake-up is in it. */
 int lm_poll_set(LmPoll *poll);
 
 #endif

@@ -5,8 +5,8 @@
    out of memory.
 
    Enough, because: libev holds at most LM_RESERVE_SLOTS - 1 blocks for a loop (its struct,
-   descriptors, changes, pending events, kernel events, timers, due timers, refused
-   descriptors) and one more while an array moves; an array grows to at most twice what it
+   descriptors, changes, pending events, kernel events, timers, due timers, forks,
+   refused descriptors) and one more while an array moves; an array grows to at most twice what it
    has to hold; and every slot has room for the largest of them.
 
    libev's allocator is the process's. Others that use the same libev get what they got
@@ -16,7 +16,7 @@
 
 #include "base/lm.h"
 
-enum { LM_RESERVE_SLOTS = 9 };
+enum { LM_RESERVE_SLOTS = 10 };
 
 typedef struct LmReserve {
     struct LmRegion *regions; /* the newest first; older ones while libev uses a slot */

@@ -1,0 +1,153 @@
+/* Preloaded into a child of test_kernel_faults.py: makes system calls and allocations fail
+   as the test says by fault_set(). Relies on nothing of loopmod. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+enum { CTL, SET, TIMER, EVENT, ACCEPT4, PIPE2, SENDFILE, MEMORY, KINDS };
+
+static const char *const names[KINDS] = {"epoll_ctl", "epoll_create", "timerfd",  "eventfd",
+                                         "accept4",   "pipe2",        "sendfile", "memory"};
+
+/* The calls from `skip` on, `count` of them, fail with the errno; those on `fd` alone where
+   that is not -1. */
+static struct {
+    int err, skip, count, fd;
+} faults[KINDS];
+static int seen[KINDS];
+
+void
+fault_set(const char *name, int err, int skip, int count, int fd)
+{
+    for (int i = 0; i < KINDS; i++) {
+        if (strcmp(names[i], name) == 0) {
+            faults[i].err = 0;
+            faults[i].skip = skip;
+            faults[i].count = count;
+            faults[i].fd = fd;
+            seen[i] = 0;
+            faults[i].err = err;
+        }
+    }
+}
+
+int
+fault_seen(const char *name)
+{
+    for (int i = 0; i < KINDS; i++) {
+        if (strcmp(names[i], name) == 0) {
+            return seen[i];
+        }
+    }
+    return -1;
+}
+
+static int
+fails(int kind, int fd)
+{
+    if (faults[kind].err == 0 || (faults[kind].fd >= 0 && faults[kind].fd != fd)) {
+        return 0;
+    }
+    int number = seen[kind]++ - faults[kind].skip;
+    if (number < 0 || number >= faults[kind].count) {
+        return 0;
+    }
+    errno = faults[kind].err;
+    return 1;
+}
+
+#define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+
+int
+epoll_ctl(int set, int how, int fd, struct epoll_event *event)
+{
+    static __typeof__(&epoll_ctl) real;
+    real = real ? real : REAL(epoll_ctl);
+    return how != EPOLL_CTL_DEL && fails(CTL, fd) ? -1 : real(set, how, fd, event);
+}
+
+int
+epoll_create1(int flags)
+{
+    return fails(SET, -1) ? -1 : REAL(epoll_create1)(flags);
+}
+
+int
+epoll_create(int size)
+{
+    return fails(SET, -1) ? -1 : REAL(epoll_create)(size);
+}
+
+int timerfd_create(int clock, int flags);
+
+int
+timerfd_create(int clock, int flags)
+{
+    return fails(TIMER, -1) ? -1 : REAL(timerfd_create)(clock, flags);
+}
+
+int eventfd(unsigned value, int flags);
+
+int
+eventfd(unsigned value, int flags)
+{
+    return fails(EVENT, -1) ? -1 : REAL(eventfd)(value, flags);
+}
+
+int
+accept4(int fd, struct sockaddr *addr, socklen_t *length, int flags)
+{
+    return fails(ACCEPT4, fd) ? -1 : REAL(accept4)(fd, addr, length, flags);
+}
+
+int pipe2(int fds[2], int flags);
+
+int
+pipe2(int fds[2], int flags)
+{
+    return fails(PIPE2, -1) ? -1 : REAL(pipe2)(fds, flags);
+}
+
+ssize_t sendfile(int out, int in, off_t *offset, size_t count);
+
+ssize_t
+sendfile(int out, int in, off_t *offset, size_t count)
+{
+    return fails(SENDFILE, -1) ? -1 : REAL(sendfile)(out, in, offset, count);
+}
+
+/* Allocations by loopmod itself, which are those for libev and few others. */
+static int
+is_ours(const void *caller)
+{
+    Dl_info info;
+    return faults[MEMORY].err != 0 && dladdr(caller, &info) != 0 &&
+           strstr(info.dli_fname, "_loopmod") != NULL;
+}
+
+void *__libc_malloc(size_t size);
+void *__libc_realloc(void *block, size_t size);
+
+void *
+malloc(size_t size)
+{
+    if (is_ours(__builtin_return_address(0)) && fails(MEMORY, -1)) {
+        return NULL;
+    }
+    return __libc_malloc(size);
+}
+
+void *
+realloc(void *block, size_t size)
+{
+    if (is_ours(__builtin_return_address(0)) && fails(MEMORY, -1)) {
+        return NULL;
+    }
+    return __libc_realloc(block, size);
+}
