@@ -115,11 +115,18 @@ pipe2(int fds[2], int flags)
 }
 
 ssize_t sendfile(int out, int in, off_t *offset, size_t count);
+ssize_t sendfile64(int out, int in, off_t *offset, size_t count);
 
 ssize_t
 sendfile(int out, int in, off_t *offset, size_t count)
 {
     return fails(SENDFILE, -1) ? -1 : REAL(sendfile)(out, in, offset, count);
+}
+
+ssize_t
+sendfile64(int out, int in, off_t *offset, size_t count)
+{
+    return fails(SENDFILE, -1) ? -1 : REAL(sendfile64)(out, in, offset, count);
 }
 
 /* Allocations by loopmod itself, which are those for libev and few others. */
