@@ -48,14 +48,13 @@ PRIVATE_API_FILES = ("src/base/compat.h", "src/task/mirror.")
 # Writable static data, and why it may not live in the module's state.
 WRITABLE = {
     "app_transport_offset": "set once at import, to the same value in every interpreter",
-    "entered": "thread-local: libev's allocator has no argument either",
     "fork_count": "counts forks of the process, which all interpreters share",
     "fork_hook_once": "the fork hook is the process's, and installed once",
     "lm_future_offset": "set once at import, to the same value in every interpreter",
     "lm_handle_offset": "set once at import, to the same value in every interpreter",
     "lm_transport_offset": "set once at import, to the same value in every interpreter",
     "lm_module": "the module definition, which CPython writes to",
-    "poll_errno": "thread-local: libev's error callback has no argument",
+    "lm_here": "thread-local: libev's allocator and error callback have no argument",
     "names": "keyword lists of PyArg_ParseTupleAndKeywords, which wants them writable before 3.13",
 }
 # libev's own, where it is compiled in: all but `alloc` and the clock probes stay untouched.

@@ -25,10 +25,6 @@ _Static_assert(sizeof(ev_timer) <= LM_EV_TIMER_SIZE, "LM_EV_TIMER_SIZE is too sm
 static unsigned fork_count;
 static pthread_once_t fork_hook_once = PTHREAD_ONCE_INIT;
 
-/* What libev could not do in this thread's poll. Its own answer would be to abort the
-   process. */
-static _Thread_local int poll_errno;
-
 static void
 count_fork(void)
 {
@@ -50,7 +46,7 @@ lm_poll_fork_count(void)
 static void
 on_libev_error(const char *message LM_UNUSED)
 {
-    poll_errno = errno ? errno : EIO;
+    lm_here.err = errno ? errno : EIO;
 }
 
 static ev_timer *
@@ -128,15 +124,14 @@ static void
 release_gil(struct ev_loop *ev) EV_NOEXCEPT
 {
     LmPoll *poll = ev_userdata(ev);
-    if (poll->may_block) {
-        if (LM_UNLIKELY(ev_pending_count(ev) > 0)) {
-            poll->refusal = errno;
+    if (LM_UNLIKELY(poll->tells_kernel)) {
+        poll->refusal = errno;
+        if (poll->may_block && ev_pending_count(ev) > 0) {
             lm_poll_wake(poll);
         }
-        poll->saved = PyEval_SaveThread();
     }
-    else if (poll->is_registering) {
-        poll->refusal = errno;
+    if (poll->may_block) {
+        poll->saved = PyEval_SaveThread();
     }
 }
 
@@ -154,7 +149,7 @@ acquire_gil(struct ev_loop *ev) EV_NOEXCEPT
 int
 lm_poll_refusal(LmPoll *poll, int fd)
 {
-    int err = poll->refusal ? poll->refusal : errno;
+    int err = poll->refusal;
     /* libev asks twice about what it believes to be there. */
     if (err == 0 || err == EEXIST || err == ENOENT) {
         err = lm_sys_probe(fd);
@@ -168,6 +163,7 @@ lm_poll_refusal(LmPoll *poll, int fd)
 static void
 drop_closed_fds(LmPoll *poll)
 {
+    poll->tells_kernel |= !lm_list_is_empty(&poll->changed);
     while (!lm_list_is_empty(&poll->changed)) {
         LmWatch *watch = LM_CONTAINER_OF(poll->changed.next, LmWatch, place);
         lm_list_remove(&watch->place);
@@ -188,6 +184,7 @@ static void
 on_renewal(struct ev_loop *ev, ev_fork *renewal LM_UNUSED, int revents LM_UNUSED)
 {
     LmPoll *poll = ev_userdata(ev);
+    errno = 0;
     while (!lm_list_is_empty(&poll->settled)) {
         LmList *place = poll->settled.next;
         lm_list_remove(place);
@@ -269,7 +266,7 @@ open_libev(LmPoll *poll)
     if (lm_reserve_cover(&poll->reserve, 0) < 0) {
         return -1;
     }
-    LmReserve *before = lm_reserve_enter(&poll->reserve);
+    LmHere *here = lm_reserve_enter(&poll->reserve);
     errno = 0;
     poll->ev = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV | EVFLAG_NOSIGMASK);
     int err = errno ? errno : ENOMEM;
@@ -283,7 +280,7 @@ open_libev(LmPoll *poll)
         ev_fork_init(renewal_of(poll), on_renewal);
         ev_fork_start(poll->ev, renewal_of(poll));
     }
-    lm_reserve_leave(before);
+    lm_reserve_leave(here);
     if (poll->ev == NULL) {
         lm_reserve_release(&poll->reserve);
         lm_oserr_set(err);
@@ -334,9 +331,9 @@ lm_poll_close(LmPoll *poll)
     ev_timer_stop(poll->ev, timer_of(poll));
     ev_timer_stop(poll->ev, patrol_of(poll));
     ev_fork_stop(poll->ev, renewal_of(poll));
-    LmReserve *before = lm_reserve_enter(&poll->reserve);
+    LmHere *here = lm_reserve_enter(&poll->reserve);
     ev_loop_destroy(poll->ev);
-    lm_reserve_leave(before);
+    lm_reserve_leave(here);
     lm_reserve_release(&poll->reserve);
     poll->ev = NULL;
     poll->set_fd = -1;
@@ -434,39 +431,44 @@ start_patrol(LmPoll *poll)
 }
 
 /* -1 with OSError set. */
-static int
+static inline int
 run_libev(LmPoll *poll, int flags)
 {
-    LmReserve *before = lm_reserve_enter(&poll->reserve);
-    poll_errno = 0;
-    poll->refusal = 0;
-    errno = 0;
+    LmHere *here = lm_reserve_enter(&poll->reserve);
+    here->err = 0;
+    if (LM_UNLIKELY(poll->tells_kernel)) {
+        errno = 0;
+    }
     ev_run(poll->ev, flags);
-    lm_reserve_leave(before);
-    if (LM_UNLIKELY(poll_errno != 0)) {
-        lm_oserr_set(poll_errno);
+    poll->tells_kernel = 0;
+    lm_reserve_leave(here);
+    if (LM_UNLIKELY(here->err != 0)) {
+        lm_oserr_set(here->err);
         return -1;
     }
     return 0;
 }
 
-/* Before libev runs: -1 with an exception set where nothing could wake it. */
-static int
-make_ready(LmPoll *poll)
+static inline int
+is_ready(const LmPoll *poll)
 {
-    if (LM_UNLIKELY(poll->fork_count != fork_count) && leave_parent(poll) < 0) {
-        return -1;
-    }
-    return LM_LIKELY(poll->wake.is_active) ? 0 : lm_watch_start(poll, &poll->wake);
+    return poll->fork_count == fork_count && poll->wake.is_active;
 }
 
-/* And after it. */
-static int
-check_wake(LmPoll *poll)
+/* Where it is not. -1 with an exception set where nothing could wake the poll. */
+static int __attribute__((noinline))
+make_ready(LmPoll *poll)
 {
-    if (LM_LIKELY(poll->wake.is_active)) {
-        return 0;
+    if (poll->fork_count != fork_count && leave_parent(poll) < 0) {
+        return -1;
     }
+    return poll->wake.is_active ? 0 : lm_watch_start(poll, &poll->wake);
+}
+
+/* The kernel refused to watch it, just now. -1 with OSError set. */
+static int __attribute__((noinline))
+refuse_unwakeable(LmPoll *poll)
+{
     lm_list_remove(&poll->wake.fired);
     lm_oserr_set(poll->wake.error ? poll->wake.error : EBADF);
     return -1;
@@ -475,7 +477,7 @@ check_wake(LmPoll *poll)
 int
 lm_poll_run(LmPoll *poll, int64_t deadline_ns)
 {
-    if (make_ready(poll) < 0) {
+    if (LM_UNLIKELY(!is_ready(poll)) && make_ready(poll) < 0) {
         return -1;
     }
     int may_block = deadline_ns != 0 && !arm_deadline(poll, deadline_ns);
@@ -488,7 +490,10 @@ lm_poll_run(LmPoll *poll, int64_t deadline_ns)
     int failed = run_libev(poll, may_block ? EVRUN_ONCE : EVRUN_NOWAIT);
     poll->may_block = 0;
     poll->is_quiet &= (uint8_t)lm_list_is_empty(&poll->fired);
-    return LM_UNLIKELY(failed < 0) ? -1 : check_wake(poll);
+    if (LM_UNLIKELY(failed < 0)) {
+        return -1;
+    }
+    return LM_LIKELY(poll->wake.is_active) ? 0 : refuse_unwakeable(poll);
 }
 
 /* But for what was refused. */
@@ -510,13 +515,11 @@ lm_poll_register(LmPoll *poll)
     if (poll->may_block) {
         return 0; /* called by another thread, which has woken the loop */
     }
-    if (make_ready(poll) < 0) {
+    if (!is_ready(poll) && make_ready(poll) < 0) {
         return -1;
     }
     drop_closed_fds(poll);
-    poll->is_registering = 1;
     int failed = run_libev(poll, EVRUN_NOWAIT);
-    poll->is_registering = 0;
     poll->is_quiet = 0;
     forget_fired(poll);
     return failed;

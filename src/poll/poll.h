@@ -55,7 +55,7 @@ typedef struct LmPoll {
     int may_block;        /* this run lets the GIL go */
     int refusal;          /* errno after the kernel was told of changes, where it matters */
     uint8_t is_woken;       /* written to wake_fd, not read yet */
-    uint8_t is_registering; /* this run only tells the kernel */
+    uint8_t tells_kernel;   /* of watches, in this run: some may be refused */
     uint8_t is_main;     /* opened in the main thread, which signals end the waits of */
     uint8_t is_quiet;    /* the last wait ended by the patrol alone */
     int set_fd;          /* libev's kernel set: lm_poll_set */

@@ -23,7 +23,7 @@ typedef struct LmRegion {
     max_align_t slots[];
 } Region;
 
-static _Thread_local LmReserve *entered;
+_Thread_local LmHere lm_here;
 
 static char *
 slot_of(Region *region, int i)
@@ -64,7 +64,7 @@ static void
 free_block(char *block)
 {
     int slot;
-    Region *region = region_of(entered, block, &slot);
+    Region *region = region_of(lm_here.reserve, block, &slot);
     if (region == NULL) {
         free(block);
         return;
@@ -77,7 +77,7 @@ static size_t
 room_of(char *block)
 {
     int slot;
-    Region *region = region_of(entered, block, &slot);
+    Region *region = region_of(lm_here.reserve, block, &slot);
     return region != NULL ? region->slot_size : lm_sys_block_size(block);
 }
 
@@ -91,7 +91,7 @@ allocate_anew(char *block, size_t size)
     }
     char *larger = malloc(size);
     if (larger == NULL) {
-        larger = take_slot(entered, size);
+        larger = take_slot(lm_here.reserve, size);
     }
     if (larger != NULL && block != NULL) {
         memcpy(larger, block, room);
@@ -110,7 +110,7 @@ allocate(void *block, long size) EV_NOEXCEPT
         }
         return NULL;
     }
-    if (block != NULL && region_of(entered, block, &slot) != NULL) {
+    if (block != NULL && region_of(lm_here.reserve, block, &slot) != NULL) {
         return allocate_anew(block, (size_t)size);
     }
     void *grown = realloc(block, (size_t)size);
@@ -147,20 +147,6 @@ lm_reserve_grow(LmReserve *reserve, int fd)
     reserve->regions = region;
     reserve->limit = limit;
     return 0;
-}
-
-LmReserve *
-lm_reserve_enter(LmReserve *reserve)
-{
-    LmReserve *before = entered;
-    entered = reserve;
-    return before;
-}
-
-void
-lm_reserve_leave(LmReserve *before)
-{
-    entered = before;
 }
 
 void

@@ -35,11 +35,29 @@ lm_reserve_cover(LmReserve *reserve, int fd)
     return LM_LIKELY(fd < reserve->limit) ? 0 : lm_reserve_grow(reserve, fd);
 }
 
+/* What libev's callbacks without an argument find in their thread. */
+typedef struct {
+    LmReserve *reserve; /* of the poll whose libev is being called, or NULL */
+    int err;            /* what libev could not do; its own answer would be to abort */
+} LmHere;
+
+extern _Thread_local LmHere lm_here;
+
 /* Around the calls of libev that may allocate: what it asks for in this thread comes from
-   this reserve where the system gives nothing. The reserve that was entered before, to be
-   given to leave. */
-LmReserve *lm_reserve_enter(LmReserve *reserve);
-void lm_reserve_leave(LmReserve *before);
+   this reserve where the system gives nothing. */
+static inline LmHere *
+lm_reserve_enter(LmReserve *reserve)
+{
+    LmHere *here = &lm_here;
+    here->reserve = reserve;
+    return here;
+}
+
+static inline void
+lm_reserve_leave(LmHere *here)
+{
+    here->reserve = NULL;
+}
 
 /* After libev has let go of everything. */
 void lm_reserve_release(LmReserve *reserve);

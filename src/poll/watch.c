@@ -18,6 +18,17 @@ ev_of(LmWatch *watch)
     return (ev_io *)watch->ev.bytes;
 }
 
+/* The kernel refused it, and libev has stopped it. Out of the way of what is ready. */
+static void __attribute__((noinline))
+note_refusal(LmPoll *poll, LmWatch *watch)
+{
+    watch->error = (uint8_t)lm_poll_refusal(poll, watch->fd);
+    watch->is_active = 0;
+    lm_list_remove(&watch->place);
+    lm_list_remove(&watch->fired);
+    lm_list_push_front(&poll->fired, &watch->fired);
+}
+
 /* libev hands out what is ready last first: pushing at the front restores the kernel's
    order. */
 static void
@@ -26,10 +37,8 @@ on_fd(struct ev_loop *ev, ev_io *io, int revents)
     LmPoll *poll = ev_userdata(ev);
     LmWatch *watch = LM_CONTAINER_OF((char *)io, LmWatch, ev);
     if (LM_UNLIKELY(revents & EV_ERROR)) {
-        /* The kernel refused it, and libev has stopped it. */
-        watch->error = (uint8_t)lm_poll_refusal(poll, watch->fd);
-        watch->is_active = 0;
-        lm_list_remove(&watch->place);
+        note_refusal(poll, watch);
+        return;
     }
     lm_list_remove(&watch->fired);
     lm_list_push_front(&poll->fired, &watch->fired);
@@ -53,7 +62,7 @@ lm_watch_start(LmPoll *poll, LmWatch *watch)
     if (lm_reserve_cover(&poll->reserve, watch->fd) < 0) {
         return -1;
     }
-    LmReserve *before = lm_reserve_enter(&poll->reserve);
+    LmHere *here = lm_reserve_enter(&poll->reserve);
     if (watch->is_active) {
         ev_io_stop(poll->ev, io);
     }
@@ -62,7 +71,7 @@ lm_watch_start(LmPoll *poll, LmWatch *watch)
     ev_io_init(io, on_fd, watch->fd,
                watch->direction == LM_WATCH_READ ? EV_READ : EV_WRITE);
     ev_io_start(poll->ev, io);
-    lm_reserve_leave(before);
+    lm_reserve_leave(here);
     watch->is_active = 1;
     watch->error = 0;
     lm_list_remove(&watch->place);
@@ -120,9 +129,9 @@ lm_watch_stop(LmPoll *poll, LmWatch *watch)
     if (poll->ev == NULL) {
         return;
     }
-    LmReserve *before = lm_reserve_enter(&poll->reserve);
+    LmHere *here = lm_reserve_enter(&poll->reserve);
     ev_io_stop(poll->ev, ev_of(watch));
-    lm_reserve_leave(before);
+    lm_reserve_leave(here);
     if (watch->sibling != NULL && watch->sibling->is_active) {
         /* Its registration changes with ours, so its descriptor is to be checked too. */
         lm_list_remove(&watch->sibling->place);

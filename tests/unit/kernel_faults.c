@@ -135,7 +135,7 @@ is_ours(const void *caller)
 {
     Dl_info info;
     return faults[MEMORY].err != 0 && dladdr(caller, &info) != 0 &&
-           strstr(info.dli_fname, "_loopmod") != NULL;
+           (strstr(info.dli_fname, "_loopmod") != NULL || strstr(info.dli_fname, "libev.so") != NULL);
 }
 
 void *__libc_malloc(size_t size);

@@ -517,10 +517,10 @@ async def main():
     await asyncio.sleep(0.01)
     near, far = socket.socketpair()
     copy = os.dup(near.fileno())
-    _, stream = await asyncio.open_connection(sock=near)
+    kept = await asyncio.open_connection(sock=near)
     await asyncio.sleep(0.01)
     os.close(reader)
-    stream.close()
+    kept[1].close()
     await asyncio.sleep(0.01)
     far.send(b"x")
     for _ in range(5):
