@@ -54,7 +54,7 @@ WRITABLE = {
     "lm_handle_offset": "set once at import, to the same value in every interpreter",
     "lm_transport_offset": "set once at import, to the same value in every interpreter",
     "lm_module": "the module definition, which CPython writes to",
-    "lm_here": "thread-local: libev's allocator and error callback have no argument",
+    "lm_reserve_here": "thread-local: libev's allocator and error callback have no argument",
     "names": "keyword lists of PyArg_ParseTupleAndKeywords, which wants them writable before 3.13",
 }
 # libev's own, where it is compiled in: all but `alloc` and the clock probes stay untouched.

@@ -46,7 +46,9 @@ lm_poll_fork_count(void)
 static void
 on_libev_error(const char *message LM_UNUSED)
 {
-    lm_here.err = errno ? errno : EIO;
+    if (lm_reserve_here != NULL) {
+        lm_reserve_here->err = errno ? errno : EIO;
+    }
 }
 
 static ev_timer *
@@ -163,7 +165,7 @@ lm_poll_refusal(LmPoll *poll, int fd)
 static void
 drop_closed_fds(LmPoll *poll)
 {
-    poll->tells_kernel |= !lm_list_is_empty(&poll->changed);
+    poll->tells_kernel = 1;
     while (!lm_list_is_empty(&poll->changed)) {
         LmWatch *watch = LM_CONTAINER_OF(poll->changed.next, LmWatch, place);
         lm_list_remove(&watch->place);
@@ -266,7 +268,7 @@ open_libev(LmPoll *poll)
     if (lm_reserve_cover(&poll->reserve, 0) < 0) {
         return -1;
     }
-    LmHere *here = lm_reserve_enter(&poll->reserve);
+    LmReserve **here = lm_reserve_enter(&poll->reserve);
     errno = 0;
     poll->ev = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV | EVFLAG_NOSIGMASK);
     int err = errno ? errno : ENOMEM;
@@ -331,7 +333,7 @@ lm_poll_close(LmPoll *poll)
     ev_timer_stop(poll->ev, timer_of(poll));
     ev_timer_stop(poll->ev, patrol_of(poll));
     ev_fork_stop(poll->ev, renewal_of(poll));
-    LmHere *here = lm_reserve_enter(&poll->reserve);
+    LmReserve **here = lm_reserve_enter(&poll->reserve);
     ev_loop_destroy(poll->ev);
     lm_reserve_leave(here);
     lm_reserve_release(&poll->reserve);
@@ -434,16 +436,16 @@ start_patrol(LmPoll *poll)
 static inline int
 run_libev(LmPoll *poll, int flags)
 {
-    LmHere *here = lm_reserve_enter(&poll->reserve);
-    here->err = 0;
+    LmReserve **here = lm_reserve_enter(&poll->reserve);
+    poll->reserve.err = 0;
     if (LM_UNLIKELY(poll->tells_kernel)) {
         errno = 0;
     }
     ev_run(poll->ev, flags);
     poll->tells_kernel = 0;
     lm_reserve_leave(here);
-    if (LM_UNLIKELY(here->err != 0)) {
-        lm_oserr_set(here->err);
+    if (LM_UNLIKELY(poll->reserve.err != 0)) {
+        lm_oserr_set(poll->reserve.err);
         return -1;
     }
     return 0;
@@ -481,7 +483,9 @@ lm_poll_run(LmPoll *poll, int64_t deadline_ns)
         return -1;
     }
     int may_block = deadline_ns != 0 && !arm_deadline(poll, deadline_ns);
-    drop_closed_fds(poll);
+    if (!lm_list_is_empty(&poll->changed)) {
+        drop_closed_fds(poll);
+    }
     if (may_block) {
         start_patrol(poll);
     }

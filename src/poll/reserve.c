@@ -23,7 +23,7 @@ typedef struct LmRegion {
     max_align_t slots[];
 } Region;
 
-_Thread_local LmHere lm_here;
+_Thread_local LmReserve *lm_reserve_here;
 
 static char *
 slot_of(Region *region, int i)
@@ -64,7 +64,7 @@ static void
 free_block(char *block)
 {
     int slot;
-    Region *region = region_of(lm_here.reserve, block, &slot);
+    Region *region = region_of(lm_reserve_here, block, &slot);
     if (region == NULL) {
         free(block);
         return;
@@ -77,7 +77,7 @@ static size_t
 room_of(char *block)
 {
     int slot;
-    Region *region = region_of(lm_here.reserve, block, &slot);
+    Region *region = region_of(lm_reserve_here, block, &slot);
     return region != NULL ? region->slot_size : lm_sys_block_size(block);
 }
 
@@ -91,7 +91,7 @@ allocate_anew(char *block, size_t size)
     }
     char *larger = malloc(size);
     if (larger == NULL) {
-        larger = take_slot(lm_here.reserve, size);
+        larger = take_slot(lm_reserve_here, size);
     }
     if (larger != NULL && block != NULL) {
         memcpy(larger, block, room);
@@ -110,7 +110,7 @@ allocate(void *block, long size) EV_NOEXCEPT
         }
         return NULL;
     }
-    if (block != NULL && region_of(lm_here.reserve, block, &slot) != NULL) {
+    if (block != NULL && region_of(lm_reserve_here, block, &slot) != NULL) {
         return allocate_anew(block, (size_t)size);
     }
     void *grown = realloc(block, (size_t)size);

@@ -21,6 +21,7 @@ enum { LM_RESERVE_SLOTS = 10 };
 typedef struct LmReserve {
     struct LmRegion *regions; /* the newest first; older ones while libev uses a slot */
     int limit;                /* descriptors below this are provided for */
+    int err; /* what libev could not do; its own answer would be to abort */
 } LmReserve;
 
 /* Before libev is called in any other way. Idempotent. */
@@ -35,28 +36,26 @@ lm_reserve_cover(LmReserve *reserve, int fd)
     return LM_LIKELY(fd < reserve->limit) ? 0 : lm_reserve_grow(reserve, fd);
 }
 
-/* What libev's callbacks without an argument find in their thread. */
-typedef struct {
-    LmReserve *reserve; /* of the poll whose libev is being called, or NULL */
-    int err;            /* what libev could not do; its own answer would be to abort */
-} LmHere;
-
-extern _Thread_local LmHere lm_here;
+/* Of the poll whose libev this thread calls, or NULL: for callbacks of libev's that get no
+   argument. */
+extern _Thread_local LmReserve *lm_reserve_here;
 
 /* Around the calls of libev that may allocate: what it asks for in this thread comes from
    this reserve where the system gives nothing. */
-static inline LmHere *
+static inline LmReserve **
 lm_reserve_enter(LmReserve *reserve)
 {
-    LmHere *here = &lm_here;
-    here->reserve = reserve;
+    LmReserve **here = &lm_reserve_here;
+    *here = reserve;
+    /* So that the compiler does not look for the thread's word once more. */
+    __asm__("" : "+r"(here));
     return here;
 }
 
 static inline void
-lm_reserve_leave(LmHere *here)
+lm_reserve_leave(LmReserve **here)
 {
-    here->reserve = NULL;
+    *here = NULL;
 }
 
 /* After libev has let go of everything. */

@@ -62,7 +62,7 @@ lm_watch_start(LmPoll *poll, LmWatch *watch)
     if (lm_reserve_cover(&poll->reserve, watch->fd) < 0) {
         return -1;
     }
-    LmHere *here = lm_reserve_enter(&poll->reserve);
+    LmReserve **here = lm_reserve_enter(&poll->reserve);
     if (watch->is_active) {
         ev_io_stop(poll->ev, io);
     }
@@ -129,7 +129,7 @@ lm_watch_stop(LmPoll *poll, LmWatch *watch)
     if (poll->ev == NULL) {
         return;
     }
-    LmHere *here = lm_reserve_enter(&poll->reserve);
+    LmReserve **here = lm_reserve_enter(&poll->reserve);
     ev_io_stop(poll->ev, ev_of(watch));
     lm_reserve_leave(here);
     if (watch->sibling != NULL && watch->sibling->is_active) {
