@@ -1,9 +1,11 @@
 """add_signal_handler and remove_signal_handler. What runs per signal is in C (src/os/signals.c)."""
 
 import errno
+import os
 import signal
 import sys
 import warnings
+import weakref
 from asyncio import coroutines
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -12,6 +14,19 @@ from ._support import is_coroutine_function
 
 if TYPE_CHECKING:
     from .loop import Loop
+
+
+_taken: "weakref.WeakSet[Loop]" = weakref.WeakSet()
+
+
+def _leave_parents_pipe() -> None:
+    """In a forked child: its signals would reach the parent's loop. asyncio does the same from 3.12 on."""
+    if any(loop._signal_handlers for loop in _taken):
+        signal.set_wakeup_fd(-1)
+
+
+if sys.version_info < (3, 12):
+    os.register_at_fork(after_in_child=_leave_parents_pipe)
 
 
 def _noop(signum: int, frame: object) -> None:
@@ -28,6 +43,7 @@ def add(loop: "Loop", sig: int, callback: Callable[..., object], args: tuple[Any
         loop._watch_signals()
     except (ValueError, OSError) as exc:
         raise RuntimeError(str(exc)) from None
+    _taken.add(loop)
     loop._signal_handlers[sig] = loop._make_handle(callback, *args)
     try:
         signal.signal(sig, _noop)

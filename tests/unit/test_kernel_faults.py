@@ -581,7 +581,7 @@ def child_forks(loop, near):
     os.waitpid(pid, 0)
 
 def child_signals(loop, near):
-    os.kill(os.getpid(), signal.SIGUSR1)
+    os.kill(os.getpid(), signal.SIGUSR1)  # not the parent's
     with contextlib.suppress(RuntimeError, ValueError):
         loop.remove_signal_handler(signal.SIGUSR1)
 
@@ -690,6 +690,7 @@ async def main():
     near, far = socket.socketpair()
     near.setblocking(False)
     seen = []
+    loop.add_signal_handler(signal.SIGUSR1, seen.append, "signal")
     loop.add_reader(near, lambda: seen.append(near.recv(1)))
     await asyncio.sleep(0.01)
     pid = os.fork()
@@ -703,7 +704,12 @@ async def main():
         loop.add_reader(near, lambda: got.set_result(near.recv(1)))
         thread = threading.Timer(0.01, lambda: loop.call_soon_threadsafe(far.send, b"c"))
         thread.start()
-        os._exit(0 if await got == b"c" else 1)
+        if await got != b"c":
+            os._exit(1)
+        loop.add_signal_handler(signal.SIGUSR2, os._exit, 0)
+        os.kill(os.getpid(), signal.SIGUSR2)
+        await asyncio.sleep(20)
+        os._exit(2)
     while (done := os.waitpid(pid, os.WNOHANG)) == (0, 0):
         await asyncio.sleep(0.01)
     print(done[1])
