@@ -137,8 +137,8 @@ facts(PyObject *module, PyObject *unused LM_UNUSED)
         "has_alarm", PyBool_FromLong(facts.has_alarm), "has_once",
         PyBool_FromLong(facts.has_once), "knows_set", PyBool_FromLong(facts.knows_set),
         "has_eventfd", PyBool_FromLong(facts.has_eventfd), "shows_tasks",
-        PyBool_FromLong(lm_mirror_is_known(state_of(module))),
-        "reaches_openssl", PyBool_FromLong(gear.read != NULL));
+        PyBool_FromLong(lm_mirror_is_known(state_of(module))), "reaches_openssl",
+        PyBool_FromLong(gear.read != NULL));
 }
 
 static PyMethodDef module_methods[] = {

@@ -83,8 +83,7 @@ forward(struct LmSignals *signals, const unsigned char *bytes, ssize_t count)
 static int
 has_pipe(const LmLoop *loop)
 {
-    return loop->signals != NULL &&
-           loop->signals->fork_count == lm_poll_fork_count();
+    return loop->signals != NULL && loop->signals->fork_count == lm_poll_fork_count();
 }
 
 static int

@@ -11,8 +11,8 @@ typedef struct {
     int libev_minor;
     int is_embedded; /* libev is compiled into the module */
     const char *backend;
-    int has_alarm; /* near deadlines are kept by a timerfd */
-    int has_once;  /* sock_* wait in the one-shot set */
+    int has_alarm;   /* near deadlines are kept by a timerfd */
+    int has_once;    /* sock_* wait in the one-shot set */
     int has_eventfd; /* other threads wake the loop by an eventfd, not by a pipe */
     int knows_set; /* libev's kernel set was found, so that closed descriptors leave it */
 } LmPollFacts;

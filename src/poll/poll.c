@@ -361,7 +361,8 @@ static int
 leave_parent(LmPoll *poll)
 {
     /* libev closes its set first, and then tries without end to open another. */
-    if (next_set() < 0 || open_wake(poll) < 0 || lm_watch_start(poll, &poll->wake) < 0) {
+    if (next_set() < 0 || open_wake(poll) < 0 ||
+        lm_watch_start(poll, &poll->wake) < 0) {
         return -1;
     }
     int was_active = poll->alarm.is_active;
@@ -458,8 +459,7 @@ is_ready(const LmPoll *poll)
 }
 
 /* Where it is not. -1 with an exception set where nothing could wake the poll. */
-static int __attribute__((noinline))
-make_ready(LmPoll *poll)
+static int __attribute__((noinline)) make_ready(LmPoll *poll)
 {
     if (poll->fork_count != fork_count && leave_parent(poll) < 0) {
         return -1;
@@ -468,8 +468,7 @@ make_ready(LmPoll *poll)
 }
 
 /* The kernel refused to watch it, just now. -1 with OSError set. */
-static int __attribute__((noinline))
-refuse_unwakeable(LmPoll *poll)
+static int __attribute__((noinline)) refuse_unwakeable(LmPoll *poll)
 {
     lm_list_remove(&poll->wake.fired);
     lm_oserr_set(poll->wake.error ? poll->wake.error : EBADF);

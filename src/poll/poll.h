@@ -43,19 +43,19 @@ typedef struct LmPoll {
     union {
         void *align;
         char bytes[LM_EV_FORK_SIZE];
-    } renewal; /* libev is about to make its kernel set anew */
-    LmWatch wake;  /* always active: ev_run returns at once from a loop without watches */
+    } renewal;     /* libev is about to make its kernel set anew */
+    LmWatch wake;  /* always active: ev_run would not wait without a watch */
     int wake_fd;   /* to write to; that of the watch, or the other end of its pipe */
-    LmWatch alarm; /* watched from the first near deadline on; fd -1 where the system has
-                      none, or the kernel refused to watch it */
+    LmWatch alarm; /* from the first near deadline on; its fd is -1 where there is none,
+                      or the kernel refused to watch it */
     LmReserve reserve;
-    LmOnceSet once; /* what is waited for once at a time */
+    LmOnceSet once;       /* what is waited for once at a time */
     int64_t alarm_at_ns;  /* the moment it is set to, or 0 */
     PyThreadState *saved; /* while the GIL is let go */
     int may_block;        /* this run lets the GIL go */
-    int refusal;          /* errno after the kernel was told of changes, where it matters */
-    uint8_t is_woken;       /* written to wake_fd, not read yet */
-    uint8_t tells_kernel;   /* of watches, in this run: some may be refused */
+    int refusal;          /* errno after the kernel was told of changes */
+    uint8_t is_woken;     /* written to wake_fd, not read yet */
+    uint8_t tells_kernel; /* of watches, in this run: some may be refused */
     uint8_t is_main;     /* opened in the main thread, which signals end the waits of */
     uint8_t is_quiet;    /* the last wait ended by the patrol alone */
     int set_fd;          /* libev's kernel set: lm_poll_set */

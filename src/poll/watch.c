@@ -19,8 +19,7 @@ ev_of(LmWatch *watch)
 }
 
 /* The kernel refused it, and libev has stopped it. Out of the way of what is ready. */
-static void __attribute__((noinline))
-note_refusal(LmPoll *poll, LmWatch *watch)
+static void __attribute__((noinline)) note_refusal(LmPoll *poll, LmWatch *watch)
 {
     watch->error = (uint8_t)lm_poll_refusal(poll, watch->fd);
     watch->is_active = 0;
@@ -77,7 +76,8 @@ lm_watch_start(LmPoll *poll, LmWatch *watch)
     lm_list_remove(&watch->place);
     lm_list_push_back(&poll->changed, &watch->place);
     if (LM_UNLIKELY(poll->may_block)) {
-        lm_poll_wake(poll); /* another thread's call: the kernel is told after the wait */
+        lm_poll_wake(
+            poll); /* another thread's call: the kernel is told after the wait */
     }
     return 0;
 }

@@ -1,4 +1,4 @@
-"""What the kernel refuses: registrations, system calls of newer kernels, memory; and what a forked child must not touch.
+"""What the kernel refuses: registrations, newer system calls, memory; and what a forked child must not touch.
 
 Each case is a program in a child process, under a preloaded library that makes calls fail (kernel_faults.c), run on
 asyncio and on loopmod. What it prints is asyncio's behaviour, unless the case says what loopmod does better.
@@ -83,7 +83,7 @@ def program(shim, kind, tmp_path):
     return run
 
 
-no_sanitizer = pytest.mark.skipif("asan" in os.environ.get("LD_PRELOAD", ""), reason="the sanitizer has its own malloc")
+no_sanitizer = pytest.mark.skipif("asan" in os.environ.get("LD_PRELOAD", ""), reason="ASAN has its own malloc")
 
 ADD = """
 loop = new_loop()
@@ -535,8 +535,8 @@ def test_closed_descriptors_when_everything_is_registered_anew(program):
     assert program(CLOSED) == "alive\n"
 
 
-# What a child does with the loop it came with, and the parent goes on. asyncio's own child takes descriptors out of the
-# set of both where it removes or closes.
+# What a child does with the loop it came with, and the parent goes on. asyncio's own child takes descriptors out of
+# the set of both where it removes or closes.
 FORK = """
 import gc, multiprocessing
 
@@ -643,7 +643,7 @@ def test_a_forked_child_leaves_the_parents_kernel_objects(program, kind, what):
     assert program(FORK, what).endswith(TOLD)
 
 
-# The handler may run between the wait and what the wait found: the child is not to take that out of the parent's hands.
+# The handler may run between the wait and what the wait found: the child is not to take that from the parent.
 FORK_IN_SIGNAL = """
 def forks(*args):
     global child
