@@ -84,6 +84,7 @@ read_signals(LmLoop *loop, PyObject *self)
     unsigned char bytes[256];
     ssize_t count;
     int failed = 0;
+    lm_loop_leave_task(loop);
     while (failed == 0 && loop->signals != NULL &&
            (count = read(loop->signals->watch.fd, bytes, sizeof(bytes))) > 0) {
         forward(loop->signals, bytes, count);
