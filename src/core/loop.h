@@ -43,6 +43,7 @@ typedef struct LmLoop {
     int64_t switched_at_ns;     /* when the interpreter last did what was due */
     int64_t switch_every_ns;
     unsigned items_run;
+    unsigned switch_mask;
 
     unsigned nesting;        /* runs of this loop within its running one */
     uint8_t is_closed;

@@ -66,7 +66,12 @@ poll_until(LmLoop *loop, int64_t deadline_ns)
     loop->turns_unpolled = 0;
     loop->next_look = 0;
     loop->has_done_io = 0;
-    return failed < 0 ? -1 : check_signals(loop);
+    if (failed < 0) {
+        return -1;
+    }
+    /* A signal that did not end a wait has time until Python runs. */
+    return deadline_ns != 0 ? check_signals(loop)
+                            : lm_switch_look(loop, loop->polled_at_ns);
 }
 
 static int
@@ -113,27 +118,6 @@ expire_timers(LmLoop *loop)
     return lm_loop_now(loop, &now) < 0 ? -1 : lm_timers_expire(loop, now);
 }
 
-/* What is held for the report is let go of, and the report made, when the item is over:
-   no task is current then. */
-static int
-run_item_timed(LmLoop *loop, LmReadyItem item)
-{
-    PyObject *obj = Py_NewRef(item.obj);
-    PyObject *outer = loop->current_item;
-    int64_t began_ns = lm_clock_ns();
-    loop->current_item = obj;
-    int failed = item.fn(loop, item.obj);
-    loop->current_item = outer;
-    int64_t ended_ns = lm_clock_ns();
-    lm_loop_leave_task(loop);
-    if (failed == 0) {
-        failed =
-            lm_debug_note_duration(loop, obj, (double)(ended_ns - began_ns) / 1e9);
-    }
-    Py_DECREF(obj);
-    return failed;
-}
-
 static int
 has_joined(const LmLoop *loop)
 {
@@ -160,6 +144,37 @@ send_joined(LmLoop *loop)
     return failed;
 }
 
+/* After an item: what it wrote, or what has waited for long enough. */
+LM_INLINE int
+send_due(LmLoop *loop, int failed)
+{
+    return LM_UNLIKELY(has_joined(loop)) && failed == 0 && is_joined_due(loop)
+               ? send_joined(loop)
+               : failed;
+}
+
+/* What is held for the report is let go of, and the report made, when the item is over:
+   no task is current then. */
+static int
+run_item_timed(LmLoop *loop, LmReadyItem item)
+{
+    PyObject *obj = Py_NewRef(item.obj);
+    PyObject *outer = loop->current_item;
+    int64_t began_ns = lm_clock_ns();
+    loop->current_item = obj;
+    int failed = item.fn(loop, item.obj);
+    loop->current_item = outer;
+    int64_t ended_ns = lm_clock_ns();
+    failed = send_due(loop, failed);
+    lm_loop_leave_task(loop);
+    if (failed == 0) {
+        failed =
+            lm_debug_note_duration(loop, obj, (double)(ended_ns - began_ns) / 1e9);
+    }
+    Py_DECREF(obj);
+    return failed;
+}
+
 static int
 run_items(LmLoop *loop)
 {
@@ -167,16 +182,10 @@ run_items(LmLoop *loop)
     /* A nested run or a close may have emptied the ring in between. */
     while (count-- > 0 && lm_ring_length(&loop->ready) > 0) {
         LmReadyItem item = lm_ring_pop(&loop->ready);
-        int failed = LM_UNLIKELY(loop->is_debug) ? run_item_timed(loop, item)
-                                                 : item.fn(loop, item.obj);
-        if (LM_UNLIKELY(failed < 0)) {
-            return -1;
-        }
-        if (LM_UNLIKELY(has_joined(loop)) && is_joined_due(loop) &&
-            send_joined(loop) < 0) {
-            return -1;
-        }
-        if (LM_UNLIKELY(lm_switch_between(loop) < 0)) {
+        int failed = LM_UNLIKELY(loop->is_debug)
+                         ? run_item_timed(loop, item)
+                         : send_due(loop, item.fn(loop, item.obj));
+        if (LM_UNLIKELY(failed < 0) || LM_UNLIKELY(lm_switch_between(loop) < 0)) {
             return -1;
         }
     }

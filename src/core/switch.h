@@ -10,28 +10,32 @@
 #ifndef LM_CORE_SWITCH_H
 #define LM_CORE_SWITCH_H
 
+#include "base/clock.h"
 #include "core/loop.h"
 
-/* Items between two looks at the clock in an interpreter with one thread. */
-#define LM_SWITCH_ITEMS 64
+/* Of how many items, in an interpreter with one thread, one looks whether there is another
+   one now, and one looks at the clock. Powers of two. */
+#define LM_SWITCH_MASK 3u
+#define LM_SWITCH_ITEMS 64u
 
 /* The loop is about to run in this thread. */
 void lm_switch_begin(LmLoop *loop);
 
-/* Looks at the clock, and does what is due. Not within a step: empties the current-task
-   slot and runs Python. -1 with an exception that has to leave the loop. */
-int lm_switch_look(LmLoop *loop);
+/* Does what is due at `now_ns`. Not within a step: empties the current-task slot and runs
+   Python. -1 with an exception that has to leave the loop. */
+int lm_switch_look(LmLoop *loop, int64_t now_ns);
 
-/* The same, cheap enough for each item: in an interpreter with one thread only one in so
-   many looks. A thread that starts is noticed at once, since it stands first in the
-   interpreter's list. */
+/* The same for after each item: costs nothing worth mention while there is one thread. One
+   that starts stands first in the interpreter's list. */
 static inline int
 lm_switch_between(LmLoop *loop)
 {
-    return LM_LIKELY(++loop->items_run % LM_SWITCH_ITEMS != 0 &&
-                     PyInterpreterState_ThreadHead(loop->interp) == loop->lone_thread)
+    unsigned count = ++loop->items_run;
+    return LM_LIKELY((count & loop->switch_mask) != 0) ||
+                   (PyInterpreterState_ThreadHead(loop->interp) == loop->lone_thread &&
+                    count % LM_SWITCH_ITEMS != 0)
                ? 0
-               : lm_switch_look(loop);
+               : lm_switch_look(loop, lm_clock_ns());
 }
 
 #endif

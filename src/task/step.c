@@ -359,7 +359,7 @@ leave_native(LmTask *t)
 }
 
 /* What ended the wait: the exception to throw, or NULL. */
-static PyObject *
+LM_INLINE PyObject *
 take_wait_outcome(LmTask *t)
 {
     PyObject *raising = LM_RARE(&t->future, raising);
