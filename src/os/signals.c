@@ -181,6 +181,14 @@ give_back(struct LmSignals *signals)
     }
 }
 
+void
+lm_signals_prepare(LmLoop *loop)
+{
+    if (loop->signals == NULL && lm_sys_is_main_thread() && open_pipe(loop) == NULL) {
+        PyErr_Clear(); /* whoever adds the first handler tries again, and is told */
+    }
+}
+
 int
 lm_signals_take(LmLoop *loop)
 {

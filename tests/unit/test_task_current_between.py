@@ -258,6 +258,7 @@ def test_collector_while_steps_begin(run, loop):
         run(main())
     finally:
         gc.set_threshold(*threshold)
+    gc.collect()
     assert seen
     assert all(seen)
 
