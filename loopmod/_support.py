@@ -34,7 +34,7 @@ def source_traceback(is_whole: bool) -> Any:
 
 
 def _run_once() -> float:
-    """Return the switch interval; be Python code, at whose beginning the interpreter does what it was asked to do soon.
+    """Return the switch interval; be Python code, at whose beginning the interpreter does what it was asked to.
 
     The loop calls it now and then between two items (src/core/switch.h). Signal handlers that run there find it in
     their frame: by this name it is asyncio's place for them.

@@ -45,7 +45,7 @@ typedef struct LmLoop {
     unsigned items_run;
     unsigned switch_mask;
 
-    unsigned nesting;        /* runs of this loop within its running one */
+    unsigned nesting; /* runs of this loop within its running one */
     uint8_t is_closed;
     uint8_t is_asleep; /* waits in its poll without the GIL: whoever adds work has to
                           wake it */

@@ -168,8 +168,7 @@ run_item_timed(LmLoop *loop, LmReadyItem item)
     failed = send_due(loop, failed);
     lm_loop_leave_task(loop);
     if (failed == 0) {
-        failed =
-            lm_debug_note_duration(loop, obj, (double)(ended_ns - began_ns) / 1e9);
+        failed = lm_debug_note_duration(loop, obj, (double)(ended_ns - began_ns) / 1e9);
     }
     Py_DECREF(obj);
     return failed;

@@ -55,7 +55,8 @@ lm_timers_expire(LmLoop *loop, double now)
         if (lm_ready_push(loop, lm_handle_run_item, lm_handle_object(handle)) < 0) {
             return -1;
         }
-        if (LM_UNLIKELY(++moved % TIMERS_UNLOOKED == 0) && lm_switch_look(loop, lm_clock_ns()) < 0) {
+        if (LM_UNLIKELY(++moved % TIMERS_UNLOOKED == 0) &&
+            lm_switch_look(loop, lm_clock_ns()) < 0) {
             return -1;
         }
     }

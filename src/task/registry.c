@@ -383,7 +383,8 @@ lm_registry_swap_back(PyObject *task, PyObject *previous)
     int failed = swap_slot(f->st, f->loop, previous, &mine);
     Py_XDECREF(mine);
     if (f->is_native) {
-        ((LmLoop *)f->loop)->current_task = NULL; /* a nested run may have noted `task` */
+        ((LmLoop *)f->loop)->current_task =
+            NULL; /* a nested run may have noted `task` */
     }
     note_current(f->st, f->loop, previous);
     Py_XDECREF(previous);

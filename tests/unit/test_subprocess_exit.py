@@ -512,7 +512,7 @@ def test_signals_reach_the_child(run, kind, monkeypatch, lacks):
 
 
 def test_popen_knows_at_once(run, loop, kind):
-    """Whoever asks Popen between the reaping and process_exited gets the exit code and does not wait for the number."""
+    """Whoever asks Popen between the reaping and process_exited gets the exit code."""
     only_loopmod(kind, "asyncio lets Popen ask the system, which knows no more")
     seen = []
 

@@ -1,5 +1,5 @@
-"""What runs between two steps finds no current task: signal handlers, finalizers, callbacks of weak references, log and
-exception handlers, the collector. What runs within a step finds its task.
+"""What runs between two steps finds no current task: signal handlers, finalizers, callbacks of weak references, log
+and exception handlers, the collector. What runs within a step finds its task.
 
 Covers task/registry.c, task/step.c, core/run.c. In every test a task has run in the same turn right before, since the
 loop empties the slot of the current task as late as it may.
