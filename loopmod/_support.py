@@ -33,6 +33,15 @@ def source_traceback(is_whole: bool) -> Any:
     return traceback.extract_stack(frame) if is_whole else format_helpers.extract_stack(frame)
 
 
+def _run_once() -> float:
+    """Return the switch interval; be Python code, at whose beginning the interpreter does what it was asked to.
+
+    The loop calls it now and then between two items (src/core/switch.h). Signal handlers that run there find it in
+    their frame: by this name it is asyncio's place for them.
+    """
+    return sys.getswitchinterval()
+
+
 def _describe_callback(loop: Any, handle: Any) -> str:
     describe = format_helpers._format_callback_source
     if sys.version_info >= (3, 13):

@@ -7,6 +7,7 @@ no pidfd, a thread waits for that one child. A child watcher that the program ha
 
 import asyncio
 import os
+import signal as _signal
 import sys
 import threading
 from asyncio import events, unix_events
@@ -37,17 +38,53 @@ def has_users_watcher(loop: "Loop") -> bool:
     return type(watcher) not in usual
 
 
-def _exit_code(pid: int, transport: Any) -> int:
-    """Reap a child that has ended and return its exit code."""
-    try:
-        status = os.waitpid(pid, 0)[1]
-    except ChildProcessError:
-        process = transport._proc
-        if process is not None and process.returncode is not None:
-            return int(process.returncode)  # Popen was faster: the transport asks it when it is closed
-        _unix.logger.warning("child process pid %d exit status already read:  will report returncode 255", pid)
-        return 255
-    return int(_unix.waitstatus_to_exitcode(status))
+def _reap(pid: int, pidfd: int | None) -> int:
+    """Wait for the end of a child that has ended and return its exit code; ChildProcessError if it is reaped already.
+
+    A pidfd means this child for ever, its number only until somebody has reaped it.
+    """
+    if pidfd is not None:
+        try:
+            result: Any = os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+        except ChildProcessError:
+            raise
+        except OSError:
+            pass  # an older system
+        else:
+            return int(result.si_status if result.si_code == os.CLD_EXITED else -result.si_status)
+    return int(_unix.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+
+class _Transport(_unix._UnixSubprocessTransport):  # type: ignore[misc]
+    """asyncio's transport of a process, which signals no process that is reaped.
+
+    Between the reaping and `process_exited` asyncio's would signal the number, which may be somebody else's by then.
+    """
+
+    _pidfd: int | None = None  # _Child's, while it is open
+    _is_reaped = False
+
+    def send_signal(self, signal: int) -> None:
+        self._check_proc()
+        if self._is_reaped or self._proc.returncode is not None:
+            return
+        try:
+            if self._pidfd is not None:
+                try:
+                    return _signal.pidfd_send_signal(self._pidfd, signal)
+                except ProcessLookupError:
+                    raise
+                except OSError:
+                    pass  # not here, or forbidden: os.kill tells
+            os.kill(self._pid, signal)
+        except ProcessLookupError:
+            pass
+
+    def terminate(self) -> None:
+        self.send_signal(_signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(_signal.SIGKILL)
 
 
 class _Child:
@@ -55,7 +92,7 @@ class _Child:
 
     __slots__ = ("_loop", "_pid", "_pidfd", "_transport")
 
-    def __init__(self, loop: "Loop", transport: Any) -> None:
+    def __init__(self, loop: "Loop", transport: _Transport) -> None:
         self._loop = loop
         self._transport = transport
         self._pid: int = transport.get_pid()
@@ -67,20 +104,40 @@ class _Child:
             # No such call, forbidden, no descriptor left, or nobody's child any more.
             self._close()
             threading.Thread(target=self._wait, name=f"loopmod-waitpid-{self._pid}", daemon=True).start()
+        transport._pidfd = self._pidfd
 
     def _close(self) -> None:
-        if self._pidfd is not None:
-            os.close(self._pidfd)
-            self._pidfd = None
+        pidfd, self._pidfd = self._pidfd, None
+        self._transport._pidfd = None
+        if pidfd is not None:
+            os.close(pidfd)
 
     # A loop that is closed drops its watches.
     __del__ = _close
 
+    def _exit_code(self) -> int:
+        """Reap the child, which has ended, and return its exit code. Nobody signals it any more."""
+        transport = self._transport
+        transport._is_reaped = True
+        process = transport._proc
+        if process is not None and process.returncode is not None:
+            return int(process.returncode)  # Popen was faster: the transport asks it when it is closed
+        try:
+            code = _reap(self._pid, self._pidfd)
+        except ChildProcessError:
+            _unix.logger.warning(
+                "child process pid %d exit status already read:  will report returncode 255", self._pid
+            )
+            code = 255
+        if process is not None:
+            process.returncode = code  # or Popen would wait for the number
+        return code
+
     def _on_end(self) -> None:
         if self._pidfd is not None:
             self._loop._remove_reader(self._pidfd)
-            self._close()
-        code = _exit_code(self._pid, self._transport)
+        code = self._exit_code()
+        self._close()
         self._loop._child_watcher_callback(self._pid, code, self._transport)  # type: ignore[attr-defined]
 
     def _wait(self) -> None:
@@ -92,14 +149,14 @@ class _Child:
         try:
             self._loop.call_soon_threadsafe(self._on_end)
         except RuntimeError:
-            _exit_code(self._pid, self._transport)
+            self._exit_code()
             _unix.logger.warning("Loop %r that handles pid %r is closed", self._loop, self._pid)
 
 
 async def make_transport(loop: "Loop", protocol: Any, *args: Any, **kwargs: Any) -> Any:
     """Start a process and return its transport once its pipes are connected."""
     waiter = loop.create_future()
-    transport = _unix._UnixSubprocessTransport(loop, protocol, *args, waiter=waiter, **kwargs)
+    transport = _Transport(loop, protocol, *args, waiter=waiter, **kwargs)
     try:
         _Child(loop, transport)
     except BaseException:

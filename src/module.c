@@ -99,7 +99,8 @@ module_exec(PyObject *module)
     }
     /* Now, not when it is first needed: that may be when the interpreter goes down. */
     st->support = PyImport_ImportModule("loopmod._support");
-    if (st->support == NULL) {
+    if (st->support == NULL ||
+        (st->run_once = PyObject_GetAttrString(st->support, "_run_once")) == NULL) {
         return -1;
     }
     for (size_t i = 0; i < sizeof(rooms) / sizeof(rooms[0]); i++) {

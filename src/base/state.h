@@ -76,6 +76,7 @@
     X(blank_context)                                                                      \
     /* loopmod._support: what is cold enough to be Python */                              \
     X(support)                                                                            \
+    X(run_once) /* its function that does nothing, to be called (core/switch.h) */        \
     /* keyword-name tuples for vectorcalls */                                             \
     X(kw_context)                                                                         \
     X(kw_hooks)

@@ -89,6 +89,7 @@ lm_context_enter(LmLoop *loop, PyObject *context)
         return NULL;
     }
     PyErr_Clear();
+    lm_loop_leave_task(loop); /* making one may run the collector */
     context = PyContext_Copy(context);
     if (context != NULL && PyContext_Enter(context) < 0) {
         Py_CLEAR(context);

@@ -45,15 +45,20 @@ lm_loop_traverse(LmLoop *loop, visitproc visit, void *arg)
 }
 
 int
+lm_loop_send_next(LmLoop *loop)
+{
+    LmReadyItem item = lm_ring_pop(&loop->joined);
+    return item.fn(loop, item.obj);
+}
+
+int
 lm_loop_send_joined(LmLoop *loop)
 {
-    while (lm_ring_length(&loop->joined) > 0) {
-        LmReadyItem item = lm_ring_pop(&loop->joined);
-        if (item.fn(loop, item.obj) < 0) {
-            return -1;
-        }
+    int failed = 0;
+    while (failed == 0 && lm_ring_length(&loop->joined) > 0) {
+        failed = lm_loop_send_next(loop);
     }
-    return 0;
+    return failed;
 }
 
 int

@@ -36,7 +36,16 @@ typedef struct LmLoop {
     unsigned turns_unpolled; /* turns since then */
     unsigned next_look;      /* how many of them until the clock is asked again */
     unsigned long thread_id; /* 0 while not running */
-    unsigned nesting;        /* runs of this loop within its running one */
+
+    /* The turn of other threads: core/switch.h. */
+    PyInterpreterState *interp; /* that the loop runs in */
+    PyThreadState *lone_thread; /* its only one, or NULL (compared, never followed) */
+    int64_t switched_at_ns;     /* when the interpreter last did what was due */
+    int64_t switch_every_ns;
+    unsigned items_run;
+    unsigned switch_mask;
+
+    unsigned nesting; /* runs of this loop within its running one */
     uint8_t is_closed;
     uint8_t is_asleep; /* waits in its poll without the GIL: whoever adds work has to
                           wake it */
@@ -80,9 +89,10 @@ void lm_loop_close(LmLoop *loop);
 void lm_loop_clear(LmLoop *loop);
 int lm_loop_traverse(LmLoop *loop, visitproc visit, void *arg);
 
-/* Sends all that is joined. May run Python; -1 with an exception that has to leave the
-   loop, and then some may be left. */
+/* Sends all that is joined, or what is next of it. May run Python; -1 with an exception
+   that has to leave the loop, and then some may be left. */
 int lm_loop_send_joined(LmLoop *loop);
+int lm_loop_send_next(LmLoop *loop);
 
 /* Looks anew at which scheduling methods are overridden; -1 with an exception set. */
 int lm_loop_note_overrides(LmLoop *loop);
@@ -117,11 +127,11 @@ char *lm_loop_scratch(LmLoop *loop);
 LmLoop *lm_loop_native(LmState *st, PyObject *loop);
 
 /* Before any code that is not a native task's step: CPython's current-task slot is
-   emptied. */
+   emptied. While one is being stepped it is the current task, and stays it. */
 static inline void
 lm_loop_leave_task(LmLoop *loop)
 {
-    if (loop->current_task != NULL) {
+    if (loop->current_task != NULL && loop->stepping == NULL) {
         loop->leave_task(loop);
     }
 }

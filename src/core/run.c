@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "core/debug.h"
 #include "core/ready.h"
+#include "core/switch.h"
 #include "core/timers.h"
 
 /* While there is work, the kernel is asked at least once in so many turns and once in so
@@ -43,6 +44,14 @@ may_skip_poll(LmLoop *loop)
            loop->turns_unpolled < MOST_TURNS_UNPOLLED && has_time_left(loop);
 }
 
+/* Signal handlers find no task that is not running. */
+static int
+check_signals(LmLoop *loop)
+{
+    lm_loop_leave_task(loop);
+    return PyErr_CheckSignals();
+}
+
 static int
 poll_until(LmLoop *loop, int64_t deadline_ns)
 {
@@ -57,7 +66,12 @@ poll_until(LmLoop *loop, int64_t deadline_ns)
     loop->turns_unpolled = 0;
     loop->next_look = 0;
     loop->has_done_io = 0;
-    return failed < 0 ? -1 : PyErr_CheckSignals();
+    if (failed < 0) {
+        return -1;
+    }
+    /* A signal that did not end a wait has time until Python runs. */
+    return deadline_ns != 0 ? check_signals(loop)
+                            : lm_switch_look(loop, loop->polled_at_ns);
 }
 
 static int
@@ -66,23 +80,17 @@ has_nothing_to_do(const LmLoop *loop)
     return lm_ring_length(&loop->ready) == 0 && !loop->is_stopping;
 }
 
-/* Before a sleep: a signal may have come while C code ran, after the last place where
-   the interpreter looks, and its handler may give the loop something to do. */
-static int
-settle_before_sleep(LmLoop *loop)
-{
-    /* Signal handlers, and other threads' Python code, run while the loop waits. */
-    lm_loop_leave_task(loop);
-    return PyErr_CheckSignals();
-}
+/* Waits for something to do where nothing is, looks at the kernel where that is due.
 
-/* Waits for something to do where nothing is, looks at the kernel where that is due. */
+   Before a sleep: a signal may have come while C code ran, after the last place where the
+   interpreter looks, and its handler may give the loop something to do. The current-task
+   slot is empty from there on: other threads' Python code runs while the loop waits. */
 static int
 poll_for_work(LmLoop *loop)
 {
     int64_t deadline_ns = 0;
     if (has_nothing_to_do(loop)) {
-        if (settle_before_sleep(loop) < 0) {
+        if (check_signals(loop) < 0) {
             return -1;
         }
         if (has_nothing_to_do(loop) && lm_timers_deadline(loop, &deadline_ns) < 0) {
@@ -104,24 +112,10 @@ expire_timers(LmLoop *loop)
     if (loop->timers.size == 0) {
         return 0;
     }
-    return lm_loop_now(loop, &now) < 0 ? -1 : lm_timers_expire(loop, now);
-}
-
-static int
-run_item_timed(LmLoop *loop, LmReadyItem item)
-{
-    PyObject *obj = Py_NewRef(item.obj);
-    PyObject *outer = loop->current_item;
-    int64_t began_ns = lm_clock_ns();
-    loop->current_item = obj;
-    int failed = item.fn(loop, item.obj);
-    loop->current_item = outer;
-    if (failed == 0) {
-        failed =
-            lm_debug_note_duration(loop, obj, (double)(lm_clock_ns() - began_ns) / 1e9);
+    if (LM_UNLIKELY(loop->has_own_time)) {
+        lm_loop_leave_task(loop);
     }
-    Py_DECREF(obj);
-    return failed;
+    return lm_loop_now(loop, &now) < 0 ? -1 : lm_timers_expire(loop, now);
 }
 
 static int
@@ -143,7 +137,41 @@ send_joined(LmLoop *loop)
     if (loop->join_writes == LM_JOIN_TURN) {
         lm_loop_leave_task(loop);
     }
-    return lm_loop_send_joined(loop);
+    int failed = 0;
+    while (failed == 0 && has_joined(loop)) {
+        failed = lm_loop_send_next(loop) < 0 ? -1 : lm_switch_between(loop);
+    }
+    return failed;
+}
+
+/* After an item: what it wrote, or what has waited for long enough. */
+LM_INLINE int
+send_due(LmLoop *loop, int failed)
+{
+    return LM_UNLIKELY(has_joined(loop)) && failed == 0 && is_joined_due(loop)
+               ? send_joined(loop)
+               : failed;
+}
+
+/* What is held for the report is let go of, and the report made, when the item is over:
+   no task is current then. */
+static int
+run_item_timed(LmLoop *loop, LmReadyItem item)
+{
+    PyObject *obj = Py_NewRef(item.obj);
+    PyObject *outer = loop->current_item;
+    int64_t began_ns = lm_clock_ns();
+    loop->current_item = obj;
+    int failed = item.fn(loop, item.obj);
+    loop->current_item = outer;
+    int64_t ended_ns = lm_clock_ns();
+    failed = send_due(loop, failed);
+    lm_loop_leave_task(loop);
+    if (failed == 0) {
+        failed = lm_debug_note_duration(loop, obj, (double)(ended_ns - began_ns) / 1e9);
+    }
+    Py_DECREF(obj);
+    return failed;
 }
 
 static int
@@ -153,13 +181,10 @@ run_items(LmLoop *loop)
     /* A nested run or a close may have emptied the ring in between. */
     while (count-- > 0 && lm_ring_length(&loop->ready) > 0) {
         LmReadyItem item = lm_ring_pop(&loop->ready);
-        int failed = LM_UNLIKELY(loop->is_debug) ? run_item_timed(loop, item)
-                                                 : item.fn(loop, item.obj);
-        if (LM_UNLIKELY(failed < 0)) {
-            return -1;
-        }
-        if (LM_UNLIKELY(has_joined(loop)) && is_joined_due(loop) &&
-            send_joined(loop) < 0) {
+        int failed = LM_UNLIKELY(loop->is_debug)
+                         ? run_item_timed(loop, item)
+                         : send_due(loop, item.fn(loop, item.obj));
+        if (LM_UNLIKELY(failed < 0) || LM_UNLIKELY(lm_switch_between(loop) < 0)) {
             return -1;
         }
     }
@@ -229,7 +254,7 @@ run_until_done(LmLoop *loop, LmIsDone is_done, PyObject *future)
 {
     int stop_outer = 0;
     int done;
-    while ((done = is_done(future)) == 0) {
+    while (lm_loop_leave_task(loop), (done = is_done(future)) == 0) {
         if (run_turn(loop) < 0) {
             return -1;
         }
@@ -254,15 +279,12 @@ run(LmLoop *loop, LmIsDone is_done, PyObject *future)
         loop->is_stopping = 0;
     }
     loop->is_first_turn = 1;
+    lm_switch_begin(loop);
     int failed =
         future != NULL ? run_until_done(loop, is_done, future) : run_until_stop(loop);
+    lm_loop_leave_task(loop);
     loop->joins_now = outer_joins;
     failed |= flush_joined(loop);
-    PyObject *exc = failed ? PyErr_GetRaisedException() : NULL;
-    lm_loop_leave_task(loop);
-    if (exc != NULL) {
-        PyErr_SetRaisedException(exc);
-    }
     loop->is_stopping =
         future != NULL ? loop->is_stopping | outer_stopping : outer_stopping;
     return failed;

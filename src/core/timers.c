@@ -4,12 +4,16 @@
 
 #include "base/clock.h"
 #include "core/ready.h"
+#include "core/switch.h"
 
 #include <math.h>
 
 /* asyncio's own bound on a wait; also keeps the arithmetic in nanoseconds far from
    overflow. */
 #define LONGEST_WAIT_S (24 * 3600.0)
+
+/* So many are moved in much less than a switch interval. */
+#define TIMERS_UNLOOKED 128
 
 /* NaN has no order: such a timer is due at once, as in asyncio. */
 static double
@@ -43,11 +47,16 @@ int
 lm_timers_expire(LmLoop *loop, double now)
 {
     const LmHeapSlot *top;
+    unsigned moved = 0;
     int64_t key = lm_heap_key(now);
     while ((top = lm_heap_top(&loop->timers)) != NULL && top->key <= key) {
         LmHandle *handle = LM_CONTAINER_OF(top->node, LmHandle, node);
         lm_heap_remove(&loop->timers, &handle->node);
         if (lm_ready_push(loop, lm_handle_run_item, lm_handle_object(handle)) < 0) {
+            return -1;
+        }
+        if (LM_UNLIKELY(++moved % TIMERS_UNLOOKED == 0) &&
+            lm_switch_look(loop, lm_clock_ns()) < 0) {
             return -1;
         }
     }

@@ -13,7 +13,8 @@ int lm_timers_add(LmLoop *loop, LmHandle *handle);
    caller has one too. */
 void lm_timers_remove(LmLoop *loop, LmHandle *handle);
 
-/* Moves to the ready queue what is due at `now`. -1 with MemoryError set. */
+/* Moves to the ready queue what is due at `now`. Where that is much, other threads and
+   signal handlers get their turn. -1 with an exception set. */
 int lm_timers_expire(LmLoop *loop, double now);
 
 /* The poll's deadline in nanoseconds of the clock; LM_POLL_FOREVER without timers. -1

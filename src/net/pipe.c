@@ -82,8 +82,8 @@ run_work(LmLoop *loop, PyObject *self, LmWatch *watch, int (*work)(PyObject *sel
          PyMethodDef *method)
 {
     int failed = 0;
+    lm_loop_leave_task(loop);
     if (LM_LIKELY(watch->is_active)) {
-        lm_loop_leave_task(loop);
         PyObject *context = lm_context_enter(loop, *context_of(lm_pipe(self), watch));
         failed = context != NULL ? lm_context_exit(context, work(self)) : -1;
         if (LM_UNLIKELY(failed < 0)) {

@@ -231,10 +231,10 @@ run_op(LmLoop *loop, PyObject *self)
 {
     LmSockOp *op = (LmSockOp *)self;
     int failed = 0;
+    lm_loop_leave_task(loop);
     if (LM_LIKELY(op->state == WAITING &&
                   lm_readers_handle(loop, op->fd, direction_of(op)) == self &&
                   lm_future(op->outcome)->state == LM_PENDING)) {
-        lm_loop_leave_task(loop);
         if (op->context == NULL) {
             failed = try_again(op);
         }

@@ -141,8 +141,8 @@ run_ready(LmLoop *loop, PyObject *self, LmWatch *watch, PyObject **place,
           int (*work)(PyObject *self), PyMethodDef *method)
 {
     int failed = 0;
+    lm_loop_leave_task(loop);
     if (LM_LIKELY(watch->is_active && lm_transport(self)->lost == 0)) {
-        lm_loop_leave_task(loop);
         failed = run_in_context(loop, self, place, work);
         if (LM_UNLIKELY(failed < 0)) {
             failed = lm_handle_report_fault(loop, method, self);

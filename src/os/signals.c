@@ -92,6 +92,7 @@ read_signals(LmLoop *loop, PyObject *self)
     unsigned char bytes[256];
     ssize_t count;
     int failed = 0;
+    lm_loop_leave_task(loop);
     if (loop->signals != NULL && loop->signals->watch.error != 0) {
         lm_watch_set_error(&loop->signals->watch);
         failed = -1;
@@ -200,6 +201,14 @@ give_back(struct LmSignals *signals)
     signals->previous_fd = -1;
     if (exc != NULL) {
         PyErr_SetRaisedException(exc);
+    }
+}
+
+void
+lm_signals_prepare(LmLoop *loop)
+{
+    if (loop->signals == NULL && lm_sys_is_main_thread() && open_pipe(loop) == NULL) {
+        PyErr_Clear(); /* whoever adds the first handler tries again, and is told */
     }
 }
 

@@ -12,6 +12,10 @@
 
 #include "core/loop.h"
 
+/* Before a run: opens the pipe in the main thread, so that a handler can be added when no
+   descriptor is left, as in asyncio. Sets no exception. */
+void lm_signals_prepare(LmLoop *loop);
+
 /* Takes the wakeup descriptor, and gives it back; both idempotent. -1 with ValueError
    (not the main thread) or OSError set. */
 int lm_signals_take(LmLoop *loop);

@@ -195,20 +195,6 @@ swap_slot(LmState *st, PyObject *loop, PyObject *task, PyObject **old)
 #endif
 }
 
-/* Overwrites the slot, whose content is known to be ours. */
-static int
-write_slot(LmState *st, PyObject *loop, PyObject *task)
-{
-#if HAS_SWAP
-    PyObject *old = NULL;
-    int failed = swap_slot(st, loop, task, &old);
-    Py_XDECREF(old);
-    return failed;
-#else
-    return task != NULL ? PyDict_SetItem(st->current_tasks, loop, task)
-                        : PyDict_DelItem(st->current_tasks, loop);
-#endif
-}
 
 static int
 refuse(PyObject *task, PyObject *current)
@@ -245,6 +231,20 @@ enter_empty(LmState *st, PyObject *loop, PyObject *task)
     return LM_LIKELY(old == NULL) ? 0 : refuse_entry(st, loop, task, old);
 }
 
+/* Overwrites the slot, whose content is known to be ours. */
+static int
+overwrite(LmState *st, PyObject *loop, PyObject *task)
+{
+#if HAS_SWAP
+    PyObject *old = NULL;
+    int failed = swap_slot(st, loop, task, &old);
+    Py_XDECREF(old);
+    return failed;
+#else
+    return PyDict_SetItem(st->current_tasks, loop, task);
+#endif
+}
+
 /* Empties the slot, if it still names a task of ours. */
 static void
 leave_lazily(LmLoop *loop)
@@ -264,14 +264,11 @@ leave_lazily(LmLoop *loop)
 /* The references to a task that its own step holds: the slot's and the queue's. */
 #define REFS_OF_STEP 2
 
-/* The task is over: the slot may not keep it alive. Where others do, there is time until
-   the slot is written or emptied anyway. */
+/* The step is over, and nobody else holds the task: the slot may not keep it alive. Where
+   others do, there is time until the slot is written or emptied anyway. */
 static void
 leave_dead(PyObject *task, LmLoop *loop)
 {
-    if (Py_REFCNT(task) > REFS_OF_STEP && loop->current_task == task) {
-        return;
-    }
 #if HAS_SWAP
     (void)task;
     lm_loop_leave_task(loop);
@@ -283,7 +280,7 @@ leave_dead(PyObject *task, LmLoop *loop)
     /* To current_task() None in the dict is as good as no entry, and the next task writes
        over it; before other code runs the entry goes (leave_lazily). */
     PyObject *exc = PyErr_GetRaisedException();
-    if (write_slot(loop->st, (PyObject *)loop, Py_None) < 0) {
+    if (PyDict_SetItem(loop->st->current_tasks, (PyObject *)loop, Py_None) < 0) {
         PyErr_WriteUnraisable((PyObject *)loop);
     }
     loop->current_task = Py_None;
@@ -291,6 +288,14 @@ leave_dead(PyObject *task, LmLoop *loop)
         PyErr_SetRaisedException(exc);
     }
 #endif
+}
+
+/* Whether the task ends when the slot lets go of it: that must be before another one is
+   the current task. */
+static int
+is_held_by_slot(PyObject *current)
+{
+    return current != NULL && Py_REFCNT(current) == 1;
 }
 
 int
@@ -307,7 +312,10 @@ lm_registry_enter(PyObject *task)
     if (loop->current_task == task) {
         return 0;
     }
-    int failed = loop->current_task != NULL ? write_slot(f->st, f->loop, task)
+    if (LM_UNLIKELY(is_held_by_slot(loop->current_task))) {
+        leave_lazily(loop);
+    }
+    int failed = loop->current_task != NULL ? overwrite(f->st, f->loop, task)
                                             : enter_empty(f->st, f->loop, task);
     if (LM_UNLIKELY(failed < 0)) {
         return -1;
@@ -318,11 +326,11 @@ lm_registry_enter(PyObject *task)
 }
 
 void
-lm_registry_leave(PyObject *task, int is_over)
+lm_registry_leave(PyObject *task)
 {
     LmFuture *f = &lm_task(task)->future;
     if (LM_LIKELY(f->is_native)) {
-        if (is_over) {
+        if (LM_UNLIKELY(Py_REFCNT(task) <= REFS_OF_STEP)) {
             leave_dead(task, (LmLoop *)f->loop);
         }
         return;
@@ -374,6 +382,10 @@ lm_registry_swap_back(PyObject *task, PyObject *previous)
     PyObject *mine = NULL;
     int failed = swap_slot(f->st, f->loop, previous, &mine);
     Py_XDECREF(mine);
+    if (f->is_native) {
+        ((LmLoop *)f->loop)->current_task =
+            NULL; /* a nested run may have noted `task` */
+    }
     note_current(f->st, f->loop, previous);
     Py_XDECREF(previous);
     if (exc != NULL) {
@@ -398,11 +410,15 @@ swap_python_slot(LmState *st, PyObject *loop, PyObject *task, PyObject **old)
 int
 lm_registry_suspend(LmState *st, PyObject *loop, LmSuspended *suspended)
 {
+    int is_ours = PyObject_TypeCheck(loop, lm_type(st->LoopType));
+    if (is_ours) {
+        lm_loop_leave_task((LmLoop *)loop);
+    }
     if (swap_slot(st, loop, NULL, &suspended->task) < 0 ||
         swap_python_slot(st, loop, NULL, &suspended->python_task) < 0) {
         return -1;
     }
-    if (PyObject_TypeCheck(loop, lm_type(st->LoopType))) {
+    if (is_ours) {
         ((LmLoop *)loop)->current_task = NULL;
         ((LmLoop *)loop)->stepping = NULL;
     }

@@ -20,9 +20,9 @@ void lm_registry_remove(PyObject *task); /* keeps a set exception */
    task is being stepped. */
 int lm_registry_enter(PyObject *task);
 
-/* The step is over; `is_over` where the task is done too, and must not be kept alive by
-   the slot. Keeps a set exception. */
-void lm_registry_leave(PyObject *task, int is_over);
+/* The step is over: the slot does not keep alive a task that nobody else holds. Keeps a
+   set exception. */
+void lm_registry_leave(PyObject *task);
 
 /* What a loop's slots named. From 3.14 on asyncio's tasks in Python have one of their
    own. */

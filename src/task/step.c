@@ -344,13 +344,22 @@ step_as_current(PyObject *self, PyObject *exc)
         return -1;
     }
     int failed = step_marked(self, exc);
-    lm_registry_leave(self, lm_task(self)->future.state != LM_PENDING);
+    lm_registry_leave(self);
     forget_when_done(self);
     return failed;
 }
 
+/* Outside a step: from here on no task is the current one. */
+static void
+leave_native(LmTask *t)
+{
+    if (t->future.is_native) {
+        lm_loop_leave_task((LmLoop *)t->future.loop);
+    }
+}
+
 /* What ended the wait: the exception to throw, or NULL. */
-static PyObject *
+LM_INLINE PyObject *
 take_wait_outcome(LmTask *t)
 {
     PyObject *raising = LM_RARE(&t->future, raising);
@@ -362,16 +371,26 @@ take_wait_outcome(LmTask *t)
         return NULL;
     }
     LmFuture *f = lm_future(t->awaits);
+    if (LM_UNLIKELY(f->is_exception || f->state == LM_CANCELLED)) {
+        /* An exception is made, or lets go of its last traceback. */
+        leave_native(t);
+    }
     return f->state == LM_PENDING ? NULL : lm_future_take_exception(f);
+}
+
+/* Step by a callable: whoever calls it goes on in other code. */
+static PyObject *
+step_called(PyObject *self, PyObject *exc)
+{
+    int failed = step_as_current(self, exc);
+    leave_native(lm_task(self));
+    return failed < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 static PyObject *
 task_step(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    if (step_as_current(self, take_wait_outcome(lm_task(self))) < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    return step_called(self, take_wait_outcome(lm_task(self)));
 }
 
 /* Called with the future that is done, in the task's context. */
@@ -390,10 +409,7 @@ task_wakeup(PyObject *self, PyObject *future)
         Py_XDECREF(result);
         exc = result == NULL ? PyErr_GetRaisedException() : NULL;
     }
-    if (step_as_current(self, exc) < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    return step_called(self, exc);
 }
 
 static PyMethodDef step_def = {"__step", task_step, METH_NOARGS, NULL};
@@ -431,6 +447,9 @@ step_in_kept(LmLoop *loop, PyObject *self)
         }
         return failed;
     }
+    if (LM_UNLIKELY(loop->st->blank_context == NULL)) {
+        lm_loop_leave_task(loop); /* making one may run the collector */
+    }
     if (lm_context_fill(loop->st, &t->context) < 0) {
         return -1;
     }
@@ -446,6 +465,7 @@ lm_task_step_item(LmLoop *loop, PyObject *self)
 {
     int failed = step_in_kept(loop, self);
     if (LM_UNLIKELY(failed < 0)) {
+        lm_loop_leave_task(loop);
         failed = lm_handle_report_fault(loop, &step_def, self);
     }
     Py_DECREF(self);

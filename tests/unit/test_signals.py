@@ -6,6 +6,7 @@ Relies on the fixtures of tests/conftest.py, and on the main thread. SIGALRM is 
 import asyncio
 import ctypes
 import os
+import resource
 import signal
 import subprocess
 import threading
@@ -325,3 +326,25 @@ def test_child_signal(loop):
         loop.run_forever()
         assert child.wait(30) == 0
     assert loop.remove_signal_handler(signal.SIGCHLD) is True
+
+
+def test_handler_when_no_descriptor_is_left(run, loop):
+    async def main():
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 256), hard))
+        hold = []
+        try:
+            with pytest.raises(OSError):
+                while True:
+                    hold.append(os.dup(0))
+            called = loop.create_future()
+            loop.add_signal_handler(signal.SIGUSR1, called.set_result, None)
+            kill_self()
+            await called
+            assert loop.remove_signal_handler(signal.SIGUSR1)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            for fd in hold:
+                os.close(fd)
+
+    run(main())

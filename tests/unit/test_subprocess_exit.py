@@ -6,6 +6,7 @@ changed is the whole process's.
 """
 
 import asyncio
+import errno
 import gc
 import logging
 import os
@@ -424,3 +425,125 @@ print("fine")
 def test_policy_that_gives_the_watcher(kind):
     done = run_script(FOREIGN, kind)
     assert done.stdout == "fine\n", done.stderr
+
+
+@pytest.fixture
+def numbers(monkeypatch):
+    """Notes what is sent to a number that was reaped; such a signal is not sent."""
+    reaped, strays = set(), []
+    waitpid, waitid, kill = os.waitpid, os.waitid, os.kill
+
+    def note_waitpid(pid, options):
+        result = waitpid(pid, options)
+        reaped.add(result[0])
+        return result
+
+    def note_waitid(idtype, number, options):
+        result = waitid(idtype, number, options)
+        if not options & os.WNOWAIT:
+            reaped.add(result.si_pid)
+        return result
+
+    def note_kill(pid, number):
+        if pid not in reaped:
+            return kill(pid, number)
+        strays.append(pid)
+        raise ProcessLookupError
+
+    monkeypatch.setattr(os, "waitpid", note_waitpid)
+    monkeypatch.setattr(os, "waitid", note_waitid)
+    monkeypatch.setattr(os, "kill", note_kill)
+    return strays
+
+
+@pytest.mark.parametrize("lacks", [None, "pidfd_open", "pidfd_send_signal", "P_PIDFD"])
+@pytest.mark.parametrize("method", ["kill", "terminate", "send_signal"])
+def test_no_signal_to_a_reaped_number(run, loop, kind, monkeypatch, numbers, lacks, method):
+    only_loopmod(kind, "asyncio signals the number until process_exited")
+
+    def refuse(*args):
+        raise OSError(errno.ENOSYS, "not here")
+
+    if lacks == "P_PIDFD":
+        monkeypatch.setattr(os, lacks, -1)
+    elif lacks is not None:
+        monkeypatch.setattr(signal if lacks == "pidfd_send_signal" else os, lacks, refuse)
+
+    async def main():
+        process = await ended_unseen(3)
+        arguments = [signal.SIGTERM] if method == "send_signal" else []
+        refused = []
+
+        def again():
+            try:
+                getattr(process, method)(*arguments)
+            except ProcessLookupError:
+                refused.append(True)
+            else:
+                loop.call_soon(again)
+
+        again()
+        assert await process.wait() == 3
+        await turns(5)
+        assert refused == [True]  # as asyncio, once the transport is done
+        assert numbers == []
+        assert zombies() == []
+
+    run(main())
+
+
+@pytest.mark.parametrize("lacks", [None, "pidfd_open", "pidfd_send_signal"])
+def test_signals_reach_the_child(run, kind, monkeypatch, lacks):
+    only_loopmod(kind, "asyncio has one way")
+
+    def refuse(*args):
+        raise PermissionError(errno.EPERM, "forbidden")
+
+    if lacks is not None:
+        monkeypatch.setattr(signal if lacks == "pidfd_send_signal" else os, lacks, refuse)
+
+    async def main():
+        for method, number in (("kill", signal.SIGKILL), ("terminate", signal.SIGTERM)):
+            process = await asyncio.create_subprocess_exec("sleep", "60")
+            getattr(process, method)()
+            assert await process.wait() == -number
+
+    run(main())
+
+
+def test_popen_knows_at_once(run, loop, kind):
+    """Whoever asks Popen between the reaping and process_exited gets the exit code."""
+    only_loopmod(kind, "asyncio lets Popen ask the system, which knows no more")
+    seen = []
+
+    async def main():
+        process = await ended_unseen(5)
+        popen = process._transport.get_extra_info("subprocess")
+        while process.returncode is None:
+            if popen.returncode is not None:
+                seen.append(popen.poll())
+                process.kill()
+            await asyncio.sleep(0)
+        assert await process.wait() == 5
+
+    run(main())
+    assert set(seen) <= {5}
+
+
+def test_number_that_belongs_to_another_child(run, kind, monkeypatch):
+    """The child is reaped by its pidfd: its number may be another child's by then."""
+    only_loopmod(kind, "asyncio waits for the number")
+
+    async def main():
+        process = await ended_unseen(0)
+        other = subprocess.Popen(["sleep", "60"])
+        os.waitpid(process.pid, 0)
+        real = os.waitpid
+        monkeypatch.setattr(os, "waitpid", lambda pid, options: real(other.pid, options))
+        assert await process.wait() == 255
+        monkeypatch.setattr(os, "waitpid", real)
+        assert other.poll() is None
+        other.kill()
+        other.wait()
+
+    run(main())

@@ -1,0 +1,66 @@
+/* Between two items: see switch.h. Relies on loopmod._support for the function that is
+   called. */
+#include "core/switch.h"
+
+/* A thread asks for the GIL when it has waited for an interval, and gets it the next time:
+   within another quarter, or after the item that runs then. */
+#define TIMES_PER_INTERVAL 4
+
+/* However long the interval, and where there is no other thread: signal handlers and
+   pending calls do not wait longer. */
+#define LONGEST_NS (10 * 1000000)
+
+/* The interpreter's only thread state, or NULL where there are more, or more interpreters,
+   which may share the GIL. */
+static PyThreadState *
+find_lone_thread(PyInterpreterState *interp)
+{
+    if (PyInterpreterState_Next(PyInterpreterState_Head()) != NULL) {
+        return NULL;
+    }
+    PyThreadState *first = PyInterpreterState_ThreadHead(interp);
+    return PyThreadState_Next(first) == NULL ? first : NULL;
+}
+
+static void
+note_threads(LmLoop *loop)
+{
+    loop->lone_thread = find_lone_thread(loop->interp);
+    loop->switch_mask = loop->lone_thread != NULL ? LM_SWITCH_MASK : 0;
+}
+
+void
+lm_switch_begin(LmLoop *loop)
+{
+    loop->interp = PyInterpreterState_Get();
+    note_threads(loop);
+}
+
+/* Takes the reference to what the function returned: the interval in seconds, or NULL. */
+static int
+note_interval(LmLoop *loop, PyObject *interval)
+{
+    double seconds = interval != NULL ? PyFloat_AsDouble(interval) : -1.0;
+    Py_XDECREF(interval);
+    if (seconds == -1.0 && PyErr_Occurred()) {
+        return -1;
+    }
+    double every_ns = seconds * 1e9 / TIMES_PER_INTERVAL;
+    loop->switch_every_ns = every_ns < LONGEST_NS ? (int64_t)every_ns : LONGEST_NS;
+    loop->switched_at_ns = lm_clock_ns();
+    note_threads(loop);
+    return 0;
+}
+
+int
+lm_switch_look(LmLoop *loop, int64_t now_ns)
+{
+    int is_alone = PyInterpreterState_ThreadHead(loop->interp) == loop->lone_thread;
+    int64_t passed_ns = now_ns - loop->switched_at_ns;
+    if (passed_ns < (is_alone ? LONGEST_NS : loop->switch_every_ns)) {
+        loop->switch_mask = is_alone ? LM_SWITCH_MASK : 0;
+        return 0;
+    }
+    lm_loop_leave_task(loop);
+    return note_interval(loop, PyObject_CallNoArgs(loop->st->run_once));
+}
