@@ -14,13 +14,17 @@ typedef struct {
     PyObject **items;
     int size;
     int capacity;
+    int is_closed; /* takes no more */
 } LmFreelist;
 
-/* 0, or -1 where memory is out (no exception is set). */
+/* 0, or -1 where memory is out or the list is closed (no exception is set). */
 int lm_freelist_grow(LmFreelist *list);
 
 /* Frees what is there beyond LM_FREELIST_SIZE, each by `release`. */
 void lm_freelist_trim(LmFreelist *list, void (*release)(PyObject *));
+
+/* Frees all that is there, each by `release`, for good. */
+void lm_freelist_close(LmFreelist *list, void (*release)(PyObject *));
 
 /* New reference to an instance of the type, NULL where none waits. Fields are as they were. */
 static inline PyObject *
@@ -34,20 +38,6 @@ lm_freelist_take(LmFreelist *list, PyTypeObject *type)
         lm_prefetch(list->items[list->size - LM_AHEAD]);
     }
     return PyObject_Init(obj, type);
-}
-
-/* New reference to a tracked instance whose fields are zero, as tp_alloc gives it; NULL with
-   MemoryError set. */
-static inline PyObject *
-lm_freelist_alloc(LmFreelist *list, PyTypeObject *type)
-{
-    PyObject *obj = lm_freelist_take(list, type);
-    if (LM_UNLIKELY(obj == NULL)) {
-        return type->tp_alloc(type, 0);
-    }
-    memset(obj + 1, 0, (size_t)type->tp_basicsize - sizeof(PyObject));
-    PyObject_GC_Track(obj);
-    return obj;
 }
 
 /* 1 where the dead object was kept, 0 where the caller has to free it. */
