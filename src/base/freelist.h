@@ -40,6 +40,20 @@ lm_freelist_take(LmFreelist *list, PyTypeObject *type)
     return PyObject_Init(obj, type);
 }
 
+/* New reference to a tracked instance whose fields are zero, as tp_alloc gives it; NULL with
+   MemoryError set. */
+static inline PyObject *
+lm_freelist_alloc(LmFreelist *list, PyTypeObject *type)
+{
+    PyObject *obj = lm_freelist_take(list, type);
+    if (LM_UNLIKELY(obj == NULL)) {
+        return type->tp_alloc(type, 0);
+    }
+    memset(obj + 1, 0, (size_t)type->tp_basicsize - sizeof(PyObject));
+    PyObject_GC_Track(obj);
+    return obj;
+}
+
 /* 1 where the dead object was kept, 0 where the caller has to free it. */
 static inline int
 lm_freelist_give(LmFreelist *list, PyObject *obj, int most)

@@ -40,17 +40,14 @@ lm_state_drop(LmState *st)
     }
 }
 
-/* New reference to a tracked instance of zeros that holds the state, from the list where
-   one waits. The caller notes the state in it. NULL with an exception set. */
+/* What lm_freelist_alloc gives, as an instance that holds the state; the caller notes that
+   in it. */
 static inline PyObject *
 lm_state_alloc(LmState *st, LmFreelist *list, PyTypeObject *type)
 {
-    PyObject *obj = lm_freelist_take(list, type);
-    if (LM_LIKELY(obj != NULL)) {
-        memset(obj + 1, 0, (size_t)type->tp_basicsize - sizeof(PyObject));
-        PyObject_GC_Track(obj);
-    }
-    else if ((obj = type->tp_alloc(type, 0)) != NULL) {
+    int is_fresh = list->size == 0;
+    PyObject *obj = lm_freelist_alloc(list, type);
+    if (LM_UNLIKELY(is_fresh) && obj != NULL) {
         lm_state_hold(st);
     }
     return obj;
