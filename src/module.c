@@ -1,12 +1,10 @@
 /* The module: per-interpreter state and the initialisation of every room in order.
 
-   Multi-phase and free of process-wide state, so that each interpreter may import it.
-   The state is never released before its interpreter: at shutdown the collector clears
-   types, module and instances in any order, and every instance that is still there
-   needs the state. So it is deliberately hidden from the collector. */
+   Multi-phase and free of process-wide state, so that each interpreter may import it. The
+   module keeps a pointer to the state, which may outlive it: see base/life.h. */
 #include "module.h"
 
-#include "base/state.h"
+#include "base/life.h"
 #include "core/handle.h"
 #include "face/loop_type.h"
 #include "net/datagram.h"
@@ -25,17 +23,16 @@
 
 #include <stdarg.h>
 
-static LmState *
-state_of(PyObject *module)
-{
-    return PyModule_GetState(module);
-}
-
 LmState *
 lm_state_of_type(PyTypeObject *type)
 {
+    if (LM_UNLIKELY(type->tp_mro == NULL)) {
+        /* The collector has cleared it; the look-up would trip over that. */
+        PyErr_Format(PyExc_TypeError, "the type '%s' is gone", lm_type_name(type));
+        return NULL;
+    }
     PyObject *module = PyType_GetModuleByDef(type, &lm_module);
-    return module != NULL ? state_of(module) : NULL;
+    return module != NULL ? lm_state_of_module(module) : NULL;
 }
 
 PyObject *
@@ -57,7 +54,7 @@ lm_state_support(LmState *st, const char *name, const char *format, ...)
     PyObject *args = Py_VaBuildValue(tuple_format, values);
     va_end(values);
     PyObject *function =
-        args != NULL ? PyObject_GetAttrString(st->support, name) : NULL;
+        args != NULL ? PyMapping_GetItemString(st->support, name) : NULL;
     PyObject *result = function != NULL ? PyObject_Call(function, args, NULL) : NULL;
     Py_XDECREF(function);
     Py_XDECREF(args);
@@ -86,7 +83,11 @@ module_exec(PyObject *module)
         lm_server_init,    lm_listener_init, lm_sockop_init,      lm_tls_init,
         lm_loop_type_init,
     };
-    LmState *st = state_of(module);
+    LmState *st = lm_state_new();
+    if (st == NULL) {
+        return -1;
+    }
+    *(LmState **)PyModule_GetState(module) = st;
     /* asyncio before _asyncio: the other order leaves Python twins of its functions in
        place on 3.12 and 3.13. */
     PyObject *asyncio = PyImport_ImportModule("asyncio");
@@ -98,9 +99,10 @@ module_exec(PyObject *module)
         return -1;
     }
     /* Now, not when it is first needed: that may be when the interpreter goes down. */
-    st->support = PyImport_ImportModule("loopmod._support");
-    if (st->support == NULL ||
-        (st->run_once = PyObject_GetAttrString(st->support, "_run_once")) == NULL) {
+    st->support = lm_state_import("loopmod._support", "__dict__");
+    st->run_once = st->support != NULL ? lm_state_import("loopmod._support", "_run_once")
+                                       : NULL;
+    if (st->run_once == NULL) {
         return -1;
     }
     for (size_t i = 0; i < sizeof(rooms) / sizeof(rooms[0]); i++) {
@@ -114,7 +116,7 @@ module_exec(PyObject *module)
 static PyObject *
 allow_nested_runs(PyObject *module, PyObject *unused LM_UNUSED)
 {
-    state_of(module)->nesting_allowed = 1;
+    lm_state_of_module(module)->nesting_allowed = 1;
     Py_RETURN_NONE;
 }
 
@@ -138,8 +140,8 @@ facts(PyObject *module, PyObject *unused LM_UNUSED)
         "has_alarm", PyBool_FromLong(facts.has_alarm), "has_once",
         PyBool_FromLong(facts.has_once), "knows_set", PyBool_FromLong(facts.knows_set),
         "has_eventfd", PyBool_FromLong(facts.has_eventfd), "shows_tasks",
-        PyBool_FromLong(lm_mirror_is_known(state_of(module))), "reaches_openssl",
-        PyBool_FromLong(gear.read != NULL));
+        PyBool_FromLong(lm_mirror_is_known(lm_state_of_module(module))),
+        "reaches_openssl", PyBool_FromLong(gear.read != NULL));
 }
 
 static PyMethodDef module_methods[] = {
@@ -153,6 +155,24 @@ static PyMethodDef module_methods[] = {
      "_facts($module)\n--\n\nWhat the loop runs on, for loopmod/info.py."},
     {NULL, NULL, 0, NULL}};
 
+static int
+module_traverse(PyObject *module, visitproc visit, void *arg)
+{
+    LmState *st = lm_state_of_module(module);
+    return st != NULL ? lm_state_traverse(st, visit, arg) : 0;
+}
+
+/* There is no m_clear: types own the module, and give it up when they are cleared. */
+static void
+module_free(void *module)
+{
+    LmState *st = lm_state_of_module(module);
+    if (st != NULL) {
+        lm_handle_close_spare(st);
+        lm_state_leave(st);
+    }
+}
+
 static PyModuleDef_Slot module_slots[] = {
     {Py_mod_exec, module_exec},
 #if PY_VERSION_HEX >= 0x030C0000
@@ -164,9 +184,11 @@ struct PyModuleDef lm_module = {
     PyModuleDef_HEAD_INIT,
     .m_name = "loopmod._loopmod",
     .m_doc = "The C core of loopmod: loop, futures, tasks, transports.",
-    .m_size = sizeof(LmState),
+    .m_size = sizeof(LmState *),
     .m_methods = module_methods,
     .m_slots = module_slots,
+    .m_traverse = module_traverse,
+    .m_free = module_free,
 };
 
 PyMODINIT_FUNC

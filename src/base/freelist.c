@@ -1,4 +1,4 @@
-/* Growth and release of the lists of spare instances: see freelist.h. */
+/* Growth and end of the lists of spare instances: see freelist.h. */
 #include "base/freelist.h"
 
 #include <stdlib.h>
@@ -18,6 +18,9 @@ resize(LmFreelist *list, int capacity)
 int
 lm_freelist_grow(LmFreelist *list)
 {
+    if (list->is_closed) {
+        return -1;
+    }
     return resize(list, list->capacity ? list->capacity * 2 : LM_FREELIST_SIZE);
 }
 
@@ -31,4 +34,14 @@ lm_freelist_trim(LmFreelist *list, void (*release)(PyObject *))
         release(list->items[--list->size]);
     }
     resize(list, LM_FREELIST_SIZE);
+}
+
+void
+lm_freelist_close(LmFreelist *list, void (*release)(PyObject *))
+{
+    while (list->size > 0) {
+        release(list->items[--list->size]);
+    }
+    free(list->items);
+    *list = (LmFreelist){.is_closed = 1};
 }

@@ -14,13 +14,17 @@ typedef struct {
     PyObject **items;
     int size;
     int capacity;
+    int is_closed; /* takes no more */
 } LmFreelist;
 
-/* 0, or -1 where memory is out (no exception is set). */
+/* 0, or -1 where memory is out or the list is closed (no exception is set). */
 int lm_freelist_grow(LmFreelist *list);
 
 /* Frees what is there beyond LM_FREELIST_SIZE, each by `release`. */
 void lm_freelist_trim(LmFreelist *list, void (*release)(PyObject *));
+
+/* Frees all that is there, each by `release`, for good. */
+void lm_freelist_close(LmFreelist *list, void (*release)(PyObject *));
 
 /* New reference to an instance of the type, NULL where none waits. Fields are as they were. */
 static inline PyObject *

@@ -2,8 +2,8 @@
    needs, interned names.
 
    There is no other global state. Objects of ours keep a pointer to it, so hot paths
-   never look it up. It lives as long as its interpreter (module.c says why). Each list
-   below is written once and gives the struct's fields. */
+   never look it up; who keeps it alive stands in life.h. Each list below is written once
+   and gives the struct's fields. */
 #ifndef LM_BASE_STATE_H
 #define LM_BASE_STATE_H
 
@@ -74,7 +74,7 @@
     X(finished_future)                                                                    \
     /* an empty context that nobody has seen (core/context.h), or NULL while it is in use */ \
     X(blank_context)                                                                      \
-    /* loopmod._support: what is cold enough to be Python */                              \
+    /* the dict of loopmod._support: what is cold enough to be Python */                  \
     X(support)                                                                            \
     X(run_once) /* its function that does nothing, to be called (core/switch.h) */        \
     /* keyword-name tuples for vectorcalls */                                             \
@@ -164,6 +164,7 @@ typedef struct LmState {
     } str;
 #undef LM_FIELD
 
+    size_t holders; /* the module, and instances that are allocated */
     LmMirror mirror;
     const struct LmNativeProtocol *native_protocol; /* of SSLProtocolType */
     int nesting_allowed;                            /* allow_nested_runs() was called */
@@ -181,6 +182,13 @@ static inline PyTypeObject *
 lm_type(PyObject *type)
 {
     return (PyTypeObject *)type;
+}
+
+/* That of our module: NULL before it was executed. */
+static inline LmState *
+lm_state_of_module(PyObject *module)
+{
+    return *(LmState **)PyModule_GetState(module);
 }
 
 /* The state of the module that made `type` or one of its bases; NULL with TypeError set

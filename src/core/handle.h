@@ -87,6 +87,9 @@ void lm_handle_track_queued(LmLoop *loop);
 /* A loop is closed: what was kept for its bursts is freed. */
 void lm_handle_trim_spare(LmState *st);
 
+/* The module is gone: so is all that was kept. */
+void lm_handle_close_spare(LmState *st);
+
 /* A handle of the callback; `context` NULL copies the current one. New reference, or
    NULL with an exception. */
 PyObject *lm_handle_new(LmLoop *loop, PyObject *callback, PyObject *const *args,

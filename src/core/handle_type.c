@@ -67,6 +67,14 @@ lm_handle_trim_spare(LmState *st)
     lm_freelist_trim(&st->safe_handles, free_instance);
 }
 
+void
+lm_handle_close_spare(LmState *st)
+{
+    lm_freelist_close(&st->handles, free_instance);
+    lm_freelist_close(&st->timer_handles, free_instance);
+    lm_freelist_close(&st->safe_handles, free_instance);
+}
+
 static void
 handle_dealloc(PyObject *self)
 {
@@ -81,7 +89,7 @@ handle_dealloc(PyObject *self)
     Py_CLEAR(h->repr);
     Py_CLEAR(h->when);
     LmLoop *loop =
-        h->loop; /* may be what keeps the module, and so the spare list, alive */
+        h->loop; /* may be what keeps the state, and so the spare list, alive */
     h->loop = NULL;
     LmFreelist *spare = loop != NULL ? spare_list(loop->st, type) : NULL;
     if (spare == NULL || !lm_freelist_give(spare, self, MOST_SPARE)) {

@@ -10,7 +10,7 @@
 void
 lm_loop_init(LmLoop *loop, LmState *st)
 {
-    loop->st = st;
+    loop->st = lm_state_hold(st);
     loop->is_plain = 1;
     lm_list_init(&loop->kept);
     lm_heap_init(&loop->timers);

@@ -18,8 +18,8 @@
 #define LM_CORE_LOOP_H
 
 #include "base/heap.h"
+#include "base/life.h"
 #include "base/ring.h"
-#include "base/state.h"
 #include "poll/poll.h"
 
 enum { LM_JOIN_NONE, LM_JOIN_STEP, LM_JOIN_TURN }; /* the writes of what are joined */

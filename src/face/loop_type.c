@@ -36,6 +36,9 @@ loop_traverse(PyObject *self, visitproc visit, void *arg)
     if (failed == 0) {
         failed = lm_kept_traverse(loop, visit, arg);
     }
+    if (failed == 0) {
+        failed = lm_tls_engine_traverse(loop, visit, arg);
+    }
     return failed ? failed : lm_loop_traverse(loop, visit, arg);
 }
 
@@ -59,7 +62,7 @@ loop_dealloc(PyObject *self)
     lm_loop_close(loop);
     PyMem_RawFree(loop->scratch);
     lm_tls_engine_free(loop);
-    lm_free_instance(self);
+    lm_state_free_instance(loop->st, self);
 }
 
 /* Some methods may be replaced on the instance: the fast paths ask no attribute, so it
@@ -336,7 +339,7 @@ PyObject *
 lm_loop_own_methods(PyObject *module, PyObject *loop_class)
 {
     PyTypeObject *type = (PyTypeObject *)loop_class;
-    LmState *st = PyModule_GetState(module);
+    LmState *st = lm_state_of_module(module);
     if (!PyType_Check(loop_class) || !PyType_IsSubtype(type, lm_type(st->LoopType))) {
         PyErr_Format(PyExc_TypeError, "a subclass of Loop was expected, got %R",
                      loop_class);

@@ -245,7 +245,7 @@ fill(PyObject *self, LmLoop *loop, const LmPipeKind *kind, PyObject *protocol,
      PyObject *extra)
 {
     LmPipe *p = lm_pipe(self);
-    p->st = loop->st;
+    p->st = lm_state_hold(loop->st);
     p->kind = kind;
     p->loop = (LmLoop *)Py_NewRef(loop);
     p->fd = -1;

@@ -273,7 +273,7 @@ pipe_dealloc(PyObject *self)
     Py_CLEAR(p->read_context);
     Py_CLEAR(p->write_context);
     LmLoop *loop = p->loop;
-    lm_free_instance(self);
+    lm_state_free_instance(p->st, self);
     Py_XDECREF(loop);
 }
 

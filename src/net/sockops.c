@@ -22,7 +22,7 @@ static PyObject *
 new_op(LmLoop *loop, LmSockKind kind, PyObject *sock, PyObject *first, PyObject *second)
 {
     PyTypeObject *type = lm_type(loop->st->SockOpType);
-    LmSockOp *op = (LmSockOp *)lm_freelist_alloc(&loop->st->sock_ops, type);
+    LmSockOp *op = (LmSockOp *)lm_state_alloc(loop->st, &loop->st->sock_ops, type);
     if (op == NULL) {
         return NULL;
     }
@@ -355,12 +355,13 @@ op_clear(PyObject *self)
 static void
 op_dealloc(PyObject *self)
 {
-    LmFreelist *spare = &((LmSockOp *)self)->st->sock_ops;
+    LmState *st = ((LmSockOp *)self)->st;
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     op_clear(self);
-    if (!lm_freelist_give(spare, self, LM_FREELIST_SIZE)) {
+    if (!lm_freelist_give(&st->sock_ops, self, LM_FREELIST_SIZE)) {
         PyObject_GC_Del(self);
+        lm_state_drop(st);
     }
     Py_DECREF(type);
 }

@@ -160,7 +160,7 @@ fill(PyObject *self, LmLoop *loop, const LmTransportKind *kind,
      const LmTransportParts *parts)
 {
     LmTransport *t = lm_transport(self);
-    t->st = loop->st;
+    t->st = lm_state_hold(loop->st);
     t->kind = kind;
     t->loop = (LmLoop *)Py_NewRef(loop);
     t->fd = t->number = -1;

@@ -359,7 +359,7 @@ transport_dealloc(PyObject *self)
         t->kind->release(self);
     }
     LmLoop *loop = t->loop;
-    lm_free_instance(self);
+    lm_state_free_instance(t->st, self);
     Py_XDECREF(loop);
 }
 

@@ -103,7 +103,7 @@ lm_future_new(LmLoop *loop)
         return NULL;
     }
     LmFuture *f = lm_future(self);
-    f->st = loop->st;
+    f->st = lm_state_hold(loop->st);
     if (LM_LIKELY(loop->is_plain && !loop->is_debug)) {
         f->loop = Py_NewRef(loop);
         f->is_native = 1;
@@ -384,7 +384,7 @@ future_new(PyTypeObject *type, PyObject *args LM_UNUSED, PyObject *kwargs LM_UNU
     LmState *st = lm_state_of_type(type);
     PyObject *self = st != NULL ? type->tp_alloc(type, 0) : NULL;
     if (self != NULL) {
-        lm_future(self)->st = st;
+        lm_future(self)->st = lm_state_hold(st);
     }
     return self;
 }
@@ -432,9 +432,9 @@ future_dealloc(PyObject *self)
     LM_TRASHCAN_BEGIN(self, future_dealloc)
     lm_clear_weakrefs(self);
     future_clear(self);
-    PyObject *loop = f->loop; /* may be what keeps the module alive */
+    PyObject *loop = f->loop;
     f->loop = NULL;
-    lm_free_instance(self);
+    lm_state_free_instance(f->st, self);
     Py_XDECREF(loop);
     LM_TRASHCAN_END
 }

@@ -24,8 +24,12 @@ lm_future_iter_new(PyObject *future)
     PyTypeObject *type = lm_type(f->st->FutureIterType);
     LmFreelist *spare = &f->st->future_iters;
     FutureIter *it = (FutureIter *)lm_freelist_take(spare, type);
-    if (it == NULL && (it = PyObject_GC_New(FutureIter, type)) == NULL) {
-        return NULL;
+    if (LM_UNLIKELY(it == NULL)) {
+        it = PyObject_GC_New(FutureIter, type);
+        if (it == NULL) {
+            return NULL;
+        }
+        lm_state_hold(f->st);
     }
     it->st = f->st;
     it->future = Py_NewRef(future);
@@ -203,12 +207,13 @@ iter_clear(PyObject *self)
 static void
 iter_dealloc(PyObject *self)
 {
-    LmFreelist *spare = &((FutureIter *)self)->st->future_iters;
+    LmState *st = ((FutureIter *)self)->st;
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     iter_clear(self);
-    if (!lm_freelist_give(spare, self, LM_FREELIST_SIZE)) {
+    if (!lm_freelist_give(&st->future_iters, self, LM_FREELIST_SIZE)) {
         PyObject_GC_Del(self);
+        lm_state_drop(st);
     }
     Py_DECREF(type);
 }

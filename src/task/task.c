@@ -110,7 +110,7 @@ PyObject *
 lm_task_new(LmLoop *loop, PyObject *coro, PyObject *name, PyObject *context, int eager)
 {
     PyTypeObject *type = lm_type(loop->st->TaskType);
-    PyObject *self = lm_freelist_alloc(&loop->st->tasks, type);
+    PyObject *self = lm_state_alloc(loop->st, &loop->st->tasks, type);
     if (self == NULL) {
         return NULL;
     }
@@ -169,7 +169,7 @@ task_new(PyTypeObject *type, PyObject *args LM_UNUSED, PyObject *kwargs LM_UNUSE
     LmState *st = lm_state_of_type(type);
     PyObject *self = st != NULL ? type->tp_alloc(type, 0) : NULL;
     if (self != NULL) {
-        lm_future(self)->st = st;
+        lm_future(self)->st = lm_state_hold(st);
         lm_future(self)->is_task = 1;
     }
     return self;
@@ -291,13 +291,14 @@ task_dealloc(PyObject *self)
     lm_clear_weakrefs(self);
     task_clear(self);
     Py_CLEAR(t->context);
-    PyObject *loop = t->future.loop; /* may be what keeps the module alive */
+    PyObject *loop = t->future.loop;
     t->future.loop = NULL;
     PyTypeObject *type = Py_TYPE(self);
     LmState *st = t->future.st;
     if (!may_serve_again(self, st) ||
         !lm_freelist_give(&st->tasks, self, LM_FREELIST_SIZE)) {
         type->tp_free(self);
+        lm_state_drop(st);
     }
     Py_DECREF(type);
     Py_XDECREF(loop);

@@ -1,5 +1,4 @@
-/* The shared pair and its operations: see engine.h. Its objects are no part of any cycle:
-   the collector need not see them. */
+/* The shared pair and its operations: see engine.h. */
 #include "tls/engine.h"
 
 #include "tls/view.h"
@@ -42,21 +41,18 @@ fill(LmTlsEngine *e, LmState *st)
                : -1;
 }
 
+/* All that it owns. */
+#define OWNED(e)                                                                      \
+    {                                                                                 \
+        (e)->incoming, (e)->outgoing, (e)->feed, (e)->drain, (e)->take, (e)->view,    \
+            (e)->ssl_names, (e)->SSLObject, (e)->SSLError, (e)->SSLWantReadError,     \
+            (e)->SSLSyscallError, (e)->CertificateError                               \
+    }
+
 static void
 free_engine(LmTlsEngine *e)
 {
-    PyObject *owned[] = {e->incoming,
-                         e->outgoing,
-                         e->feed,
-                         e->drain,
-                         e->take,
-                         e->view,
-                         e->ssl_names,
-                         e->SSLObject,
-                         e->SSLError,
-                         e->SSLWantReadError,
-                         e->SSLSyscallError,
-                         e->CertificateError};
+    PyObject *owned[] = OWNED(e);
     for (size_t i = 0; i < sizeof(owned) / sizeof(owned[0]); i++) {
         Py_XDECREF(owned[i]);
     }
@@ -90,6 +86,18 @@ lm_tls_engine_free(LmLoop *loop)
         free_engine(loop->tls);
         loop->tls = NULL;
     }
+}
+
+int
+lm_tls_engine_traverse(LmLoop *loop, visitproc visit, void *arg)
+{
+    if (loop->tls != NULL) {
+        PyObject *owned[] = OWNED(loop->tls);
+        for (size_t i = 0; i < sizeof(owned) / sizeof(owned[0]); i++) {
+            Py_VISIT(owned[i]);
+        }
+    }
+    return 0;
 }
 
 PyObject *

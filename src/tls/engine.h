@@ -50,6 +50,9 @@ int lm_tls_engine_init(PyObject *module, LmState *st);
 LmTlsEngine *lm_tls_engine_of(LmLoop *loop);
 void lm_tls_engine_free(LmLoop *loop);
 
+/* Visits what the loop's owns: the names of the ssl module lead to the whole program. */
+int lm_tls_engine_traverse(LmLoop *loop, visitproc visit, void *arg);
+
 /* -1 with RuntimeError set where another thread is within an operation. */
 int lm_tls_engine_enter(LmTlsEngine *engine, LmTlsOuter *outer);
 

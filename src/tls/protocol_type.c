@@ -132,7 +132,7 @@ lm_tls_new(PyTypeObject *type, const LmTlsParts *parts)
     if (p == NULL) {
         return NULL;
     }
-    p->st = parts->loop->st;
+    p->st = lm_state_hold(parts->loop->st);
     p->loop = (LmLoop *)Py_NewRef(parts->loop);
     p->is_server = (uint8_t)parts->is_server;
     p->app_state = parts->call_connection_made ? LM_APP_INIT : LM_APP_CON_MADE;
@@ -483,7 +483,7 @@ tls_dealloc(PyObject *self)
     lm_rawbuf_clear(&p->out);
     lm_outbuf_clear(&p->backlog);
     Py_CLEAR(p->loop);
-    lm_free_instance(self);
+    lm_state_free_instance(p->st, self);
 }
 
 static PyType_Slot tls_slots[] = {
