@@ -17,7 +17,6 @@ import sys
 import threading
 
 import pytest
-from tcp_support import only_loopmod
 
 ROUNDS = 100
 
@@ -135,34 +134,6 @@ def test_thread_that_starts_within_the_turn(loop):
     loop.call_soon(_thread.start_new_thread, turn.work, ())
     turn.schedule(loop.call_soon)
     run_turn(loop, turn)
-
-
-def test_run_within_a_run(kind, run, loop):
-    only_loopmod(kind, "asyncio runs nested only with nest_asyncio")
-    import loopmod
-
-    loopmod.allow_nested_runs()
-    done = threading.Event()
-
-    async def main():
-        future = loop.create_future()
-
-        def work():
-            for _ in range(ROUNDS):
-                os.sched_yield()
-            done.set()
-            loop.call_soon_threadsafe(future.set_result, None)
-
-        thread = threading.Thread(target=work)
-        thread.start()
-        handle = repeated(loop, loop.call_soon)
-        loop.call_soon(handle)
-        loop.run_until_complete(future)
-        handle.__setstate__((int, (), {}, None))
-        thread.join()
-
-    run(main())
-    assert done.is_set()
 
 
 def test_loop_in_a_thread(new_loop):
