@@ -83,7 +83,9 @@ def program(shim, kind, tmp_path):
     return run
 
 
-no_sanitizer = pytest.mark.skipif("asan" in os.environ.get("LD_PRELOAD", ""), reason="ASAN has its own malloc")
+no_sanitizer = pytest.mark.skipif(
+    "asan" in os.environ.get("LD_PRELOAD", ""), reason="ASAN has its own malloc, and locks of its own across a fork"
+)
 
 ADD = """
 loop = new_loop()
@@ -677,6 +679,7 @@ loop.run_until_complete(main())
 """
 
 
+@no_sanitizer
 def test_a_fork_in_a_signal_handler(program, kind):
     if kind == "asyncio":
         pytest.skip("asyncio's child shares the parent's set")
