@@ -2,8 +2,8 @@
 
     python interpreters.py asyncio|loopmod CASE [CERTIFICATE AUTHORITY]
 
-Needs CPython 3.14: earlier ones keep megabytes of each interpreter themselves. Relies on nothing of the test suite, so
-that it can run alone. What is there once, such as caches, is there after the first ten.
+Needs CPython 3.14: earlier ones keep megabytes of each interpreter themselves. Relies on nothing of the test suite,
+so that it can run alone. What is there once, such as caches, is there after the first ten.
 """
 
 import ctypes

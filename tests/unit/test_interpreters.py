@@ -1,7 +1,7 @@
 """What an interpreter leaves behind that imported loopmod, used it and ended.
 
-Relies on tests/isolated/interpreters.py, whose cases run one process each. That nothing crashes at an interpreter's end,
-whatever is alive, is the business of tests/isolated/adversary.
+Relies on tests/isolated/interpreters.py, whose cases run one process each. That nothing crashes at an interpreter's
+end, whatever is alive, is the business of tests/isolated/adversary.
 """
 
 import importlib.util
@@ -42,7 +42,8 @@ def files(tmp_path_factory):
 
 def left_by_each(kind, case, files):
     """KiB that each interpreter leaves."""
-    done = subprocess.run([sys.executable, str(SCRIPT), kind, case, *files], capture_output=True, text=True, timeout=90)
+    command = [sys.executable, str(SCRIPT), kind, case, *files]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=90)
     assert done.returncode == 0, done.stderr[-3000:]
     return float(done.stdout)
 
