@@ -12,18 +12,22 @@ static int
 start(PyObject *self, LmWatch *watch, PyObject **place)
 {
     LmTransport *t = lm_transport(self);
-    LmPoll *poll = lm_loop_poll(t->loop);
-    if (poll == NULL) {
-        return -1;
-    }
     PyObject *context =
         t->context != NULL ? Py_NewRef(t->context) : lm_context_snapshot();
     if (context == NULL) {
         return -1;
     }
-    Py_XSETREF(*place, context);
+    /* To make one may run the collector, and so anything. */
+    LmPoll *poll = t->loop != NULL ? lm_loop_poll(t->loop) : NULL;
+    if (poll == NULL) {
+        Py_DECREF(context);
+        return t->loop != NULL ? -1 : 0;
+    }
+    PyObject *old = *place;
+    *place = context;
     lm_watch_start(poll, watch);
     lm_kept_add(t->loop, &t->kept);
+    Py_XDECREF(old); /* last: what was kept in it may close the transport, or the loop */
     return 0;
 }
 
