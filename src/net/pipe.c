@@ -189,6 +189,10 @@ static int
 schedule_start(LmLoop *loop, PyObject *self, PyObject *waiter)
 {
     LmPipe *p = lm_pipe(self);
+    if (p->protocol == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "Transport was closed while it was made");
+        return -1;
+    }
     PyObject *made = lm_held_attr(p->protocol, p->st->str.connection_made);
     int failed = made == NULL ? -1 : lm_handle_call_soon(loop, made, &self, 1, NULL);
     Py_XDECREF(made);

@@ -132,6 +132,10 @@ static int
 schedule_start(LmLoop *loop, PyObject *self, PyObject *waiter)
 {
     LmTransport *t = lm_transport(self);
+    if (t->protocol == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "Transport was closed while it was made");
+        return -1;
+    }
     PyObject *made = lm_held_attr(t->protocol, t->st->str.connection_made);
     int failed =
         made == NULL ? -1 : lm_handle_call_soon(loop, made, &self, 1, t->context);
