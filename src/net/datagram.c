@@ -326,8 +326,7 @@ send_one(LmDatagram *d, PyObject *data, const char *bytes, size_t size, PyObject
     if (name != &room) {
         room = *name;
     }
-    if (check_socket(d) < 0 ||
-        PySys_Audit("socket.sendto", "OO", t->sock, addr) < 0) {
+    if (check_socket(d) < 0 || PySys_Audit("socket.sendto", "OO", t->sock, addr) < 0) {
         return -1;
     }
     return sent_or_not(
@@ -359,9 +358,8 @@ queue(PyObject *self, PyObject *data, PyObject *addr)
     int failed = -1;
     if (bytes != NULL) {
         /* Lost by now where what was asked for the bytes aborted. */
-        failed = t->lost > 0
-                     ? 0
-                     : lm_outbuf_add_datagram(&t->out, bytes, addr, OVERHEAD);
+        failed =
+            t->lost > 0 ? 0 : lm_outbuf_add_datagram(&t->out, bytes, addr, OVERHEAD);
     }
     Py_XDECREF(bytes);
     return failed < 0 ? -1 : lm_flow_maybe_pause(self);

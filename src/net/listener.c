@@ -116,19 +116,18 @@ static int
 resume_later(Listener *l)
 {
     PyObject *resume = PyObject_GetAttrString((PyObject *)l, "_resume");
-    PyObject *delay =
-        resume != NULL ? lm_state_import("asyncio.constants", "ACCEPT_RETRY_DELAY")
-                       : NULL;
-    PyObject *timer = delay != NULL ? PyObject_CallMethod((PyObject *)l->loop,
-                                                          "call_later", "OO", delay,
-                                                          resume)
-                                    : NULL;
+    PyObject *delay = resume != NULL
+                          ? lm_state_import("asyncio.constants", "ACCEPT_RETRY_DELAY")
+                          : NULL;
+    PyObject *timer = delay != NULL
+                          ? PyObject_CallMethod((PyObject *)l->loop, "call_later", "OO",
+                                                delay, resume)
+                          : NULL;
     Py_XDECREF(delay);
     Py_XDECREF(resume);
     Py_XDECREF(timer);
-    return timer != NULL
-               ? 0
-               : lm_handle_report_fault(l->loop, &accept_def, (PyObject *)l);
+    return timer != NULL ? 0
+                         : lm_handle_report_fault(l->loop, &accept_def, (PyObject *)l);
 }
 
 static int

@@ -41,7 +41,8 @@ lm_pipe_start(PyObject *self, LmWatch *watch)
     *place = context;
     lm_watch_start(poll, watch);
     lm_kept_add(p->loop, &p->kept);
-    Py_XDECREF(old); /* last: what was kept in it may close the transport, or the loop */
+    Py_XDECREF(
+        old); /* last: what was kept in it may close the transport, or the loop */
     return 0;
 }
 

@@ -146,7 +146,8 @@ begin_wait(LmSockOp *op)
         return -1;
     }
     Py_XSETREF(op->outcome, future);
-    op->state = WAITING; /* before the end of what stood in its place, which may run us */
+    op->state =
+        WAITING; /* before the end of what stood in its place, which may run us */
     if (lm_readers_wait(op->loop, op->fd, direction_of(op), run_op, (PyObject *)op) <
         0) {
         PyObject *exc = PyErr_GetRaisedException();

@@ -27,7 +27,8 @@ start(PyObject *self, LmWatch *watch, PyObject **place)
     *place = context;
     lm_watch_start(poll, watch);
     lm_kept_add(t->loop, &t->kept);
-    Py_XDECREF(old); /* last: what was kept in it may close the transport, or the loop */
+    Py_XDECREF(
+        old); /* last: what was kept in it may close the transport, or the loop */
     return 0;
 }
 

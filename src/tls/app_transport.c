@@ -228,8 +228,7 @@ method_get_extra_info(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
         return Py_NewRef(fallback);
     }
     PyObject *tls = Py_NewRef((PyObject *)app(self)->tls);
-    PyObject *found =
-        PyObject_CallMethod(tls, "_get_extra_info", "OO", name, fallback);
+    PyObject *found = PyObject_CallMethod(tls, "_get_extra_info", "OO", name, fallback);
     Py_DECREF(tls);
     return found;
 }
@@ -321,7 +320,8 @@ method_append_write_backlog(PyObject *self, PyObject *data)
         Py_RETURN_NONE;
     }
     Py_buffer view;
-    LmTls *p = (LmTls *)Py_NewRef((PyObject *)app(self)->tls); /* __buffer__ may close */
+    LmTls *p =
+        (LmTls *)Py_NewRef((PyObject *)app(self)->tls); /* __buffer__ may close */
     int failed = PyObject_GetBuffer(data, &view, PyBUF_SIMPLE);
     if (failed == 0) {
         failed = lm_outbuf_add(&p->backlog, data, view.buf, (size_t)view.len);

@@ -95,8 +95,8 @@ tell_app(LmTls *p)
         return 0;
     }
     p->app_state = LM_APP_CON_MADE;
-    PyObject *done = lm_held_call_one(p->app_protocol, p->st->str.connection_made,
-                                      p->app_transport);
+    PyObject *done =
+        lm_held_call_one(p->app_protocol, p->st->str.connection_made, p->app_transport);
     Py_XDECREF(done);
     return done != NULL ? 0 : -1;
 }

@@ -71,15 +71,15 @@ static PyObject *
 call_wrap_bio(LmTls *p)
 {
     PyObject *wrap_bio = PyObject_GetAttrString(p->sslcontext, "wrap_bio");
-    PyObject *args = wrap_bio != NULL ? PyTuple_Pack(2, p->engine->incoming,
-                                                     p->engine->outgoing)
-                                      : NULL;
+    PyObject *args = wrap_bio != NULL
+                         ? PyTuple_Pack(2, p->engine->incoming, p->engine->outgoing)
+                         : NULL;
     PyObject *kwargs =
-        args != NULL ? Py_BuildValue("{sOsO}", "server_side",
-                                     p->is_server ? Py_True : Py_False,
-                                     "server_hostname",
-                                     p->server_hostname ? p->server_hostname : Py_None)
-                     : NULL;
+        args != NULL
+            ? Py_BuildValue("{sOsO}", "server_side", p->is_server ? Py_True : Py_False,
+                            "server_hostname",
+                            p->server_hostname ? p->server_hostname : Py_None)
+            : NULL;
     PyObject *sslobj = kwargs != NULL ? PyObject_Call(wrap_bio, args, kwargs) : NULL;
     Py_XDECREF(wrap_bio);
     Py_XDECREF(args);

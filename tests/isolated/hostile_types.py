@@ -31,7 +31,7 @@ import loopmod
 from loopmod import _loopmod
 
 # These wait, start threads or processes, or end the script itself.
-SKIPPED = WAITING | {"print_stack", "_run_nested", "run_in_executor", "subprocess_exec", "subprocess_shell", "__reduce_ex__"}
+SKIPPED = WAITING | {"print_stack", "_run_nested", "run_in_executor", "subprocess_exec", "subprocess_shell"}
 BUFFERS = sys.version_info >= (3, 12)  # a class in Python may have them
 MOST_ACTS = 3  # of one call
 CONTEXT = ssl.create_default_context()
@@ -307,7 +307,6 @@ class PlainProtocol(HostileProtocol, asyncio.Protocol):
     data_received = eof_received = lambda self, *args: None
 
 
-
 # --- what is called
 
 
@@ -446,6 +445,10 @@ MAKERS = {
 }
 
 
+def get_or_set(thing, name, *args):
+    return setattr(thing, name, args[0]) if args else getattr(thing, name)
+
+
 def uses_of(thing):
     """Each way to use the object: a name, and a function of the object and arguments."""
     for name in names_of(thing):
@@ -457,7 +460,7 @@ def uses_of(thing):
         if callable(attribute) and not isinstance(attribute, type):
             yield name, lambda thing, *args, name=name: getattr(thing, name)(*args)
         elif isinstance(attribute, types.GetSetDescriptorType | types.MemberDescriptorType | property):
-            yield name, lambda thing, *args, name=name: setattr(thing, name, args[0]) if args else getattr(thing, name)
+            yield name, lambda thing, *args, name=name: get_or_set(thing, name, *args)
     yield "turn", lambda thing, *args: None
     yield "drop", lambda thing, *args: None
 

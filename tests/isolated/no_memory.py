@@ -19,8 +19,8 @@ from functools import partial
 
 sys.path[:0] = [os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))]
 
-import loopmod
-from loopmod import _loopmod
+import loopmod  # noqa: E402
+from loopmod import _loopmod  # noqa: E402
 
 FOUND = []
 CONTEXT = ssl.create_default_context()

@@ -9,6 +9,8 @@ import loopmod
 
 STOCK = "--stock" in sys.argv
 new = asyncio.SelectorEventLoop if STOCK else loopmod.new_event_loop
+
+
 class Mapping:
     def __init__(self, transport):
         self.transport = transport
@@ -62,7 +64,7 @@ async def main():
                 except (TypeError, AttributeError):
                     pass
             try:
-                transport._extra  # noqa: B018
+                transport._extra
             except AttributeError:
                 pass
     transport._extra = {}

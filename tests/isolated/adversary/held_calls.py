@@ -321,7 +321,7 @@ def warning_ends_transport():
     turn(loop)
     transport.pause_reading()
     for pipe in pipes:
-        pipe._loop  # noqa: B018
+        pipe._loop
     pipes[0].pause_reading()
     del transport, pipes, pipe
     gc.collect()

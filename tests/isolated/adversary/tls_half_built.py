@@ -12,7 +12,7 @@ new = asyncio.SelectorEventLoop if STOCK else loopmod.new_event_loop
 if STOCK:
     print("ok")
     raise SystemExit
-from loopmod import _loopmod  # noqa: E402
+from loopmod import _loopmod
 
 USES = [
     lambda found: found.connection_made(Below()),

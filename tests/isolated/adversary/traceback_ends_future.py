@@ -7,6 +7,8 @@ import loopmod
 
 STOCK = "--stock" in sys.argv
 new = asyncio.SelectorEventLoop if STOCK else loopmod.new_event_loop
+
+
 class Evil:
     def __init__(self, act):
         self.act = act
@@ -21,7 +23,7 @@ def leave_frame_behind(exc, act):
         raise exc
     except ValueError:
         pass
-    evil.act  # noqa: B018
+    evil.act
 
 
 async def waits(future):
