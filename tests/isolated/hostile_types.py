@@ -333,11 +333,12 @@ def stream(scene, protocol, fills):
 
 def datagrams(scene, fills):
     near, far = pair(scene, socket.SOCK_DGRAM)
+    near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # full after a few
     made = scene.loop._make_datagram_transport(near, HostileProtocol(scene))
     turns(scene.loop)
     with contextlib.suppress(OSError):
         far.send(b"hello")
-    for _ in range(400 if fills else 0):
+    for _ in range(20 if fills else 0):
         if not made.get_write_buffer_size():
             made.sendto(b"x" * 1000, Hostile(scene) if fills == 2 else None)
     return made
@@ -403,7 +404,7 @@ def sock_op(scene):
 
 
 def hostile_loop(scene):
-    scene.loop.add_reader(pair(scene)[0], Hostile(scene), context=hostile_context(scene))
+    scene.loop._add_reader(pair(scene)[0], Hostile(scene), context=hostile_context(scene))
     scene.loop.call_soon(Hostile(scene), context=hostile_context(scene))
     scene.loop.call_later(100, Hostile(scene), Hostile(scene))
     return scene.loop
