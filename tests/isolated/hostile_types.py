@@ -456,8 +456,8 @@ def uses_of(thing):
         if name in SKIPPED or getattr(object, name, None) is getattr(type(thing), name, None):
             continue
         attribute = getattr(type(thing), name, None)
-        if name == "writelines" and isinstance(attribute, types.FunctionType):
-            continue  # asyncio's own: bytes.join() does not survive a list that is emptied
+        if isinstance(attribute, types.FunctionType):
+            continue  # asyncio's own, which may not survive: bytes.join() of a list that is emptied
         if callable(attribute) and not isinstance(attribute, type):
             yield name, lambda thing, *args, name=name: getattr(thing, name)(*args)
         elif isinstance(attribute, types.GetSetDescriptorType | types.MemberDescriptorType | property):
