@@ -10,8 +10,8 @@ BUILD_EXT = setup.py -q build_ext --inplace
 C_FILES = find src benchmarks -name '*.c' -o -name '*.h'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build servers test test-sanitize test-embedded test-stdlib test-apps test-sid coverage lint stubtest \
-    format docs demo wheel bench bench-instructions clean
+.PHONY: help setup build servers test test-sanitize test-embedded test-stdlib test-apps test-sid test-debug coverage lint \
+    stubtest format docs demo wheel bench bench-instructions clean
 
 help: ## print this list
 	@echo "make TARGET [PYTHON=python3.12] [JOBS=1] [ARGS='arguments for pytest or the benchmark']"
@@ -61,6 +61,9 @@ test-apps: ## the suites of other projects on stock asyncio and on loopmod, comp
 
 test-sid: ## the same suite on CPython 3.14 and 3.15, in a chroot; ARGS='3.15 tests/unit', see tools/test-sid
 	@tools/test-sid $(ARGS)
+
+test-debug: ## tests/unit on a debug build of CPython 3.14, in the same chroot
+	@tools/test-sid 3.14-dbg $(if $(ARGS),$(ARGS),tests/unit)
 
 coverage: ## run the suite on a build with gcov counters; the report goes to build/coverage/report
 	@bin=$$($(SETUP) build test apps coverage) && tree=$$(tools/variant coverage) && cd "$$tree" && \

@@ -72,8 +72,8 @@ PyWeakref_GetRef(PyObject *ref, PyObject **object)
    CPython (3.14 and later) would put their values behind the struct. What is kept for reuse
    is sent through the deallocator, which marks that place as not to be used any more: from
    then on the interpreter looks up each attribute of the instance at length. Subclasses in
-   Python get that place again, which a debug interpreter takes for a mistake: there all keep
-   it. Before the first instance. */
+   Python get that place again, which a debug build asserts to be as in the base: there the
+   type keeps it. Before the first instance. */
 static inline void
 lm_type_drop_inline_values(PyObject *type)
 {

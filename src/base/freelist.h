@@ -40,17 +40,20 @@ lm_freelist_take(LmFreelist *list, PyTypeObject *type)
     return PyObject_Init(obj, type);
 }
 
-/* New reference to a tracked instance whose fields are zero, as tp_alloc gives it; NULL with
-   MemoryError set. */
+/* New reference to an instance whose fields are zero; NULL with MemoryError set. The caller
+   tracks it once it is whole: a debug interpreter traverses what begins to be tracked. */
 static inline PyObject *
 lm_freelist_alloc(LmFreelist *list, PyTypeObject *type)
 {
     PyObject *obj = lm_freelist_take(list, type);
     if (LM_UNLIKELY(obj == NULL)) {
-        return type->tp_alloc(type, 0);
+        obj = type->tp_alloc(type, 0);
+        if (obj != NULL) {
+            PyObject_GC_UnTrack(obj);
+        }
+        return obj;
     }
     memset(obj + 1, 0, (size_t)type->tp_basicsize - sizeof(PyObject));
-    PyObject_GC_Track(obj);
     return obj;
 }
 

@@ -43,7 +43,7 @@ lm_context_fill(LmState *st, PyObject **place)
     if (context == NULL && (context = PyContext_New()) == NULL) {
         return -1;
     }
-    Py_SETREF(*place, context); /* None: runs nothing */
+    Py_XSETREF(*place, context); /* None: runs nothing */
     return 0;
 }
 

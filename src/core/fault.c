@@ -23,17 +23,51 @@ lm_fault_in_callback(LmLoop *loop, PyObject *handle)
     return 0;
 }
 
-static int
-add_pairs(PyObject *context, va_list pairs)
+#define MOST_PAIRS 4
+
+/* What is to be told, held from the first moment on: callers name what stands in fields. */
+typedef struct {
+    const char *keys[MOST_PAIRS];
+    PyObject *values[MOST_PAIRS];
+    int count;
+} Pairs;
+
+static void
+hold_pairs(Pairs *pairs, va_list given)
 {
     const char *key;
-    while ((key = va_arg(pairs, const char *)) != NULL) {
-        PyObject *value = va_arg(pairs, PyObject *);
-        if (value != NULL && PyDict_SetItemString(context, key, value) < 0) {
+    pairs->count = 0;
+    while ((key = va_arg(given, const char *)) != NULL) {
+        PyObject *value = va_arg(given, PyObject *);
+        if (value != NULL) {
+            LM_ASSERT(pairs->count < MOST_PAIRS);
+            pairs->keys[pairs->count] = key;
+            pairs->values[pairs->count++] = Py_NewRef(value);
+        }
+    }
+}
+
+static int
+add_pairs(PyObject *context, const Pairs *pairs)
+{
+    for (int i = 0; i < pairs->count; i++) {
+        if (PyDict_SetItemString(context, pairs->keys[i], pairs->values[i]) < 0) {
             return -1;
         }
     }
     return 0;
+}
+
+static PyObject *
+context_of(const char *message, PyObject *exc, const Pairs *pairs)
+{
+    PyObject *context = Py_BuildValue("{ss}", "message", message);
+    if (context != NULL &&
+        ((exc != NULL && PyDict_SetItemString(context, "exception", exc) < 0) ||
+         add_pairs(context, pairs) < 0)) {
+        Py_CLEAR(context);
+    }
+    return context;
 }
 
 int
@@ -42,20 +76,25 @@ lm_fault_report(PyObject *loop, LmState *st, const char *message, ...)
     if (PyErr_Occurred() && lm_exc_leaves_loop()) {
         return -1;
     }
+    Pairs pairs;
+    va_list given;
+    va_start(given, message);
+    hold_pairs(&pairs, given);
+    va_end(given);
+    Py_INCREF(loop);
     PyObject *exc = PyErr_GetRaisedException();
-    PyObject *context = Py_BuildValue("{ss}", "message", message);
-    PyObject *done = NULL;
-    va_list pairs;
-    va_start(pairs, message);
-    if (context != NULL &&
-        (exc == NULL || PyDict_SetItemString(context, "exception", exc) == 0) &&
-        add_pairs(context, pairs) == 0) {
-        done = PyObject_CallMethodOneArg(loop, st->str.call_exception_handler, context);
-    }
-    va_end(pairs);
+    PyObject *context = context_of(message, exc, &pairs);
+    PyObject *done =
+        context != NULL
+            ? PyObject_CallMethodOneArg(loop, st->str.call_exception_handler, context)
+            : NULL;
+    Py_XDECREF(done);
     Py_XDECREF(context);
     Py_XDECREF(exc);
-    Py_XDECREF(done);
+    Py_DECREF(loop);
+    for (int i = 0; i < pairs.count; i++) {
+        Py_DECREF(pairs.values[i]);
+    }
     return done != NULL ? 0 : -1;
 }
 

@@ -12,8 +12,8 @@
 int lm_fault_in_callback(LmLoop *loop, PyObject *handle);
 
 /* call_exception_handler of any loop object with {"message": message, "exception": the
-   one that is set} and the key-value pairs that follow, ended by NULL; pairs with a
-   NULL value are left out. */
+   one that is set} and the key-value pairs that follow, at most four, ended by NULL; pairs
+   with a NULL value are left out. Loop and values need not be held by the caller. */
 int lm_fault_report(PyObject *loop, LmState *st, const char *message, ...);
 
 /* An exception that must not leave, in a place that cannot report: finalizers. */

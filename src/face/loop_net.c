@@ -74,7 +74,7 @@ lm_loop_method_remove_writer(PyObject *self, PyObject *fd)
 static PyObject *
 none_or(PyObject *value)
 {
-    return value != NULL ? value : Py_None;
+    return Py_NewRef(value != NULL ? value : Py_None);
 }
 
 PyObject *
@@ -85,9 +85,9 @@ lm_loop_method_watched(PyObject *self, PyObject *obj)
     if (fd < 0) {
         return NULL;
     }
-    return PyTuple_Pack(3, none_or(lm_readers_handle(loop, fd, LM_WATCH_READ)),
-                        none_or(lm_readers_handle(loop, fd, LM_WATCH_WRITE)),
-                        none_or(lm_readers_owner(loop, fd)));
+    return Py_BuildValue("(NNN)", none_or(lm_readers_handle(loop, fd, LM_WATCH_READ)),
+                         none_or(lm_readers_handle(loop, fd, LM_WATCH_WRITE)),
+                         none_or(lm_readers_owner(loop, fd)));
 }
 
 static PyObject *
@@ -123,8 +123,10 @@ check_unowned(LmLoop *loop, int fd, PyObject *sock)
     if (owner == NULL || lm_transport(owner)->is_closing) {
         return 0;
     }
+    Py_INCREF(owner); /* the socket's repr may end it */
     PyErr_Format(PyExc_RuntimeError, "File descriptor %R is used by transport %R", sock,
                  owner);
+    Py_DECREF(owner);
     return -1;
 }
 

@@ -274,6 +274,7 @@ lm_loop_method_close_core(PyObject *self, PyObject *unused LM_UNUSED)
         PyErr_SetString(PyExc_RuntimeError, "Cannot close a running event loop");
         return NULL;
     }
+    loop->is_closed = 1; /* before the end of what it held, which may run or use it */
     lm_signals_close(loop);
     lm_kept_close(loop);
     lm_readers_close(loop);

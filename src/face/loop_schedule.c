@@ -104,7 +104,8 @@ due_after(LmLoop *loop, PyObject *delay, double *due)
     }
     *due = PyFloat_AsDouble(sum);
     Py_DECREF(sum);
-    return *due == -1.0 && PyErr_Occurred() ? -1 : 0;
+    /* The number's own code may have closed the loop. */
+    return *due == -1.0 && PyErr_Occurred() ? -1 : lm_loop_check_closed(loop);
 }
 
 /* call_at is overridden: call_later goes through it, as asyncio's does. */
@@ -163,7 +164,7 @@ lm_loop_method_call_at(LM_VECTOR)
         return NULL;
     }
     double due = PyFloat_AsDouble(call.args[0]);
-    if ((due == -1.0 && PyErr_Occurred()) ||
+    if ((due == -1.0 && PyErr_Occurred()) || lm_loop_check_closed(loop) < 0 ||
         (LM_UNLIKELY(loop->is_debug) &&
          lm_debug_check_call(loop, call.args[1], "call_at", 1) < 0)) {
         return NULL;

@@ -3,6 +3,7 @@
    protocol, or send. */
 #include "net/datagram.h"
 
+#include "base/held.h"
 #include "base/oserr.h"
 #include "net/flow.h"
 
@@ -31,11 +32,17 @@ lm_datagram_prepare(PyObject *self, const LmTransportParts *parts)
     lm_ends_local(d->base.ends, &local);
     /* Now, not when it is asked for: addresses may change, and endpoints are few. */
     PyObject *extra = lm_transport_get_extra(self, NULL);
-    PyObject *peer = extra != NULL ? PyDict_GetItemString(extra, "peername") : NULL;
+    if (extra == NULL) {
+        return -1;
+    }
+    PyObject *peer = Py_XNewRef(PyDict_GetItemString(extra, "peername"));
+    Py_DECREF(extra);
     int is_connected = peer != NULL ? PyObject_IsTrue(peer) : 0;
-    Py_XDECREF(extra);
-    int has_address = parts->address != NULL ? PyObject_IsTrue(parts->address) : 0;
-    if (extra == NULL || is_connected < 0 || has_address < 0) {
+    Py_XDECREF(peer);
+    int has_address = is_connected >= 0 && parts->address != NULL
+                          ? PyObject_IsTrue(parts->address)
+                          : 0;
+    if (is_connected < 0 || has_address < 0) {
         return -1;
     }
     d->is_connected = (uint8_t)is_connected;
@@ -137,26 +144,52 @@ receive_raw(LmDatagram *d, PyObject **data, PyObject **sender)
     return 1;
 }
 
+/* What a patched recvfrom() returned may be anything. */
+static int
+unpack(PyObject *returned, PyObject **data, PyObject **sender)
+{
+    PyObject *pair = PySequence_Tuple(returned);
+    if (pair == NULL) {
+        return -1;
+    }
+    if (PyTuple_GET_SIZE(pair) != 2) {
+        PyErr_Format(PyExc_ValueError,
+                     "recvfrom() returned %zd values, not data and an address",
+                     PyTuple_GET_SIZE(pair));
+        Py_DECREF(pair);
+        return -1;
+    }
+    *data = Py_NewRef(PyTuple_GET_ITEM(pair, 0));
+    *sender = Py_NewRef(PyTuple_GET_ITEM(pair, 1));
+    Py_DECREF(pair);
+    return 1;
+}
+
+/* -1 with EBADF where there is no socket. */
+static int
+check_socket(const LmDatagram *d)
+{
+    if (d->base.sock == NULL) {
+        lm_oserr_set(EBADF);
+        return -1;
+    }
+    return 0;
+}
+
 static int
 receive_by_socket(LmDatagram *d, PyObject **data, PyObject **sender)
 {
-    PyObject *size = PyLong_FromLong(LM_SCRATCH_SIZE);
-    PyObject *sock = Py_NewRef(d->base.sock);
-    PyObject *pair =
-        size != NULL ? PyObject_CallMethodOneArg(sock, d->base.st->str.recvfrom, size)
+    PyObject *size = check_socket(d) == 0 ? PyLong_FromLong(LM_SCRATCH_SIZE) : NULL;
+    PyObject *returned =
+        size != NULL ? lm_held_call_one(d->base.sock, d->base.st->str.recvfrom, size)
                      : NULL;
-    Py_DECREF(sock);
     Py_XDECREF(size);
-    if (pair == NULL) {
+    if (returned == NULL) {
         return take_would_block() ? 0 : -1;
     }
-    int parsed = PyArg_ParseTuple(pair, "OO", data, sender);
-    if (parsed) {
-        Py_INCREF(*data);
-        Py_INCREF(*sender);
-    }
-    Py_DECREF(pair);
-    return parsed ? 1 : -1;
+    int got = unpack(returned, data, sender);
+    Py_DECREF(returned);
+    return got;
 }
 
 static int
@@ -169,7 +202,10 @@ receive(LmDatagram *d, PyObject **data, PyObject **sender)
 static int
 deliver(LmTransport *t, PyObject *data, PyObject *sender)
 {
-    PyObject *protocol = Py_NewRef(t->protocol);
+    PyObject *protocol = Py_XNewRef(t->protocol);
+    if (protocol == NULL) {
+        return 0; /* ended by the Python socket's own code */
+    }
     PyObject *args[] = {protocol, data, sender};
     PyObject *done = PyObject_VectorcallMethod(
         t->st->str.datagram_received, args, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
@@ -258,6 +294,9 @@ name_of(const LmDatagram *d, PyObject *addr, LmAddr *room)
 static int
 send_by_socket(LmDatagram *d, PyObject *data, PyObject *addr)
 {
+    if (check_socket(d) < 0) {
+        return -1;
+    }
     PyObject *sock = Py_NewRef(d->base.sock);
     PyObject *args[] = {sock, data, addr};
     PyObject *done = PyObject_VectorcallMethod(
@@ -287,7 +326,7 @@ send_one(LmDatagram *d, PyObject *data, const char *bytes, size_t size, PyObject
     if (name != &room) {
         room = *name;
     }
-    if (PySys_Audit("socket.sendto", "OO", t->sock, addr) < 0) {
+    if (check_socket(d) < 0 || PySys_Audit("socket.sendto", "OO", t->sock, addr) < 0) {
         return -1;
     }
     return sent_or_not(
@@ -316,8 +355,12 @@ queue(PyObject *self, PyObject *data, PyObject *addr)
     LmTransport *t = lm_transport(self);
     PyObject *bytes =
         PyBytes_CheckExact(data) ? Py_NewRef(data) : PyBytes_FromObject(data);
-    int failed =
-        bytes == NULL ? -1 : lm_outbuf_add_datagram(&t->out, bytes, addr, OVERHEAD);
+    int failed = -1;
+    if (bytes != NULL) {
+        /* Lost by now where what was asked for the bytes aborted. */
+        failed =
+            t->lost > 0 ? 0 : lm_outbuf_add_datagram(&t->out, bytes, addr, OVERHEAD);
+    }
     Py_XDECREF(bytes);
     return failed < 0 ? -1 : lm_flow_maybe_pause(self);
 }

@@ -101,7 +101,7 @@ set_up_in_context(Listener *l, int fd, const LmAddr *peer)
     if (context == NULL || PyContext_Enter(context) < 0) {
         Py_XDECREF(context);
         close(fd);
-        return -1;
+        return report_failed_setup(l, NULL);
     }
     int failed = set_up(l, fd, peer, context);
     if (PyContext_Exit(context) < 0) {
@@ -111,32 +111,43 @@ set_up_in_context(Listener *l, int fd, const LmAddr *peer)
     return failed;
 }
 
+static PyMethodDef accept_def;
+
 /* Out of descriptors or memory: the kernel goes on reporting the socket (or does not report
    it any more), so the loop looks away for a while. */
 static int
-back_off(Listener *l, int err)
+resume_later(Listener *l)
 {
-    PyObject *sock = PyObject_CallOneArg(l->loop->st->TransportSocket, l->sock);
-    stop(l);
-    lm_oserr_set(err);
-    int failed =
-        lm_fault_report((PyObject *)l->loop, l->loop->st,
-                        "socket.accept() out of system resource", "socket", sock, NULL);
-    Py_XDECREF(sock);
-    PyObject *resume =
-        failed == 0 ? PyObject_GetAttrString((PyObject *)l, "_resume") : NULL;
-    PyObject *delay = lm_state_import("asyncio.constants", "ACCEPT_RETRY_DELAY");
-    PyObject *timer = resume != NULL && delay != NULL
+    PyObject *resume = PyObject_GetAttrString((PyObject *)l, "_resume");
+    PyObject *delay = resume != NULL
+                          ? lm_state_import("asyncio.constants", "ACCEPT_RETRY_DELAY")
+                          : NULL;
+    PyObject *timer = delay != NULL
                           ? PyObject_CallMethod((PyObject *)l->loop, "call_later", "OO",
                                                 delay, resume)
                           : NULL;
     Py_XDECREF(delay);
     Py_XDECREF(resume);
     Py_XDECREF(timer);
-    return timer != NULL ? 0 : -1;
+    return timer != NULL ? 0
+                         : lm_handle_report_fault(l->loop, &accept_def, (PyObject *)l);
 }
 
-static PyMethodDef accept_def;
+static int
+back_off(Listener *l, int err)
+{
+    PyObject *sock = PyObject_CallOneArg(l->loop->st->TransportSocket, l->sock);
+    if (sock == NULL) {
+        PyErr_Clear(); /* of less interest than what is told */
+    }
+    stop(l);
+    lm_oserr_set(err);
+    int failed =
+        lm_fault_report((PyObject *)l->loop, l->loop->st,
+                        "socket.accept() out of system resource", "socket", sock, NULL);
+    Py_XDECREF(sock);
+    return failed < 0 ? -1 : resume_later(l);
+}
 
 static int
 on_accept_error(Listener *l, int err)
@@ -254,6 +265,9 @@ listener_resume(PyObject *self, PyObject *unused LM_UNUSED)
     Listener *l = (Listener *)self;
     int fd = PyObject_AsFileDescriptor(l->sock);
     if (fd != l->watch.fd) {
+        if (PyErr_Occurred() && lm_exc_leaves_loop()) {
+            return NULL;
+        }
         PyErr_Clear(); /* closed meanwhile */
         Py_RETURN_NONE;
     }

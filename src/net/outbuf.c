@@ -75,17 +75,62 @@ lm_outbuf_take(LmOutbuf *out, size_t overhead)
     return piece;
 }
 
-void
-lm_outbuf_truncate(LmOutbuf *out, size_t count)
+static int
+gather_piece(LmOutbuf *fresh, PyObject *piece)
 {
-    while (out->count > count) {
-        LmPiece *piece = &out->pieces[out->first + --out->count];
-        out->size -= piece->left;
-        Py_DECREF(piece->bytes);
+    Py_buffer view;
+    if (PyObject_GetBuffer(piece, &view, PyBUF_SIMPLE) < 0) {
+        return -1;
     }
+    int failed = lm_outbuf_add(fresh, piece, view.buf, (size_t)view.len);
+    PyBuffer_Release(&view);
+    return failed;
+}
+
+Py_ssize_t
+lm_outbuf_gather(LmOutbuf *fresh, PyObject *pieces)
+{
+    Py_ssize_t count = 0;
+    int failed = 0;
+    PyObject *list =
+        PySequence_Fast(pieces, "writelines() needs an iterable of bytes-like objects");
+    if (list == NULL) {
+        return -1;
+    }
+    /* It may be the caller's own list, which asking for a buffer may empty. */
+    for (; failed == 0 && count < PySequence_Fast_GET_SIZE(list); count++) {
+        PyObject *piece = Py_NewRef(PySequence_Fast_GET_ITEM(list, count));
+        failed = gather_piece(fresh, piece);
+        Py_DECREF(piece);
+    }
+    Py_DECREF(list);
+    if (failed < 0) {
+        lm_outbuf_clear(fresh);
+        return -1;
+    }
+    return count;
+}
+
+int
+lm_outbuf_append(LmOutbuf *out, LmOutbuf *fresh)
+{
     if (out->count == 0) {
         lm_outbuf_clear(out);
+        *out = *fresh;
+        return 0;
     }
+    size_t before = out->count;
+    for (size_t i = 0; i < fresh->count; i++) {
+        if (make_room(out) < 0) {
+            out->count = before;
+            lm_outbuf_clear(fresh);
+            return -1;
+        }
+        out->pieces[out->first + out->count++] = fresh->pieces[fresh->first + i];
+    }
+    out->size += fresh->size;
+    free(fresh->pieces);
+    return 0;
 }
 
 int

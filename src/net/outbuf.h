@@ -49,8 +49,13 @@ lm_outbuf_front(const LmOutbuf *out)
 /* Takes out the datagram in front; what it holds is the caller's to drop. */
 LmPiece lm_outbuf_take(LmOutbuf *out, size_t overhead);
 
-/* Drops what was queued last, so that `count` pieces are left. */
-void lm_outbuf_truncate(LmOutbuf *out, size_t count);
+/* Takes the bytes of all pieces of an iterable into an empty queue of the caller's own: how
+   many pieces there were, or -1 with an exception set and the queue empty. Runs Python. */
+Py_ssize_t lm_outbuf_gather(LmOutbuf *fresh, PyObject *pieces);
+
+/* Moves what was gathered to the end of a queue. -1 with MemoryError set: then all of it is
+   dropped. */
+int lm_outbuf_append(LmOutbuf *out, LmOutbuf *fresh);
 
 /* Fills up to `most` vectors with the front of the queue; returns how many. */
 int lm_outbuf_vectors(const LmOutbuf *out, struct iovec *vectors, int most);

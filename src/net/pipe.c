@@ -2,6 +2,7 @@
    pipe_type.c, reading and writing in pipe_read.c and pipe_write.c. */
 #include "net/pipe.h"
 
+#include "base/held.h"
 #include "base/oserr.h"
 #include "core/context.h"
 #include "core/fault.h"
@@ -25,17 +26,26 @@ lm_pipe_start(PyObject *self, LmWatch *watch)
     if (p->loop == NULL || watch->is_active) {
         return 0;
     }
-    LmPoll *poll = lm_loop_poll(p->loop);
-    PyObject *context = poll != NULL ? PyContext_CopyCurrent() : NULL;
+    PyObject *context = PyContext_CopyCurrent();
     if (context == NULL) {
         return -1;
     }
-    Py_XSETREF(*context_of(p, watch), context);
-    if (lm_watch_start(poll, watch) < 0) {
-        return -1;
+    /* To make one may run the collector, and so anything. */
+    LmPoll *poll = p->loop != NULL ? lm_loop_poll(p->loop) : NULL;
+    if (poll == NULL) {
+        Py_DECREF(context);
+        return p->loop != NULL ? -1 : 0;
     }
-    lm_kept_add(p->loop, &p->kept);
-    return 0;
+    PyObject **place = context_of(p, watch);
+    PyObject *old = *place;
+    *place = context;
+    int failed = lm_watch_start(poll, watch);
+    if (failed == 0) {
+        lm_kept_add(p->loop, &p->kept);
+    }
+    /* Last: what was kept in it may close the transport, or the loop. */
+    Py_XDECREF(old);
+    return failed;
 }
 
 void
@@ -198,14 +208,18 @@ call_soon_bound(LmLoop *loop, PyMethodDef *def, PyObject *self, PyObject *arg)
 
 /* connection_made first: only then does watching start and the waiter wake. */
 static int
-schedule_start(PyObject *self, PyObject *waiter)
+schedule_start(LmLoop *loop, PyObject *self, PyObject *waiter)
 {
     LmPipe *p = lm_pipe(self);
-    PyObject *made = PyObject_GetAttr(p->protocol, p->st->str.connection_made);
-    int failed = made == NULL ? -1 : lm_handle_call_soon(p->loop, made, &self, 1, NULL);
+    if (p->protocol == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "Transport was closed while it was made");
+        return -1;
+    }
+    PyObject *made = lm_held_attr(p->protocol, p->st->str.connection_made);
+    int failed = made == NULL ? -1 : lm_handle_call_soon(loop, made, &self, 1, NULL);
     Py_XDECREF(made);
     return failed < 0 ? -1
-                      : call_soon_bound(p->loop, &begin_def, self,
+                      : call_soon_bound(loop, &begin_def, self,
                                         waiter != NULL ? waiter : Py_None);
 }
 
@@ -272,14 +286,23 @@ fd_of(PyObject *pipe)
 }
 
 static int
-set_up(PyObject *self, PyObject *pipe, PyObject *waiter)
+note_pipe(LmPipe *p, PyObject *pipe)
+{
+    PyObject *extra = Py_NewRef(p->extra);
+    PyObject *name = PyUnicode_FromString("pipe");
+    int failed = name == NULL ? -1 : PyObject_SetItem(extra, name, pipe);
+    Py_XDECREF(name);
+    Py_DECREF(extra);
+    return failed;
+}
+
+static int
+set_up(PyObject *self, LmLoop *loop, PyObject *pipe, PyObject *waiter)
 {
     LmPipe *p = lm_pipe(self);
-    PyObject *name = PyUnicode_FromString("pipe");
-    int failed = name == NULL ? -1 : PyObject_SetItem(p->extra, name, pipe);
-    Py_XDECREF(name);
-    int fd = failed == 0 ? fd_of(pipe) : -1;
-    if (fd < 0 || take_descriptor(p, fd) < 0 || schedule_start(self, waiter) < 0) {
+    int fd = note_pipe(p, pipe) == 0 ? fd_of(pipe) : -1;
+    if (fd < 0 || take_descriptor(p, fd) < 0 ||
+        schedule_start(loop, self, waiter) < 0) {
         return -1;
     }
     p->pipe = Py_NewRef(pipe);
@@ -298,7 +321,7 @@ lm_pipe_new(LmLoop *loop, int is_writer, PyObject *pipe, PyObject *protocol,
     }
     if (fill(self, loop, is_writer ? &lm_pipe_writes : &lm_pipe_reads, protocol,
              extra) < 0 ||
-        set_up(self, pipe, waiter) < 0) {
+        set_up(self, loop, pipe, waiter) < 0) {
         Py_DECREF(self);
         return NULL;
     }
@@ -399,7 +422,7 @@ lm_pipe_fatal(PyObject *self, const char *message)
         failed = lm_fault_report((PyObject *)p->loop, p->st, message, "transport", self,
                                  "protocol", p->protocol, NULL);
     }
-    else if (p->loop->is_debug) {
+    else if (p->loop != NULL && p->loop->is_debug) {
         PyObject *done =
             lm_state_support(p->st, "log_transport_error", "OsO", self, message, exc);
         failed = done != NULL ? 0 : -1;

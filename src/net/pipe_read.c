@@ -3,6 +3,7 @@
    again. What data_received raises is reported, and reading goes on. */
 #include "net/pipe.h"
 
+#include "base/held.h"
 #include "base/oserr.h"
 #include "core/handle.h"
 #include "net/stream_feed.h"
@@ -23,7 +24,7 @@ on_end(PyObject *self)
     }
     /* A run nested in the log's handler or in the attribute may have ended it. */
     PyObject *ended =
-        p->loop != NULL ? PyObject_GetAttr(p->protocol, p->st->str.eof_received) : NULL;
+        p->loop != NULL ? lm_held_attr(p->protocol, p->st->str.eof_received) : NULL;
     if (p->loop == NULL) {
         Py_XDECREF(ended);
         return PyErr_Occurred() ? -1 : 0;

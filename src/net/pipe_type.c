@@ -55,7 +55,7 @@ static int
 log_in_debug(PyObject *self, const char *text)
 {
     LmPipe *p = lm_pipe(self);
-    PyObject *done = p->loop->is_debug
+    PyObject *done = p->loop != NULL && p->loop->is_debug
                          ? lm_state_support(p->st, "log_debug", "Os", self, text)
                          : Py_NewRef(Py_None);
     Py_XDECREF(done);
@@ -211,14 +211,15 @@ pipe_finalize(PyObject *self)
     if (PyErr_ResourceWarning(self, 1, "unclosed transport %R", self) < 0) {
         PyErr_WriteUnraisable(self);
     }
-    PyObject *pipe = p->pipe;
+    PyObject *pipe = p->pipe; /* who was shown the warning may have closed it */
     p->pipe = NULL;
-    PyObject *done = PyObject_CallMethodNoArgs(pipe, p->st->str.close);
+    PyObject *done = pipe != NULL ? PyObject_CallMethodNoArgs(pipe, p->st->str.close)
+                                  : Py_NewRef(Py_None);
     if (done == NULL) {
         PyErr_WriteUnraisable(self);
     }
     Py_XDECREF(done);
-    Py_DECREF(pipe);
+    Py_XDECREF(pipe);
     if (exc != NULL) {
         PyErr_SetRaisedException(exc);
     }

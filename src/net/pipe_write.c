@@ -69,6 +69,9 @@ write_buffer(PyObject *self, PyObject *owner, const char *bytes, size_t length)
         if (lm_pipe_start(self, &p->writer) < 0) {
             return -1;
         }
+        if (LM_UNLIKELY(p->is_lost)) {
+            return 0;
+        }
     }
     if (lm_outbuf_add(&p->out, owner, bytes + written, length - written) < 0) {
         return -1;

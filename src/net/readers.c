@@ -64,7 +64,8 @@ int
 lm_readers_find(LmLoop *loop, PyObject *obj)
 {
     int fd = lm_readers_fd(obj);
-    if (fd >= 0 || PyLong_Check(obj) || loop->readers == NULL) {
+    if (fd >= 0 || PyLong_Check(obj) || loop->readers == NULL ||
+        !PyErr_ExceptionMatches(PyExc_ValueError)) {
         return fd;
     }
     for (int i = 0; i < loop->readers->size; i++) {
@@ -114,10 +115,14 @@ queue_side(Entry *entry, Side *side)
         return;
     }
     if (lm_handle(side->handle)->is_cancelled) {
-        /* Cancelled by its own cancel(): as good as removed. It has let go of its callback,
-           so its end runs no Python. */
+        /* Cancelled by its own cancel(): as good as removed. Its end, which the queue sees
+           to, may run Python: it has kept its context. */
+        PyObject *handle = side->handle;
         lm_watch_stop(&entry->loop->poll, &side->watch);
-        Py_CLEAR(side->handle);
+        side->handle = NULL;
+        if (lm_ready_push(entry->loop, lm_handle_run_item, handle) < 0) {
+            PyErr_Clear();
+        }
         return;
     }
     if (lm_ready_push(entry->loop, lm_handle_run_item, Py_NewRef(side->handle)) < 0) {

@@ -33,6 +33,7 @@ new_op(LmLoop *loop, LmSockKind kind, PyObject *sock, PyObject *first, PyObject 
     op->args[1] = Py_XNewRef(second);
     op->kind = (uint8_t)kind;
     op->is_ours = Py_IS_TYPE(sock, lm_type(op->st->socket_class));
+    PyObject_GC_Track(op);
     return (PyObject *)op;
 }
 
@@ -113,6 +114,18 @@ check_no_transport(LmSockOp *op)
     return checked != NULL ? 0 : -1;
 }
 
+/* It waits no more, however it ended: nothing is kept in the kernel's eye that has not
+   fired. */
+static void
+end_wait(LmSockOp *op)
+{
+    if (op->state == WAITING) {
+        op->state = OVER;
+        lm_readers_end_wait(op->loop, op->fd, direction_of(op), (PyObject *)op,
+                            op->kind == LM_SOCK_CONNECT);
+    }
+}
+
 static int run_op(LmLoop *loop, PyObject *self);
 
 static int
@@ -128,12 +141,20 @@ begin_wait(LmSockOp *op)
             return -1;
         }
     }
-    op->outcome = lm_future_new(op->loop);
-    if (op->outcome == NULL || lm_readers_wait(op->loop, op->fd, direction_of(op),
-                                               run_op, (PyObject *)op) < 0) {
+    PyObject *future = lm_future_new(op->loop);
+    if (future == NULL) {
         return -1;
     }
-    op->state = WAITING;
+    Py_XSETREF(op->outcome, future);
+    op->state =
+        WAITING; /* before the end of what stood in its place, which may run us */
+    if (lm_readers_wait(op->loop, op->fd, direction_of(op), run_op, (PyObject *)op) <
+        0) {
+        PyObject *exc = PyErr_GetRaisedException();
+        end_wait(op);
+        lm_exc_put_back(exc);
+        return -1;
+    }
     op->loop->has_done_io = 1; /* as after a watch was started */
     return 0;
 }
@@ -157,18 +178,6 @@ lm_sockop_start(LmLoop *loop, LmSockKind kind, PyObject *sock, PyObject *first,
         Py_CLEAR(op);
     }
     return (PyObject *)op;
-}
-
-/* It waits no more, however it ended: nothing is kept in the kernel's eye that has not
-   fired. */
-static void
-end_wait(LmSockOp *op)
-{
-    if (op->state == WAITING) {
-        op->state = OVER;
-        lm_readers_end_wait(op->loop, op->fd, direction_of(op), (PyObject *)op,
-                            op->kind == LM_SOCK_CONNECT);
-    }
 }
 
 /* Hands on what the call gave; the future is pending. */
@@ -258,8 +267,8 @@ op_send(PyObject *self, PyObject *arg LM_UNUSED, PyObject **result)
     if (op->state == WAITING) {
         LmFuture *future = lm_future(outcome);
         if (future->state != LM_PENDING) {
-            end_wait(op);
             op->outcome = NULL;
+            end_wait(op);
             *result = lm_future_result(future);
             Py_DECREF(outcome);
             return *result != NULL ? PYGEN_RETURN : PYGEN_ERROR;
@@ -273,9 +282,13 @@ op_send(PyObject *self, PyObject *arg LM_UNUSED, PyObject **result)
         PyErr_SetString(PyExc_RuntimeError, "await wasn't used with future");
         return PYGEN_ERROR;
     }
+    int has_result = op->state == DONE && outcome != NULL;
     op->outcome = NULL;
-    *result = op->state == DONE && outcome != NULL ? outcome : Py_NewRef(Py_None);
     op->state = OVER;
+    *result = has_result ? outcome : Py_NewRef(Py_None);
+    if (!has_result) {
+        Py_XDECREF(outcome);
+    }
     return PYGEN_RETURN;
 }
 
@@ -341,8 +354,10 @@ static int
 op_clear(PyObject *self)
 {
     LmSockOp *op = (LmSockOp *)self;
+    Py_buffer data = op->data;
     op->state = OVER;
-    PyBuffer_Release(&op->data);
+    op->data.obj = NULL;
+    PyBuffer_Release(&data);
     Py_CLEAR(op->sock);
     Py_CLEAR(op->args[0]);
     Py_CLEAR(op->args[1]);

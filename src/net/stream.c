@@ -48,23 +48,35 @@ method_can_write_eof(PyObject *self LM_UNUSED, PyObject *unused LM_UNUSED)
     Py_RETURN_TRUE;
 }
 
+static int
+check_no_waiter(LmTransport *t)
+{
+    if (t->empty_waiter != NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "Empty waiter is already set");
+        return -1;
+    }
+    return 0;
+}
+
 static PyObject *
 method_make_empty_waiter(PyObject *self, PyObject *unused LM_UNUSED)
 {
     LmTransport *t = lm_transport(self);
-    if (t->empty_waiter != NULL) {
-        PyErr_SetString(PyExc_RuntimeError, "Empty waiter is already set");
+    if (lm_join_settle(self) < 0) {
+        return NULL;
+    }
+    if (check_no_waiter(t) < 0) {
         return NULL;
     }
     if (t->loop == NULL) {
         PyErr_SetString(PyExc_RuntimeError, "Transport is closed");
         return NULL;
     }
-    if (lm_join_settle(self) < 0) {
-        return NULL;
-    }
-    PyObject *waiter = PyObject_CallMethod((PyObject *)t->loop, "create_future", NULL);
-    if (waiter == NULL) {
+    PyObject *loop = Py_NewRef(t->loop);
+    PyObject *waiter = PyObject_CallMethod(loop, "create_future", NULL);
+    Py_DECREF(loop);
+    if (waiter == NULL || check_no_waiter(t) < 0) {
+        Py_XDECREF(waiter);
         return NULL;
     }
     t->empty_waiter = Py_NewRef(waiter);

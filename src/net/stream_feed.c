@@ -99,9 +99,11 @@ attribute(PyObject *self, PyObject *name)
 static int
 has_own(PyObject *self, PyObject *name, PyObject *methods, Py_ssize_t index)
 {
+    /* First: an odd attribute's code may have the classes judged anew. */
+    const PyObject *function = PyTuple_GET_ITEM(methods, index);
     PyObject *bound = attribute(self, name);
     int is_own = bound != NULL && PyMethod_Check(bound) &&
-                 PyMethod_GET_FUNCTION(bound) == PyTuple_GET_ITEM(methods, index) &&
+                 PyMethod_GET_FUNCTION(bound) == function &&
                  PyMethod_GET_SELF(bound) == self;
     Py_XDECREF(bound);
     return is_own;
@@ -137,6 +139,7 @@ has_own_methods(LmState *st, PyObject *reader)
         return 1;
     }
     return has_own(reader, st->str.feed_data, st->stream_methods, 2) &&
+           st->stream_methods != NULL &&
            has_own(reader, st->str._wakeup_waiter, st->stream_methods, 4);
 }
 

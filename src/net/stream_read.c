@@ -7,6 +7,7 @@
    close, pause or switch the protocol. */
 #include "net/stream_read.h"
 
+#include "base/held.h"
 #include "base/oserr.h"
 #include "net/stream_feed.h"
 
@@ -46,7 +47,7 @@ on_end_of_stream(PyObject *self)
     }
     /* The end stays readable: a run nested in eof_received would report it again. */
     lm_transport_stop_reading(self);
-    PyObject *answer = PyObject_CallMethodNoArgs(t->protocol, t->st->str.eof_received);
+    PyObject *answer = lm_held_call(t->protocol, t->st->str.eof_received);
     int keep_open = answer != NULL ? PyObject_IsTrue(answer) : -1;
     Py_XDECREF(answer);
     if (keep_open < 0) {
@@ -88,7 +89,7 @@ get_buffer(LmTransport *t)
     PyObject *buffer =
         size_hint == NULL
             ? NULL
-            : PyObject_CallMethodOneArg(t->protocol, t->st->str.get_buffer, size_hint);
+            : lm_held_call_one(t->protocol, t->st->str.get_buffer, size_hint);
     Py_XDECREF(size_hint);
     Py_ssize_t length = buffer != NULL ? PyObject_Size(buffer) : -1;
     if (length == 0) {
@@ -98,6 +99,23 @@ get_buffer(LmTransport *t)
         Py_CLEAR(buffer);
     }
     return buffer;
+}
+
+static int
+tell_updated(PyObject *self, ssize_t count)
+{
+    LmTransport *t = lm_transport(self);
+    PyObject *received = PyLong_FromSsize_t(count);
+    PyObject *done =
+        received == NULL
+            ? NULL
+            : lm_held_call_one(t->protocol, t->st->str.buffer_updated, received);
+    Py_XDECREF(received);
+    if (done == NULL) {
+        return call_fatal(self, "Fatal error: protocol.buffer_updated() call failed.");
+    }
+    Py_DECREF(done);
+    return 0;
 }
 
 static int
@@ -114,30 +132,16 @@ read_into_protocol(PyObject *self)
     if (failed < 0) {
         return call_fatal(self, "Fatal read error on socket transport");
     }
-    if (t->fd < 0) {
-        PyBuffer_Release(&view); /* get_buffer closed us */
+    /* Whose buffer it is may close us when it gives the buffer, and when it takes it. */
+    ssize_t count = t->fd >= 0 ? receive(t, view.buf, (size_t)view.len) : -2;
+    PyBuffer_Release(&view);
+    if (count == -1) {
+        return call_fatal(self, "Fatal read error on socket transport");
+    }
+    if (count == -2 || t->loop == NULL) {
         return 0;
     }
-    ssize_t count = receive(t, view.buf, (size_t)view.len);
-    PyBuffer_Release(&view);
-    if (count == 0) {
-        return on_end_of_stream(self);
-    }
-    if (count < 0) {
-        return count == -2 ? 0
-                           : call_fatal(self, "Fatal read error on socket transport");
-    }
-    PyObject *received = PyLong_FromSsize_t(count);
-    PyObject *done = received == NULL
-                         ? NULL
-                         : PyObject_CallMethodOneArg(
-                               t->protocol, t->st->str.buffer_updated, received);
-    Py_XDECREF(received);
-    if (done == NULL) {
-        return call_fatal(self, "Fatal error: protocol.buffer_updated() call failed.");
-    }
-    Py_DECREF(done);
-    return 0;
+    return count == 0 ? on_end_of_stream(self) : tell_updated(self, count);
 }
 
 /* The same for a protocol in C. */

@@ -87,6 +87,9 @@ write_buffer(PyObject *self, PyObject *owner, const char *bytes, size_t length)
         if (lm_transport_start_writing(self) < 0) {
             return -1;
         }
+        if (LM_UNLIKELY(t->lost > 0)) {
+            return 0;
+        }
     }
     if (lm_outbuf_add(&t->out, owner, bytes + sent, length - sent) < 0) {
         return -1;
@@ -133,18 +136,6 @@ lm_stream_write_raw(PyObject *self, const char *data, size_t size)
     }
     int is_open = size > 0 ? check_open(t) : 0;
     return is_open <= 0 ? is_open : write_buffer(self, Py_None, data, size);
-}
-
-static int
-queue_piece(LmTransport *t, PyObject *piece)
-{
-    Py_buffer view;
-    if (PyObject_GetBuffer(piece, &view, PyBUF_SIMPLE) < 0) {
-        return -1;
-    }
-    int failed = lm_outbuf_add(&t->out, piece, view.buf, (size_t)view.len);
-    PyBuffer_Release(&view);
-    return failed;
 }
 
 /* Whether sendfile still waits: not where it was cancelled, which it learns a turn later.
@@ -200,23 +191,32 @@ shut_down(LmTransport *t)
     return 0;
 }
 
+/* Tells sendfile, where it waits. */
+static int
+tell_waiter(LmTransport *t)
+{
+    PyObject *waiter = Py_XNewRef(t->empty_waiter);
+    int pending = is_pending(waiter);
+    if (pending > 0) {
+        PyObject *done = PyObject_CallMethod(waiter, "set_result", "O", Py_None);
+        pending = done != NULL ? 0 : -1;
+        Py_XDECREF(done);
+    }
+    Py_XDECREF(waiter);
+    return pending;
+}
+
 /* The queue is empty: what waited for that happens. */
 static int
 on_drained(PyObject *self)
 {
     LmTransport *t = lm_transport(self);
     lm_transport_stop_writing(self);
-    int pending = is_pending(t->empty_waiter);
-    if (pending < 0) {
+    if (tell_waiter(t) < 0) {
         return -1;
     }
-    if (pending) {
-        PyObject *done =
-            PyObject_CallMethod(t->empty_waiter, "set_result", "O", Py_None);
-        Py_XDECREF(done);
-        if (done == NULL) {
-            return -1;
-        }
+    if (!lm_outbuf_is_empty(&t->out)) {
+        return 0; /* anew, by who was told */
     }
     if (t->is_closing) {
         return t->lost == 0 ? lm_transport_finish(self, Py_None) : 0;
@@ -262,27 +262,16 @@ lm_stream_writelines(PyObject *self, PyObject *pieces)
     if (lm_join_settle(self) < 0) {
         return -1;
     }
-    PyObject *list =
-        PySequence_Fast(pieces, "writelines() needs an iterable of bytes-like objects");
-    if (list == NULL) {
-        return -1;
-    }
-    size_t queued = t->out.count;
-    int was_empty = lm_outbuf_is_empty(&t->out);
-    int result = PySequence_Fast_GET_SIZE(list) > 0 ? check_open(t) : 0;
-    for (Py_ssize_t i = 0; result > 0 && i < PySequence_Fast_GET_SIZE(list); i++) {
-        if (queue_piece(t, PySequence_Fast_GET_ITEM(list, i)) < 0) {
-            /* All or nothing. */
-            lm_outbuf_truncate(&t->out, queued);
-            result = -1;
-        }
-    }
-    Py_DECREF(list);
-    if (t->lost > 0) {
-        lm_outbuf_clear(&t->out); /* closed by what was asked for an item's buffer */
-    }
-    if (result <= 0 || lm_outbuf_is_empty(&t->out)) {
+    LmOutbuf fresh = {NULL, 0, 0, 0, 0};
+    Py_ssize_t count = lm_outbuf_gather(&fresh, pieces);
+    int result = count > 0 ? check_open(t) : (int)count;
+    if (result <= 0 || lm_outbuf_is_empty(&fresh)) {
+        lm_outbuf_clear(&fresh);
         return result < 0 ? -1 : 0;
+    }
+    int was_empty = lm_outbuf_is_empty(&t->out);
+    if (lm_outbuf_append(&t->out, &fresh) < 0) {
+        return -1;
     }
     return was_empty ? lm_stream_send_fresh(self) : lm_flow_maybe_pause(self);
 }

@@ -2,6 +2,7 @@
    stands in transport_type.c, its watches in transport_watch.c. */
 #include "net/transport.h"
 
+#include "base/held.h"
 #include "base/oserr.h"
 #include "core/fault.h"
 #include "core/handle.h"
@@ -131,7 +132,11 @@ static int
 schedule_start(LmLoop *loop, PyObject *self, PyObject *waiter)
 {
     LmTransport *t = lm_transport(self);
-    PyObject *made = PyObject_GetAttr(t->protocol, t->st->str.connection_made);
+    if (t->protocol == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "Transport was closed while it was made");
+        return -1;
+    }
+    PyObject *made = lm_held_attr(t->protocol, t->st->str.connection_made);
     int failed =
         made == NULL ? -1 : lm_handle_call_soon(loop, made, &self, 1, t->context);
     Py_XDECREF(made);
@@ -171,6 +176,7 @@ fill(PyObject *self, LmLoop *loop, const LmTransportKind *kind,
         lm_transport_set_protocol(t, parts->protocol) < 0) {
         return -1;
     }
+    t->sock = Py_XNewRef(parts->sock); /* owns nothing as long as `fd` is not set */
     t->extra = Py_XNewRef(parts->extra);
     t->context = Py_XNewRef(parts->context);
     if (parts->server != NULL) {
@@ -198,7 +204,6 @@ lm_transport_new(LmLoop *loop, PyObject *type, const LmTransportKind *kind,
         return NULL;
     }
     t->fd = t->number = parts->fd;
-    t->sock = Py_XNewRef(parts->sock);
     if (ask_addresses(t, parts->peer) < 0 ||
         (kind->prepare != NULL && kind->prepare(self, parts) < 0) ||
         schedule_start(loop, self, parts->waiter) < 0) {
@@ -251,11 +256,14 @@ lm_transport_force_close(PyObject *self, PyObject *exc)
         return 0;
     }
     Py_INCREF(self); /* stopping may let go of the last reference */
-    lm_outbuf_clear(&t->out);
-    lm_transport_stop_writing(self);
     t->is_closing = 1;
+    lm_transport_stop_writing(self);
     lm_transport_stop_reading(self);
     int failed = schedule_connection_lost(self, exc);
+    /* Last: a datagram's address may be any object, and its end do anything. */
+    PyObject *raised = PyErr_GetRaisedException();
+    lm_outbuf_clear(&t->out);
+    lm_exc_put_back(raised);
     Py_DECREF(self);
     return failed;
 }
@@ -329,21 +337,30 @@ keep_first(PyObject **first, int failed)
 static int
 end_sendfile(LmTransport *t, LmLoop *loop, int fd)
 {
-    if (t->empty_waiter == NULL) {
+    PyObject *waiter = Py_XNewRef(t->empty_waiter);
+    if (waiter == NULL) {
         return 0;
     }
-    int is_done = lm_future_is_done(t->empty_waiter);
+    int is_done = lm_future_is_done(waiter);
     if (is_done != 0) {
+        Py_DECREF(waiter);
         return is_done < 0 ? -1 : lm_readers_rouse(loop, fd, LM_WATCH_WRITE);
     }
     PyObject *exc = PyObject_CallFunction(PyExc_ConnectionError, "s",
                                           "Connection is closed by peer");
     PyObject *done =
-        exc != NULL ? PyObject_CallMethod(t->empty_waiter, "set_exception", "O", exc)
-                    : NULL;
+        exc != NULL ? PyObject_CallMethod(waiter, "set_exception", "O", exc) : NULL;
     Py_XDECREF(exc);
     Py_XDECREF(done);
+    Py_DECREF(waiter);
     return done != NULL ? 0 : -1;
+}
+
+static PyObject *
+tell_of_loss(PyObject *self, PyObject *exc)
+{
+    LmTransport *t = lm_transport(self);
+    return lm_held_call_one(t->protocol, t->st->str.connection_lost, exc);
 }
 
 int
@@ -351,24 +368,26 @@ lm_transport_finish(PyObject *self, PyObject *exc)
 {
     LmTransport *t = lm_transport(self);
     PyObject *first = NULL;
-    if (t->loop == NULL) {
+    if (t->loop == NULL || t->is_finished) {
         return 0;
     }
+    t->is_finished = 1; /* once, though a run within connection_lost may come here */
     t->lost += t->lost == 0;
-    LmLoop *loop = t->loop;
-    PyObject *protocol = Py_NewRef(t->protocol);
-    PyObject *done =
-        PyObject_CallMethodOneArg(protocol, t->st->str.connection_lost, exc);
+    PyObject *done = tell_of_loss(self, exc);
     keep_first(&first, done != NULL ? 0 : -1);
     Py_XDECREF(done);
-    Py_DECREF(protocol);
 
     int fd = t->fd;
+    LmLoop *loop = t->loop;
+    lm_transport_stop_both(t);
+    lm_kept_remove(&t->kept);
     lm_readers_set_owner(loop, fd, NULL);
     loop->has_done_io = 1;
+    PyObject *protocol = t->protocol;
+    t->protocol = NULL;
+    t->loop = NULL; /* from here on it is CLOSED for whatever runs */
     keep_first(&first, close_socket(t));
-    Py_CLEAR(t->protocol);
-    t->loop = NULL;
+    Py_DECREF(protocol);
     if (t->server != NULL) {
         PyObject *server = t->server;
         t->server = NULL;

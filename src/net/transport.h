@@ -103,6 +103,7 @@ typedef struct LmTransport {
     uint8_t eof_written;
     uint8_t is_joined; /* what is queued waits for the end of the step: join.h */
     uint8_t extra_state;
+    uint8_t is_finished; /* connection_lost was called */
 } LmTransport;
 
 extern Py_ssize_t lm_transport_offset;
@@ -216,7 +217,7 @@ void lm_transport_on_readable(LmWatch *watch);
    exception set. */
 int lm_transport_drop_write(LmTransport *t);
 
-/* The Python socket over the descriptor; from now on it owns that. Borrowed; NULL with
+/* The Python socket over the descriptor; from now on it owns that. New reference; NULL with
    an exception set, or without one where the transport is CLOSED. */
 PyObject *lm_transport_socket(LmTransport *t);
 

@@ -3,29 +3,53 @@
 #include "net/transport.h"
 
 #include "base/args.h"
+#include "base/held.h"
 #include "net/join.h"
+
+/* A Python socket over a descriptor. New reference. */
+static PyObject *
+socket_over(LmState *st, int fd)
+{
+    PyObject *args = PyTuple_New(0);
+    PyObject *kwargs = args != NULL ? Py_BuildValue("{si}", "fileno", fd) : NULL;
+    PyObject *sock =
+        kwargs != NULL ? PyObject_Call(st->socket_class, args, kwargs) : NULL;
+    Py_XDECREF(args);
+    Py_XDECREF(kwargs);
+    return sock;
+}
+
+/* The class is Python: while the socket was made, another one may have taken the
+   descriptor, or the transport have closed it. Steals the socket; 1 where it owns the
+   descriptor now, -1 with an exception set. */
+static int
+take_socket(LmTransport *t, PyObject *sock, int fd)
+{
+    if (t->sock == NULL && t->fd == fd) {
+        t->sock = sock;
+        return 1;
+    }
+    PyObject *done = PyObject_CallMethod(sock, "detach", NULL);
+    Py_XDECREF(done);
+    Py_DECREF(sock);
+    return done != NULL ? 0 : -1;
+}
 
 PyObject *
 lm_transport_socket(LmTransport *t)
 {
-    if (t->sock == NULL && t->fd >= 0) {
-        PyObject *args = PyTuple_New(0);
-        PyObject *kwargs = Py_BuildValue("{si}", "fileno", t->fd);
-        PyObject *sock =
-            args && kwargs ? PyObject_Call(t->st->socket_class, args, kwargs) : NULL;
-        Py_XDECREF(args);
-        Py_XDECREF(kwargs);
-        if (sock == NULL) {
-            return NULL;
-        }
-        t->sock = sock;
-        PyObject *done = PyObject_CallMethod(sock, "setblocking", "O", Py_False);
-        Py_XDECREF(done);
-        if (done == NULL) {
-            return NULL;
-        }
+    int fd = t->fd;
+    if (t->sock != NULL || fd < 0) {
+        return Py_XNewRef(t->sock);
     }
-    return t->sock;
+    PyObject *sock = socket_over(t->st, fd);
+    int is_taken = sock != NULL ? take_socket(t, sock, fd) : -1;
+    if (is_taken <= 0) {
+        return is_taken < 0 ? NULL : Py_XNewRef(t->sock);
+    }
+    PyObject *done = lm_held_call_one(sock, t->st->str.setblocking, Py_False);
+    Py_XDECREF(done);
+    return done != NULL ? Py_XNewRef(t->sock) : NULL;
 }
 
 /* What is shown for the socket of a transport that was closed before anybody asked: a
@@ -46,7 +70,10 @@ closed_socket(LmTransport *t)
 static PyObject *
 show_socket(LmTransport *t)
 {
-    PyObject *sock = t->fd >= 0 ? Py_XNewRef(lm_transport_socket(t)) : closed_socket(t);
+    PyObject *sock = lm_transport_socket(t);
+    if (sock == NULL && !PyErr_Occurred()) {
+        sock = closed_socket(t);
+    }
     PyObject *shown =
         sock != NULL ? PyObject_CallOneArg(t->st->TransportSocket, sock) : NULL;
     Py_XDECREF(sock);
@@ -70,6 +97,7 @@ show_address(LmTransport *t, void (*get)(const LmEnds *ends, LmAddr *addr),
         return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
     }
     PyObject *address = PyObject_CallMethod(sock, method, NULL);
+    Py_DECREF(sock);
     if (address == NULL && PyErr_ExceptionMatches(PyExc_OSError)) {
         PyErr_Clear();
         Py_RETURN_NONE;
@@ -100,21 +128,33 @@ static const struct Shown {
     {NULL, NULL},
 };
 
-/* The dict that is filled as it is asked for: what was given is copied. Borrowed; NULL
-   with an exception set. */
+/* A dict with what the mapping, which may be NULL, has. New reference. */
+static PyObject *
+copy_of(PyObject *mapping)
+{
+    PyObject *extra = PyDict_New();
+    Py_XINCREF(mapping); /* its own methods may have `extra` set anew */
+    if (extra != NULL && mapping != NULL && PyDict_Update(extra, mapping) < 0) {
+        Py_CLEAR(extra);
+    }
+    Py_XDECREF(mapping);
+    return extra;
+}
+
+/* The dict that is filled as it is asked for: what was given is copied. New reference;
+   NULL with an exception set. */
 static PyObject *
 begin_extra(LmTransport *t)
 {
-    if (t->extra_state == LM_EXTRA_GIVEN) {
-        PyObject *extra = PyDict_New();
-        if (extra == NULL || (t->extra != NULL && PyDict_Update(extra, t->extra) < 0)) {
-            Py_XDECREF(extra);
-            return NULL;
-        }
-        t->extra_state = LM_EXTRA_BEGUN;
-        Py_XSETREF(t->extra, extra);
+    if (t->extra_state != LM_EXTRA_GIVEN) {
+        return Py_NewRef(t->extra);
     }
-    return t->extra;
+    PyObject *extra = copy_of(t->extra);
+    if (extra != NULL) {
+        t->extra_state = LM_EXTRA_BEGUN;
+        Py_XSETREF(t->extra, Py_NewRef(extra));
+    }
+    return extra;
 }
 
 /* Puts into the dict what belongs there by that name, unless it has it. -1 with an
@@ -122,7 +162,7 @@ begin_extra(LmTransport *t)
 static int
 fill_in(LmTransport *t, const struct Shown *shown, PyObject *name)
 {
-    PyObject *extra = Py_XNewRef(begin_extra(t));
+    PyObject *extra = begin_extra(t);
     if (extra == NULL) {
         return -1;
     }
@@ -159,10 +199,10 @@ lm_transport_get_extra(PyObject *self, void *closure LM_UNUSED)
         }
     }
     PyObject *extra = begin_extra(t);
-    if (extra != NULL) {
+    if (extra != NULL && t->extra == extra) {
         t->extra_state = LM_EXTRA_WHOLE;
     }
-    return Py_XNewRef(extra);
+    return extra;
 }
 
 int

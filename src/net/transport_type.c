@@ -101,11 +101,11 @@ method_resume_reading(PyObject *self, PyObject *unused LM_UNUSED)
         Py_RETURN_NONE;
     }
     t->is_paused = 0;
+    int is_debug = t->loop->is_debug;
     if (lm_transport_start_reading(self) < 0) {
         return NULL;
     }
-    return none_if(t->loop->is_debug ? lm_transport_log_debug(self, "resumes reading")
-                                     : 0);
+    return none_if(is_debug ? lm_transport_log_debug(self, "resumes reading") : 0);
 }
 
 static PyObject *
@@ -197,7 +197,7 @@ get_sock(PyObject *self, void *closure LM_UNUSED)
         return NULL;
     }
     PyObject *sock = lm_transport_socket(t);
-    return sock != NULL || !PyErr_Occurred() ? none_or(sock) : NULL;
+    return sock == NULL && !PyErr_Occurred() ? Py_NewRef(Py_None) : sock;
 }
 
 static PyObject *
@@ -251,6 +251,27 @@ transport_repr(PyObject *self)
         lm_transport_is_writing(t) ? "polling" : "idle", t->out.size);
 }
 
+static void
+close_dropped(PyObject *self)
+{
+    LmTransport *t = lm_transport(self);
+    PyObject *sock = t->sock;
+    int fd = t->fd;
+    t->sock = NULL;
+    t->fd = -1;
+    lm_readers_set_owner(t->loop, fd, NULL);
+    if (sock == NULL) {
+        close(fd);
+        return;
+    }
+    PyObject *done = PyObject_CallMethodNoArgs(sock, t->st->str.close);
+    if (done == NULL) {
+        PyErr_WriteUnraisable(self);
+    }
+    Py_XDECREF(done);
+    Py_DECREF(sock);
+}
+
 /* Dropped without being closed: said, as asyncio does, and the socket closed. */
 static void
 transport_finalize(PyObject *self)
@@ -263,18 +284,10 @@ transport_finalize(PyObject *self)
     if (PyErr_ResourceWarning(self, 1, "unclosed transport %R", self) < 0) {
         PyErr_WriteUnraisable(self);
     }
-    lm_readers_set_owner(t->loop, t->fd, NULL);
-    if (t->sock != NULL) {
-        PyObject *done = PyObject_CallMethodNoArgs(t->sock, t->st->str.close);
-        if (done == NULL) {
-            PyErr_WriteUnraisable(self);
-        }
-        Py_XDECREF(done);
+    /* Who is shown the warning is given the transport. */
+    if (t->loop != NULL && t->fd >= 0) {
+        close_dropped(self);
     }
-    else {
-        close(t->fd);
-    }
-    t->fd = -1;
     if (t->server != NULL) {
         PyObject *server = t->server;
         t->server = NULL;

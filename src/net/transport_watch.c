@@ -12,21 +12,26 @@ static int
 start(PyObject *self, LmWatch *watch, PyObject **place)
 {
     LmTransport *t = lm_transport(self);
-    LmPoll *poll = lm_loop_poll(t->loop);
-    if (poll == NULL) {
-        return -1;
-    }
     PyObject *context =
         t->context != NULL ? Py_NewRef(t->context) : lm_context_snapshot();
     if (context == NULL) {
         return -1;
     }
-    Py_XSETREF(*place, context);
-    if (lm_watch_start(poll, watch) < 0) {
-        return -1;
+    /* To make one may run the collector, and so anything. */
+    LmPoll *poll = t->loop != NULL ? lm_loop_poll(t->loop) : NULL;
+    if (poll == NULL) {
+        Py_DECREF(context);
+        return t->loop != NULL ? -1 : 0;
     }
-    lm_kept_add(t->loop, &t->kept);
-    return 0;
+    PyObject *old = *place;
+    *place = context;
+    int failed = lm_watch_start(poll, watch);
+    if (failed == 0) {
+        lm_kept_add(t->loop, &t->kept);
+    }
+    /* Last: what was kept in it may close the transport, or the loop. */
+    Py_XDECREF(old);
+    return failed;
 }
 
 static void

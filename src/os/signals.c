@@ -165,8 +165,9 @@ open_pipe(LmLoop *loop)
     return signals;
 }
 
+/* signal.set_wakeup_fd may be a patch, which closes the loop. */
 static int
-take(struct LmSignals *signals)
+take(LmLoop *loop, struct LmSignals *signals)
 {
     if (signals->is_set) {
         return 0;
@@ -174,6 +175,9 @@ take(struct LmSignals *signals)
     long old = set_wakeup_fd(signals->write_fd);
     if (old == -2) {
         return -1;
+    }
+    if (loop->signals != signals) {
+        return lm_loop_refuse_closed();
     }
     signals->previous_fd = old;
     signals->is_set = 1;
@@ -190,15 +194,16 @@ give_back(struct LmSignals *signals)
     }
     PyObject *exc = PyErr_GetRaisedException();
     signals->is_set = 0;
-    long found = set_wakeup_fd(signals->previous_fd);
-    if (found >= -1 && found != signals->write_fd) {
+    long previous = signals->previous_fd, mine = signals->write_fd;
+    signals->previous_fd = -1; /* from here on `signals` may be gone */
+    long found = set_wakeup_fd(previous);
+    if (found >= -1 && found != mine) {
         found = set_wakeup_fd(found);
     }
     if (found == -2) {
         PyErr_Clear(); /* the other's descriptor is closed, or this is not the main
                           thread any more */
     }
-    signals->previous_fd = -1;
     if (exc != NULL) {
         PyErr_SetRaisedException(exc);
     }
@@ -216,7 +221,7 @@ int
 lm_signals_take(LmLoop *loop)
 {
     struct LmSignals *signals = open_pipe(loop);
-    return signals == NULL ? -1 : take(signals);
+    return signals == NULL ? -1 : take(loop, signals);
 }
 
 void
@@ -234,9 +239,9 @@ lm_signals_close(LmLoop *loop)
     if (signals == NULL) {
         return;
     }
-    give_back(signals);
-    lm_watch_stop(&loop->poll, &signals->watch);
     loop->signals = NULL;
+    lm_watch_stop(&loop->poll, &signals->watch);
+    give_back(signals);
     close(signals->watch.fd);
     close(signals->write_fd);
     free(signals);

@@ -59,8 +59,10 @@ bind_to_loop(LmFuture *f, PyObject *loop)
         Py_DECREF(loop);
         return -1;
     }
-    Py_XSETREF(f->loop, loop);
-    f->is_native = native != NULL;
+    PyObject *old = f->loop;
+    f->loop = loop;
+    f->is_native = native != NULL; /* before the old one's end, which may look */
+    Py_XDECREF(old);
     if (LM_UNLIKELY(is_debug)) {
         PyObject *traceback = lm_debug_source_traceback(f->st, 1);
         if (traceback == NULL || lm_future_rare(f) == NULL) {
@@ -244,10 +246,13 @@ lm_future_cancel(PyObject *self, PyObject *message)
         return -1;
     }
     f->state = LM_CANCELLED; /* before the end of an older message, which may look */
-    if (lm_future_note_cancel(f, message) < 0 || lm_waiters_schedule(self) < 0) {
+    if (lm_future_note_cancel(f, message) < 0) {
         return -1;
     }
-    return 1;
+    if (f->state == LM_PENDING) {
+        return 1; /* begun anew at that message's end */
+    }
+    return lm_waiters_schedule(self) < 0 ? -1 : 1;
 }
 
 int
@@ -267,9 +272,12 @@ lm_future_make_cancelled_error(LmFuture *f)
         f->value = NULL;
         return exc;
     }
-    PyObject *message = LM_RARE(f, cancel_message);
-    return message == NULL ? PyObject_CallNoArgs(f->st->CancelledError)
-                           : PyObject_CallOneArg(f->st->CancelledError, message);
+    PyObject *message = Py_XNewRef(LM_RARE(f, cancel_message));
+    PyObject *exc = message == NULL
+                        ? PyObject_CallNoArgs(f->st->CancelledError)
+                        : PyObject_CallOneArg(f->st->CancelledError, message);
+    Py_XDECREF(message);
+    return exc;
 }
 
 PyObject *
@@ -290,9 +298,11 @@ lm_future_take_exception(LmFuture *f)
     if (tb != NULL) {
         f->rare->value_tb = NULL;
     }
-    PyException_SetTraceback(f->value, tb != NULL ? tb : Py_None);
+    exc = Py_NewRef(f->value);
+    /* The end of the old traceback's frames may be the future's. */
+    PyException_SetTraceback(exc, tb != NULL ? tb : Py_None);
     Py_XDECREF(tb);
-    return Py_NewRef(f->value);
+    return exc;
 }
 
 PyObject *

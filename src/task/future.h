@@ -122,7 +122,8 @@ PyObject *lm_future_result(LmFuture *future);
 
 /* The exception a waiter has to raise, as a new reference with its traceback put back;
    NULL where there is a result. The future is done. Failure to make one is itself the
-   exception given. */
+   exception given. Where one is given, Python may have run: of a future that the caller
+   does not hold nothing may be looked at afterwards. */
 PyObject *lm_future_take_exception(LmFuture *future);
 
 /* The CancelledError of a cancelled future or a task being cancelled. New reference,

@@ -58,7 +58,9 @@ iter_send(PyObject *self, PyObject *arg LM_UNUSED, PyObject **result)
     }
 #if PY_VERSION_HEX >= 0x030E0000
     /* From 3.14 on an iterator gives the same outcome again when it is asked again. */
+    PyObject *future = Py_NewRef(it->future); /* close() would let go of it */
     *result = lm_future_result(f);
+    Py_DECREF(future);
 #else
     PyObject *future = it->future;
     it->future = NULL;

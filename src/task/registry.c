@@ -133,26 +133,45 @@ lm_registry_add(PyObject *task)
     return 0;
 }
 
-void
-lm_registry_remove(PyObject *task)
+static void
+discard(PyObject *task, PyObject *shown)
 {
     LmTask *t = lm_task(task);
     LmState *st = t->future.st;
     PyObject *listed = t->listed;
-    if (listed == NULL) {
-        return;
-    }
     t->listed = NULL;
     PyObject *exc = PyErr_GetRaisedException();
     int failed = st->scheduled_tasks != NULL
                      ? PySet_Discard(st->scheduled_tasks, listed) < 0
                      : call_register(st->unregister_task, task) < 0;
     if (failed) {
-        PyErr_WriteUnraisable(task);
+        PyErr_WriteUnraisable(shown);
     }
     Py_DECREF(listed);
     if (exc != NULL) {
         PyErr_SetRaisedException(exc);
+    }
+}
+
+void
+lm_registry_remove(PyObject *task)
+{
+    if (lm_task(task)->listed != NULL) {
+        discard(task, task);
+    }
+}
+
+void
+lm_registry_remove_dead(PyObject *task)
+{
+    LmTask *t = lm_task(task);
+    LmState *st = t->future.st;
+    if (st->scheduled_tasks != NULL || lm_mirror_is_known(st)) {
+        discard(task, NULL);
+    }
+    else {
+        /* The set of eager tasks holds what is in it: somebody has taken it out. */
+        Py_CLEAR(t->listed);
     }
 }
 
@@ -199,9 +218,11 @@ swap_slot(LmState *st, PyObject *loop, PyObject *task, PyObject **old)
 static int
 refuse(PyObject *task, PyObject *current)
 {
+    Py_INCREF(current); /* the repr of the first may let go of it */
     PyErr_Format(PyExc_RuntimeError,
                  "Cannot enter into task %R while another task %R is being executed.",
                  task, current);
+    Py_DECREF(current);
     return -1;
 }
 
@@ -361,32 +382,30 @@ note_current(LmState *st, PyObject *loop, PyObject *task)
 }
 
 int
-lm_registry_swap(PyObject *task, PyObject **previous)
+lm_registry_swap(LmState *st, PyObject *loop, PyObject *task, PyObject **previous)
 {
-    LmFuture *f = &lm_task(task)->future;
     *previous = NULL;
-    if (swap_slot(f->st, f->loop, task, previous) < 0) {
+    if (swap_slot(st, loop, task, previous) < 0) {
         return -1;
     }
-    if (f->is_native) {
-        ((LmLoop *)f->loop)->current_task = NULL;
+    if (PyObject_TypeCheck(loop, lm_type(st->LoopType))) {
+        ((LmLoop *)loop)->current_task = NULL;
     }
     return 0;
 }
 
 int
-lm_registry_swap_back(PyObject *task, PyObject *previous)
+lm_registry_swap_back(LmState *st, PyObject *loop, PyObject *previous)
 {
-    LmFuture *f = &lm_task(task)->future;
     PyObject *exc = PyErr_GetRaisedException();
     PyObject *mine = NULL;
-    int failed = swap_slot(f->st, f->loop, previous, &mine);
+    int failed = swap_slot(st, loop, previous, &mine);
     Py_XDECREF(mine);
-    if (f->is_native) {
-        ((LmLoop *)f->loop)->current_task =
-            NULL; /* a nested run may have noted `task` */
+    if (PyObject_TypeCheck(loop, lm_type(st->LoopType))) {
+        /* A nested run may have noted the task. */
+        ((LmLoop *)loop)->current_task = NULL;
     }
-    note_current(f->st, f->loop, previous);
+    note_current(st, loop, previous);
     Py_XDECREF(previous);
     if (exc != NULL) {
         PyErr_SetRaisedException(exc);

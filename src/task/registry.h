@@ -16,8 +16,12 @@ int lm_registry_init(LmState *st);
 int lm_registry_add(PyObject *task);
 void lm_registry_remove(PyObject *task); /* keeps a set exception */
 
+/* The same of a listed task that is being freed and has no weak references any more: dead
+   references are compared by identity, so nobody's code gets to see it. */
+void lm_registry_remove_dead(PyObject *task);
+
 /* current_task() is the task from here on. -1 with RuntimeError set where a foreign
-   task is being stepped. */
+   task is being stepped. The caller holds the task's loop, here and until it leaves. */
 int lm_registry_enter(PyObject *task);
 
 /* The step is over: the slot does not keep alive a task that nobody else holds. Keeps a
@@ -38,9 +42,9 @@ int lm_registry_suspend(LmState *st, PyObject *loop, LmSuspended *suspended);
 int lm_registry_resume(LmState *st, PyObject *loop, LmSuspended *suspended);
 void lm_registry_forget(LmSuspended *suspended);
 
-/* Exchanges the slot's content for an eager start: `*previous` gets what was there, or
-   NULL. */
-int lm_registry_swap(PyObject *task, PyObject **previous);
-int lm_registry_swap_back(PyObject *task, PyObject *previous);
+/* Exchanges the content of the loop's slot for an eager start: `*previous` gets what was
+   there, or NULL; swapping back takes it. */
+int lm_registry_swap(LmState *st, PyObject *loop, PyObject *task, PyObject **previous);
+int lm_registry_swap_back(LmState *st, PyObject *loop, PyObject *previous);
 
 #endif

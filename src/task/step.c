@@ -15,9 +15,13 @@
 static PySendResult
 resume(LmTask *t, PyObject *exc, PyObject **value)
 {
-    PyObject *coro =
-        Py_NewRef(t->coro); /* __init__ called anew from inside would let go of it */
+    /* __init__ called anew from inside would let go of it. */
+    PyObject *coro = Py_XNewRef(t->coro);
     PySendResult outcome;
+    if (LM_UNLIKELY(coro == NULL)) {
+        PyErr_SetString(t->future.st->InvalidStateError, "__step(): already done");
+        return PYGEN_ERROR; /* ended by what the step let go of */
+    }
     if (LM_LIKELY(exc == NULL)) {
         outcome = PyIter_Send(coro, Py_None, value);
         Py_DECREF(coro);
@@ -32,6 +36,11 @@ resume(LmTask *t, PyObject *exc, PyObject **value)
         return PYGEN_ERROR;
     }
     PyObject *stop = PyErr_GetRaisedException();
+    if (!PyErr_GivenExceptionMatches(stop, PyExc_StopIteration)) {
+        PyErr_SetRaisedException(
+            stop); /* of a class that could not be made an object */
+        return PYGEN_ERROR;
+    }
     PyObject *returned = ((PyStopIterationObject *)stop)->value;
     *value = Py_NewRef(returned != NULL ? returned : Py_None);
     Py_DECREF(stop);
@@ -102,6 +111,9 @@ fail_soon(PyObject *self, const char *format, ...)
 static int
 cancel_awaited(LmTask *t)
 {
+    if (t->awaits == NULL) {
+        return 0;
+    }
     PyObject *message = LM_RARE(&t->future, cancel_message);
     message = Py_NewRef(message != NULL ? message : Py_None);
     int cancelled = lm_task_cancel_awaited(t, message);
@@ -195,8 +207,9 @@ wait_for_foreign(PyObject *self, PyObject *future, int is_blocking)
     if (loop == NULL) {
         return -1;
     }
-    Py_DECREF(loop); /* only its identity counts, and the future keeps it */
-    if (loop != t->future.loop) {
+    int is_other = loop != t->future.loop;
+    Py_DECREF(loop);
+    if (is_other) {
         return fail_soon(self, "Task %R got Future %R attached to a different loop",
                          self, future);
     }
@@ -293,9 +306,11 @@ step(PyObject *self, PyObject *exc)
     if (add_cancellation(t, &exc) < 0) {
         return -1;
     }
-    if (t->awaits != NULL) {
-        lm_mirror_hide_await(t->awaits, self);
-        Py_CLEAR(t->awaits);
+    PyObject *awaited = t->awaits;
+    if (awaited != NULL) {
+        t->awaits = NULL;
+        lm_mirror_hide_await(awaited, self);
+        Py_DECREF(awaited);
     }
     PyObject *value;
     PySendResult outcome = resume(t, exc, &value);
@@ -319,7 +334,8 @@ forget_when_done(PyObject *self)
     }
 }
 
-/* A step that its loop knows of, so that no other task is entered meanwhile. */
+/* A step that its loop, which the caller holds, knows of, so that no other task is entered
+   meanwhile. */
 LM_INLINE int
 step_marked(PyObject *self, PyObject *exc)
 {
@@ -335,9 +351,8 @@ step_marked(PyObject *self, PyObject *exc)
     return failed;
 }
 
-/* Step as the current task; the context is entered already. Steals `exc`. */
 LM_INLINE int
-step_as_current(PyObject *self, PyObject *exc)
+step_entered(PyObject *self, PyObject *exc)
 {
     if (LM_UNLIKELY(lm_registry_enter(self) < 0)) {
         Py_XDECREF(exc);
@@ -346,6 +361,17 @@ step_as_current(PyObject *self, PyObject *exc)
     int failed = step_marked(self, exc);
     lm_registry_leave(self);
     forget_when_done(self);
+    return failed;
+}
+
+/* Step as the current task; the context is entered already. The loop is held: __init__
+   called anew from inside may give the task another one. Steals `exc`. */
+LM_INLINE int
+step_as_current(PyObject *self, PyObject *exc)
+{
+    PyObject *loop = Py_NewRef(lm_task(self)->future.loop);
+    int failed = step_entered(self, exc);
+    Py_DECREF(loop);
     return failed;
 }
 
@@ -485,12 +511,14 @@ schedule_on_foreign(PyObject *self)
     LmState *st = t->future.st;
     PyObject *callable = PyCFunction_New(&step_def, self);
     PyObject *context = callable != NULL ? lm_task_context(t) : NULL;
-    PyObject *stack[] = {t->future.loop, callable, context};
+    PyObject *loop = Py_NewRef(t->future.loop);
+    PyObject *stack[] = {loop, callable, context};
     PyObject *handle =
         context == NULL ? NULL
                         : PyObject_VectorcallMethod(st->str.call_soon, stack,
                                                     2 | PY_VECTORCALL_ARGUMENTS_OFFSET,
                                                     st->kw_context);
+    Py_DECREF(loop);
     Py_XDECREF(callable);
     Py_XDECREF(context);
     Py_XDECREF(handle);
@@ -511,17 +539,12 @@ lm_task_schedule(PyObject *self)
     return lm_ready_push(loop, lm_task_step_item, Py_NewRef(self));
 }
 
-int
-lm_task_start_eagerly(PyObject *self)
+static int
+step_eagerly(PyObject *self, PyObject *loop, PyObject *context)
 {
-    LmTask *t = lm_task(self);
+    LmState *st = lm_task(self)->future.st;
     PyObject *previous;
-    PyObject *context = lm_task_context(t);
-    if (context == NULL) {
-        return -1;
-    }
-    if (lm_registry_swap(self, &previous) < 0) {
-        Py_DECREF(context);
+    if (lm_registry_swap(st, loop, self, &previous) < 0) {
         return -1;
     }
     int failed = PyContext_Enter(context);
@@ -531,10 +554,21 @@ lm_task_start_eagerly(PyObject *self)
             failed = -1;
         }
     }
-    Py_DECREF(context);
-    if (lm_registry_swap_back(self, previous) < 0) {
-        failed = -1;
+    return lm_registry_swap_back(st, loop, previous) < 0 ? -1 : failed;
+}
+
+int
+lm_task_start_eagerly(PyObject *self)
+{
+    LmTask *t = lm_task(self);
+    PyObject *context = lm_task_context(t);
+    if (context == NULL) {
+        return -1;
     }
+    PyObject *loop = Py_NewRef(t->future.loop);
+    int failed = step_eagerly(self, loop, context);
+    Py_DECREF(loop);
+    Py_DECREF(context);
     forget_when_done(self);
     if (t->future.state != LM_PENDING) {
         Py_CLEAR(t->coro);

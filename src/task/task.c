@@ -3,6 +3,7 @@
 #include "task/task.h"
 
 #include "base/args.h"
+#include "base/held.h"
 #include "core/context.h"
 #include "core/fault.h"
 #include "task/future_iter.h"
@@ -116,6 +117,7 @@ lm_task_new(LmLoop *loop, PyObject *coro, PyObject *name, PyObject *context, int
     }
     LmFuture *f = lm_future(self);
     f->st = loop->st;
+    PyObject_GC_Track(self);
     if (LM_LIKELY(loop->is_plain && !loop->is_debug)) {
         f->loop = Py_NewRef(loop);
         f->is_native = 1;
@@ -178,7 +180,7 @@ task_new(PyTypeObject *type, PyObject *args LM_UNUSED, PyObject *kwargs LM_UNUSE
 static int
 loop_is_running(LmState *st, PyObject *loop)
 {
-    PyObject *answer = PyObject_CallMethodNoArgs(loop, st->str.is_running);
+    PyObject *answer = lm_held_call(loop, st->str.is_running);
     int running = answer != NULL ? PyObject_IsTrue(answer) : -1;
     Py_XDECREF(answer);
     return running;
@@ -255,16 +257,6 @@ task_finalize(PyObject *self)
     }
 }
 
-/* A finalizer in Python need not have called ours, and is never called twice: a dead task
-   must not stay in the register. */
-static void
-leave_register(PyObject *self)
-{
-    Py_SET_REFCNT(self, 1);
-    lm_registry_remove(self);
-    Py_SET_REFCNT(self, 0);
-}
-
 /* A finalizer that was called once is never called again. */
 static int
 may_serve_again(PyObject *self, LmState *st)
@@ -276,7 +268,6 @@ static void
 task_dealloc(PyObject *self)
 {
     LmTask *t = lm_task(self);
-    /* Leaving the register may need a live object, which the finalizer has. */
     int has_report = t->future.log_traceback || t->listed != NULL ||
                      (t->future.state == LM_PENDING && t->log_destroy_pending);
     if (has_report && Py_IS_TYPE(self, lm_type(t->future.st->TaskType)) &&
@@ -284,11 +275,13 @@ task_dealloc(PyObject *self)
         return;
     }
     PyObject_GC_UnTrack(self);
-    if (LM_UNLIKELY(t->listed != NULL)) {
-        leave_register(self);
-    }
     LM_TRASHCAN_BEGIN(self, task_dealloc)
     lm_clear_weakrefs(self);
+    if (LM_UNLIKELY(t->listed != NULL)) {
+        /* A finalizer in Python need not have called ours, and is never called twice: a
+           dead task must not stay in the register. */
+        lm_registry_remove_dead(self);
+    }
     task_clear(self);
     Py_CLEAR(t->context);
     PyObject *loop = t->future.loop;

@@ -60,26 +60,35 @@ call_soon_native(LmLoop *loop, PyObject *future, PyObject *callback, PyObject *c
     return lm_handle_call_soon(loop, callback, &told, 1, context);
 }
 
-/* `context` may be None for an empty one: context.h. */
+static int
+call_soon_foreign(LmState *st, PyObject *loop, PyObject *future, PyObject *callback,
+                  PyObject *context)
+{
+    PyObject *shown = context == Py_None ? PyContext_New() : Py_NewRef(context);
+    if (shown == NULL) {
+        return -1;
+    }
+    PyObject *stack[] = {loop, callback, future, shown};
+    PyObject *handle = PyObject_VectorcallMethod(
+        st->str.call_soon, stack, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, st->kw_context);
+    Py_DECREF(shown);
+    Py_XDECREF(handle);
+    return handle != NULL ? 0 : -1;
+}
+
+/* `context` may be None for an empty one: context.h. The caller holds the rest; the loop is
+   held here, since the future may be given another one. */
 static int
 call_soon(PyObject *future, PyObject *callback, PyObject *context)
 {
     LmFuture *f = lm_future(future);
     LmLoop *direct = lm_future_direct_loop(f);
-    if (LM_LIKELY(direct != NULL)) {
-        return call_soon_native(direct, future, callback, context);
-    }
-    PyObject *shown = context == Py_None ? PyContext_New() : Py_NewRef(context);
-    if (shown == NULL) {
-        return -1;
-    }
-    PyObject *stack[] = {f->loop, callback, future, shown};
-    PyObject *handle = PyObject_VectorcallMethod(f->st->str.call_soon, stack,
-                                                 3 | PY_VECTORCALL_ARGUMENTS_OFFSET,
-                                                 f->st->kw_context);
-    Py_DECREF(shown);
-    Py_XDECREF(handle);
-    return handle != NULL ? 0 : -1;
+    PyObject *loop = Py_NewRef(f->loop);
+    int failed = LM_LIKELY(direct != NULL)
+                     ? call_soon_native(direct, future, callback, context)
+                     : call_soon_foreign(f->st, loop, future, callback, context);
+    Py_DECREF(loop);
+    return failed;
 }
 
 static int
@@ -252,7 +261,8 @@ callback_item(LmLoop *loop, PyObject *future)
     return failed;
 }
 
-/* A task goes to the queue itself and leaves its place empty. */
+/* A task goes to the queue itself and leaves its place empty, unless that fails: so nothing
+   is let go of while the places are walked. */
 static int
 push_waiter(LmLoop *loop, PyObject *future, LmWaiter *waiter)
 {
@@ -260,8 +270,12 @@ push_waiter(LmLoop *loop, PyObject *future, LmWaiter *waiter)
         return lm_ready_push(loop, callback_item, Py_NewRef(future));
     }
     PyObject *task = waiter->callable;
+    if (task != NULL && lm_ring_push(&loop->ready, lm_task_step_item, task) < 0) {
+        PyErr_NoMemory();
+        return -1;
+    }
     waiter->callable = NULL;
-    return task == NULL ? 0 : lm_ready_push(loop, lm_task_step_item, task);
+    return 0;
 }
 
 static int
@@ -328,15 +342,11 @@ lm_waiters_schedule(PyObject *future)
     return failed;
 }
 
-int
-lm_waiters_detach(PyObject *future)
+static int
+detach(LmLoop *loop, PyObject *future)
 {
     LmFuture *f = lm_future(future);
-    LmLoop *loop = (LmLoop *)f->loop;
     LmWaiter waiter;
-    if (f->state == LM_PENDING || !f->is_native) {
-        return 0;
-    }
     while (lm_ready_find(loop, callback_item, future) != NULL &&
            take_next(f, &waiter)) {
         PyObject *told = told_to(future, waiter.callable);
@@ -353,6 +363,19 @@ lm_waiters_detach(PyObject *future)
         Py_DECREF(future); /* the caller has it */
     }
     return 0;
+}
+
+int
+lm_waiters_detach(PyObject *future)
+{
+    LmFuture *f = lm_future(future);
+    if (f->state == LM_PENDING || !f->is_native) {
+        return 0;
+    }
+    PyObject *loop = Py_NewRef(f->loop);
+    int failed = detach((LmLoop *)loop, future);
+    Py_DECREF(loop);
+    return failed;
 }
 
 /* The waiter in this place, or NULL: the first one, which may be gone, or one of more. */

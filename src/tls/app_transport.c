@@ -158,7 +158,10 @@ method_is_closing(PyObject *self, PyObject *unused LM_UNUSED)
     if (p->is_direct) {
         return PyBool_FromLong(lm_transport(p->transport)->is_closing);
     }
-    return PyObject_CallMethod(p->transport, "is_closing", NULL);
+    PyObject *transport = Py_NewRef(p->transport);
+    PyObject *answer = PyObject_CallMethod(transport, "is_closing", NULL);
+    Py_DECREF(transport);
+    return answer;
 }
 
 static PyObject *
@@ -185,7 +188,8 @@ method_resume_reading(PyObject *self, PyObject *unused LM_UNUSED)
     if (app(self)->tls == NULL) {
         Py_RETURN_NONE;
     }
-    return none_if(lm_tls_resume_reading(app(self)->tls));
+    LmTls *p = (LmTls *)Py_NewRef((PyObject *)app(self)->tls);
+    return let_go(p, lm_tls_resume_reading(p));
 }
 
 static PyObject *
@@ -223,8 +227,10 @@ method_get_extra_info(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
     if (app(self)->tls == NULL) {
         return Py_NewRef(fallback);
     }
-    return PyObject_CallMethod((PyObject *)app(self)->tls, "_get_extra_info", "OO",
-                               name, fallback);
+    PyObject *tls = Py_NewRef((PyObject *)app(self)->tls);
+    PyObject *found = PyObject_CallMethod(tls, "_get_extra_info", "OO", name, fallback);
+    Py_DECREF(tls);
+    return found;
 }
 
 static int
@@ -314,13 +320,14 @@ method_append_write_backlog(PyObject *self, PyObject *data)
         Py_RETURN_NONE;
     }
     Py_buffer view;
-    if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
-        return NULL;
+    LmTls *p =
+        (LmTls *)Py_NewRef((PyObject *)app(self)->tls); /* __buffer__ may close */
+    int failed = PyObject_GetBuffer(data, &view, PyBUF_SIMPLE);
+    if (failed == 0) {
+        failed = lm_outbuf_add(&p->backlog, data, view.buf, (size_t)view.len);
+        PyBuffer_Release(&view);
     }
-    int failed =
-        lm_outbuf_add(&app(self)->tls->backlog, data, view.buf, (size_t)view.len);
-    PyBuffer_Release(&view);
-    return none_if(failed);
+    return let_go(p, failed);
 }
 
 static PyObject *

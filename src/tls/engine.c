@@ -9,44 +9,58 @@ lm_tls_engine_init(PyObject *module, LmState *st)
     return lm_view_init(module, st);
 }
 
+/* The pair, of the C type itself: what is in the ssl module's place for it may keep what it
+   is given. */
+static int
+make_pair(LmTlsEngine *e)
+{
+    PyObject *bio = lm_state_import("_ssl", "MemoryBIO");
+    e->incoming = bio != NULL ? PyObject_CallNoArgs(bio) : NULL;
+    e->outgoing = e->incoming != NULL ? PyObject_CallNoArgs(bio) : NULL;
+    Py_XDECREF(bio);
+    return e->outgoing != NULL ? 0 : -1;
+}
+
+/* Each step only after the one before has gone well: none runs with an exception set. */
 static int
 fill(LmTlsEngine *e, LmState *st)
 {
-    PyObject *bio = lm_state_import("ssl", "MemoryBIO");
-    if (bio != NULL) {
-        e->incoming = PyObject_CallNoArgs(bio);
-        e->outgoing = PyObject_CallNoArgs(bio);
-        Py_DECREF(bio);
+    const struct {
+        PyObject **place;
+        const char *module;
+        const char *name;
+    } wanted[] = {
+        {&e->ssl_names, "ssl", "__dict__"},
+        {&e->SSLObject, "ssl", "SSLObject"},
+        {&e->SSLSocket, "_ssl", "_SSLSocket"},
+        {&e->SSLError, "ssl", "SSLError"},
+        {&e->SSLWantReadError, "ssl", "SSLWantReadError"},
+        {&e->SSLSyscallError, "ssl", "SSLSyscallError"},
+        {&e->CertificateError, "ssl", "CertificateError"},
+    };
+    for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
+        *wanted[i].place = lm_state_import(wanted[i].module, wanted[i].name);
+        if (*wanted[i].place == NULL) {
+            return -1;
+        }
     }
-    if (!e->incoming || !e->outgoing) {
-        return -1;
-    }
-    e->feed = PyObject_GetAttr(e->incoming, st->str.write);
-    e->drain = PyObject_GetAttr(e->incoming, st->str.read);
-    e->take = PyObject_GetAttr(e->outgoing, st->str.read);
-    e->view = lm_view_new(st);
-    if (!e->feed || !e->drain || !e->take || !e->view) {
+    if (make_pair(e) < 0 ||
+        (e->feed = PyObject_GetAttr(e->incoming, st->str.write)) == NULL ||
+        (e->drain = PyObject_GetAttr(e->incoming, st->str.read)) == NULL ||
+        (e->take = PyObject_GetAttr(e->outgoing, st->str.read)) == NULL ||
+        (e->view = lm_view_new(st)) == NULL) {
         return -1;
     }
     lm_tls_gear_load(&e->gear);
-    e->ssl_names = lm_state_import("ssl", "__dict__");
-    e->SSLObject = lm_state_import("ssl", "SSLObject");
-    e->SSLError = lm_state_import("ssl", "SSLError");
-    e->SSLWantReadError = lm_state_import("ssl", "SSLWantReadError");
-    e->SSLSyscallError = lm_state_import("ssl", "SSLSyscallError");
-    e->CertificateError = lm_state_import("ssl", "CertificateError");
-    return e->ssl_names && e->SSLObject && e->SSLError && e->SSLWantReadError &&
-                   e->SSLSyscallError && e->CertificateError
-               ? 0
-               : -1;
+    return 0;
 }
 
 /* All that it owns. */
-#define OWNED(e)                                                                      \
-    {                                                                                 \
-        (e)->incoming, (e)->outgoing, (e)->feed, (e)->drain, (e)->take, (e)->view,    \
-            (e)->ssl_names, (e)->SSLObject, (e)->SSLError, (e)->SSLWantReadError,     \
-            (e)->SSLSyscallError, (e)->CertificateError                               \
+#define OWNED(e)                                                                   \
+    {                                                                              \
+        (e)->incoming, (e)->outgoing, (e)->feed, (e)->drain, (e)->take, (e)->view, \
+            (e)->ssl_names, (e)->SSLObject, (e)->SSLSocket, (e)->SSLError,         \
+            (e)->SSLWantReadError, (e)->SSLSyscallError, (e)->CertificateError     \
     }
 
 static void
@@ -71,12 +85,13 @@ lm_tls_engine_of(LmLoop *loop)
         PyErr_NoMemory();
         return NULL;
     }
-    if (fill(e, loop->st) < 0) {
-        free_engine(e);
-        return NULL;
+    int failed = fill(e, loop->st);
+    if (failed == 0 && loop->tls == NULL) {
+        loop->tls = e;
+        return e;
     }
-    loop->tls = e;
-    return e;
+    free_engine(e);
+    return failed < 0 ? NULL : loop->tls; /* an import has made another one */
 }
 
 void
@@ -109,7 +124,9 @@ lm_tls_engine_take(LmTlsEngine *e)
 PyObject *
 lm_tls_engine_take_unread(LmTlsEngine *e)
 {
-    return PyObject_CallNoArgs(e->drain);
+    PyObject *unread = PyObject_CallNoArgs(e->drain);
+    e->is_fed = e->is_fed && unread == NULL;
+    return unread;
 }
 
 void
@@ -117,8 +134,11 @@ lm_tls_engine_empty(LmTlsEngine *e)
 {
     PyObject *exc = PyErr_GetRaisedException();
     PyObject *unread = lm_tls_engine_take_unread(e);
+    if (unread == NULL) {
+        PyErr_Clear(); /* the next operation sees to it */
+    }
     PyObject *unsent = lm_tls_engine_take(e);
-    if (unread == NULL || unsent == NULL) {
+    if (unsent == NULL) {
         PyErr_Clear();
     }
     Py_XDECREF(unread);
@@ -159,6 +179,7 @@ static int
 put_back(LmTlsEngine *e, LmTlsOuter *outer)
 {
     PyObject *exc = PyErr_GetRaisedException();
+    e->is_fed = 1;
     PyObject *fed = PyObject_CallOneArg(e->feed, outer->incoming);
     PyObject *written =
         fed != NULL ? PyObject_CallMethod(e->outgoing, "write", "O", outer->outgoing)
@@ -192,6 +213,7 @@ lm_tls_engine_leave(LmTlsEngine *e, LmTlsOuter *outer, int failed)
 int
 lm_tls_engine_feed(LmTlsEngine *e, const char *raw, size_t size)
 {
+    e->is_fed = 1;
     PyObject *done = PyObject_CallOneArg(e->feed, lm_view_at(e->view, raw, size));
     Py_XDECREF(done);
     return done != NULL ? 0 : -1;

@@ -26,6 +26,7 @@ typedef struct LmTlsEngine {
     PyObject *view;      /* exports whatever memory it is pointed at (view.h) */
     PyObject *ssl_names; /* the ssl module's dict */
     PyObject *SSLObject;
+    PyObject *SSLSocket; /* _ssl's type behind each SSLObject */
     PyObject *SSLError;
     PyObject *SSLWantReadError;
     PyObject *SSLSyscallError;
@@ -33,6 +34,7 @@ typedef struct LmTlsEngine {
     LmTlsGear gear;
     char *received; /* what a socket gave, used between a recv and its processing */
     unsigned long busy_thread; /* 0 outside operations */
+    uint8_t is_fed;            /* there may be bytes in `incoming` */
 } LmTlsEngine;
 
 /* What an operation within another one puts aside. */
@@ -64,7 +66,7 @@ int lm_tls_engine_leave(LmTlsEngine *engine, LmTlsOuter *outer, int failed);
 int lm_tls_engine_feed(LmTlsEngine *engine, const char *raw, size_t size);
 
 /* What OpenSSL wrote, and what it left unread. New reference to bytes, maybe empty; NULL
-   with an exception set. */
+   with an exception set. None of the calls on the pair runs anybody's code. */
 PyObject *lm_tls_engine_take(LmTlsEngine *engine);
 PyObject *lm_tls_engine_take_unread(LmTlsEngine *engine);
 

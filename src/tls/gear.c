@@ -47,7 +47,7 @@ open_ssl_module(void)
     if (path != NULL && PyUnicode_FSConverter(path, &name)) {
         library = dlopen(PyBytes_AS_STRING(name), RTLD_LAZY | RTLD_LOCAL | RTLD_NOLOAD);
     }
-    PyErr_Clear();
+    PyErr_Clear(); /* what cannot be found is done without */
     Py_XDECREF(name);
     Py_XDECREF(path);
     return library;

@@ -2,6 +2,7 @@
    left unread at the end are records of data. */
 #include "tls/tls.h"
 
+#include "base/held.h"
 #include "base/oserr.h"
 #include "core/fault.h"
 
@@ -94,10 +95,8 @@ tell_app(LmTls *p)
         return 0;
     }
     p->app_state = LM_APP_CON_MADE;
-    PyObject *app = Py_NewRef(p->app_protocol);
     PyObject *done =
-        PyObject_CallMethodOneArg(app, p->st->str.connection_made, p->app_transport);
-    Py_DECREF(app);
+        lm_held_call_one(p->app_protocol, p->st->str.connection_made, p->app_transport);
     Py_XDECREF(done);
     return done != NULL ? 0 : -1;
 }
@@ -122,6 +121,9 @@ on_handshake_complete(LmTls *p)
     if (lm_tls_cancel_timer(&p->handshake_timer) < 0) {
         return -1;
     }
+    if (p->state != LM_DO_HANDSHAKE) {
+        return 0; /* ended by the timer's cancel() */
+    }
     p->state = LM_WRAPPED;
     if (note_extra(p, "peercert", "getpeercert") < 0) {
         return fail(p);
@@ -140,7 +142,6 @@ on_handshake_complete(LmTls *p)
 static int
 step(LmTls *p)
 {
-    PyObject *unread = NULL;
     int is_over = 0;
     if (p->in.size > 0) {
         int failed = lm_tls_engine_feed(p->engine, lm_rawbuf_data(&p->in), p->in.size);
@@ -157,12 +158,7 @@ step(LmTls *p)
     else if (!lm_tls_engine_wants_more(p->engine)) {
         return -1;
     }
-    unread = lm_tls_engine_take_unread(p->engine);
-    int failed = unread == NULL ? -1
-                                : lm_rawbuf_add(&p->in, PyBytes_AS_STRING(unread),
-                                                (size_t)PyBytes_GET_SIZE(unread));
-    Py_XDECREF(unread);
-    return failed < 0 ? -1 : is_over;
+    return lm_tls_put_back_unread(p) < 0 ? -1 : is_over;
 }
 
 int

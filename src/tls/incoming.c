@@ -260,9 +260,8 @@ read_copied(LmTls *p)
     return failed;
 }
 
-/* What OpenSSL was fed and has not read, since the protocol's buffer is full. */
-static int
-put_back_unread(LmTls *p)
+int
+lm_tls_put_back_unread(LmTls *p)
 {
     PyObject *unread = lm_tls_engine_take_unread(p->engine);
     if (unread == NULL) {
@@ -317,7 +316,7 @@ fill_buffer(LmTls *p, Py_buffer *view, size_t *filled, int *is_end)
             *filled += (size_t)got;
         }
     }
-    return put_back_unread(p);
+    return lm_tls_put_back_unread(p); /* the protocol's buffer is full */
 }
 
 static PyObject *

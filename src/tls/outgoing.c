@@ -5,6 +5,7 @@
    they come in. */
 #include "tls/tls.h"
 
+#include "base/held.h"
 #include "core/fault.h"
 #include "net/stream_write.h"
 #include "tls/view.h"
@@ -14,6 +15,18 @@
 #define MOST_RECORDS 7
 #define DROPPED_WRITES_BEFORE_LOG 5
 
+/* What an operation leaves unread would be the next connection's. */
+static int
+drop_unread(LmTlsEngine *engine)
+{
+    if (!engine->is_fed) {
+        return 0;
+    }
+    PyObject *unread = lm_tls_engine_take_unread(engine);
+    Py_XDECREF(unread);
+    return unread != NULL ? 0 : -1;
+}
+
 int
 lm_tls_begin(LmTls *p, LmTlsOuter *outer)
 {
@@ -22,12 +35,13 @@ lm_tls_begin(LmTls *p, LmTlsOuter *outer)
     }
     if (!outer->is_nested) {
         /* Left by a call of the application's on an ssl_object: nobody can tell whose it
-           is, and on any other connection it would do harm. */
+           is, and on any other connection it would do harm. So would what could not be
+           taken out for want of memory. */
         PyObject *stray = lm_tls_engine_take(p->engine);
-        if (stray == NULL) {
+        Py_XDECREF(stray);
+        if (stray == NULL || drop_unread(p->engine) < 0) {
             return lm_tls_engine_leave(p->engine, outer, -1);
         }
-        Py_DECREF(stray);
     }
     p->in_ssl = 1;
     return 0;
@@ -45,8 +59,10 @@ lm_tls_end(LmTls *p, LmTlsOuter *outer, int failed)
         }
         Py_XDECREF(records);
     }
-    if (failed < 0 || !p->is_genuine) {
-        /* What a foreign object leaves unread would be the next connection's. */
+    if (failed == 0) {
+        failed = drop_unread(p->engine);
+    }
+    if (failed < 0) {
         lm_tls_engine_empty(p->engine);
     }
     return lm_tls_engine_leave(p->engine, outer, failed);
@@ -55,15 +71,17 @@ lm_tls_end(LmTls *p, LmTlsOuter *outer, int failed)
 static int
 send_object(LmTls *p, PyObject *bytes)
 {
-    if (p->transport == NULL) {
+    PyObject *transport = p->transport;
+    if (transport == NULL) {
         return 0;
     }
     if (LM_LIKELY(p->is_direct)) {
-        return lm_stream_write(p->transport, bytes);
+        Py_INCREF(transport); /* a write may end in the loss of the connection */
+        int failed = lm_stream_write(transport, bytes);
+        Py_DECREF(transport);
+        return failed;
     }
-    PyObject *transport = Py_NewRef(p->transport);
-    PyObject *done = PyObject_CallMethodOneArg(transport, p->st->str.write, bytes);
-    Py_DECREF(transport);
+    PyObject *done = lm_held_call_one(transport, p->st->str.write, bytes);
     Py_XDECREF(done);
     return done != NULL ? 0 : -1;
 }
@@ -72,7 +90,10 @@ static int
 send_down(LmTls *p, const char *data, size_t size)
 {
     if (p->is_direct && p->transport != NULL) {
-        return lm_stream_write_raw(p->transport, data, size);
+        PyObject *transport = Py_NewRef(p->transport);
+        int failed = lm_stream_write_raw(transport, data, size);
+        Py_DECREF(transport);
+        return failed;
     }
     PyObject *bytes = PyBytes_FromStringAndSize(data, (Py_ssize_t)size);
     int failed = bytes != NULL ? send_object(p, bytes) : -1;
@@ -262,6 +283,9 @@ write_now(LmTls *p, PyObject *owner, const char *data, size_t size)
             goes_on = write_some(p, data, size, &written);
         }
     }
+    if (goes_on == 0 && p->state == LM_UNWRAPPED) {
+        return 0; /* lost meanwhile */
+    }
     if (goes_on < 0 ||
         lm_outbuf_add(&p->backlog, owner, data + written, size - written) < 0) {
         return -1;
@@ -280,18 +304,6 @@ lm_tls_write(LmTls *p, PyObject *owner, const char *data, size_t size)
                         "Fatal error on SSL protocol");
 }
 
-static int
-queue_piece(LmTls *p, PyObject *piece)
-{
-    Py_buffer view;
-    if (PyObject_GetBuffer(piece, &view, PyBUF_SIMPLE) < 0) {
-        return -1;
-    }
-    int failed = lm_outbuf_add(&p->backlog, piece, view.buf, (size_t)view.len);
-    PyBuffer_Release(&view);
-    return failed;
-}
-
 int
 lm_tls_writelines(LmTls *p, PyObject *pieces)
 {
@@ -299,19 +311,15 @@ lm_tls_writelines(LmTls *p, PyObject *pieces)
     if (is_open <= 0) {
         return is_open;
     }
-    PyObject *list =
-        PySequence_Fast(pieces, "writelines() needs an iterable of bytes-like objects");
-    if (list == NULL) {
+    LmOutbuf fresh = {NULL, 0, 0, 0, 0};
+    if (lm_outbuf_gather(&fresh, pieces) < 0) {
         return -1;
     }
-    size_t queued = p->backlog.count;
-    int failed = 0;
-    for (Py_ssize_t i = 0; failed == 0 && i < PySequence_Fast_GET_SIZE(list); i++) {
-        failed = queue_piece(p, PySequence_Fast_GET_ITEM(list, i));
+    if (p->state != LM_WRAPPED && p->state != LM_DO_HANDSHAKE) {
+        lm_outbuf_clear(&fresh); /* closed by what was asked for a buffer */
+        return 0;
     }
-    Py_DECREF(list);
-    if (failed < 0) {
-        lm_outbuf_truncate(&p->backlog, queued); /* all or nothing */
+    if (lm_outbuf_append(&p->backlog, &fresh) < 0) {
         return -1;
     }
     return p->state == LM_WRAPPED ? lm_tls_guard(p, lm_tls_do_write(p, LM_UNTIL_FULL),

@@ -2,6 +2,8 @@
    tls.h. The Python type stands in protocol_type.c. */
 #include "tls/tls.h"
 
+#include "base/held.h"
+#include "base/oserr.h"
 #include "core/fault.h"
 #include "net/stream_write.h"
 
@@ -125,7 +127,10 @@ lm_tls_force_close(LmTls *p, PyObject *exc)
         return 0;
     }
     if (p->is_direct) {
-        return lm_transport_force_close(p->transport, exc);
+        PyObject *held = Py_NewRef(p->transport);
+        int failed = lm_transport_force_close(held, exc);
+        Py_DECREF(held);
+        return failed;
     }
     PyObject *transport = Py_NewRef(p->transport);
     PyObject *done = PyObject_CallMethod(transport, "_force_close", "O", exc);
@@ -197,9 +202,24 @@ tell_app_of_loss(LmTls *p, PyObject *exc)
         return 0;
     }
     p->app_state = LM_APP_CON_LOST;
-    PyObject *lost = PyObject_GetAttr(p->app_protocol, p->st->str.connection_lost);
+    PyObject *lost = lm_held_attr(p->app_protocol, p->st->str.connection_lost);
     int failed = lost != NULL ? lm_tls_call_soon(p, lost, exc) : -1;
     Py_XDECREF(lost);
+    return failed;
+}
+
+/* Both, whatever became of what was done before: an exception that is set stays. */
+static int
+cancel_timers(LmTls *p, int failed)
+{
+    PyObject **timers[] = {&p->shutdown_timer, &p->handshake_timer};
+    for (size_t i = 0; i < sizeof(timers) / sizeof(timers[0]); i++) {
+        PyObject *exc = PyErr_GetRaisedException();
+        if (lm_tls_cancel_timer(timers[i]) < 0) {
+            failed = -1;
+        }
+        lm_exc_put_back(exc);
+    }
     return failed;
 }
 
@@ -224,10 +244,7 @@ lm_tls_on_connection_lost(LmTls *p, PyObject *exc)
     if (failed == 0) {
         failed = lm_tls_wakeup_waiter(p, exc);
     }
-    if (lm_tls_cancel_timer(&p->shutdown_timer) < 0 ||
-        lm_tls_cancel_timer(&p->handshake_timer) < 0) {
-        failed = -1;
-    }
+    failed = cancel_timers(p, failed);
     for (size_t i = 0; i < sizeof(dropped) / sizeof(dropped[0]); i++) {
         Py_XDECREF(dropped[i]);
     }
@@ -293,14 +310,10 @@ lm_tls_on_eof(LmTls *p)
     }
     PyObject *exc = PyErr_GetRaisedException();
     if (p->transport != NULL) {
-        PyObject *done = PyObject_CallMethodNoArgs(p->transport, p->st->str.close);
-        if (done == NULL) {
-            Py_DECREF(exc);
-            return -1;
-        }
-        Py_DECREF(done);
+        PyObject *done = lm_held_call(p->transport, p->st->str.close);
+        Py_XDECREF(done);
     }
-    PyErr_SetRaisedException(exc);
+    lm_exc_put_back(exc);
     return -1;
 }
 

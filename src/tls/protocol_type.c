@@ -23,9 +23,14 @@ lm_tls_set_app_protocol(LmTls *p, PyObject *protocol)
         Py_XDECREF(get_buffer);
         return -1;
     }
-    Py_XSETREF(p->get_buffer, get_buffer);
-    Py_XSETREF(p->buffer_updated, buffer_updated);
-    Py_XSETREF(p->app_protocol, Py_NewRef(protocol));
+    /* Whole before the end of what was there, which may write or read. */
+    PyObject *old[] = {p->get_buffer, p->buffer_updated, p->app_protocol};
+    p->get_buffer = get_buffer;
+    p->buffer_updated = buffer_updated;
+    p->app_protocol = Py_NewRef(protocol);
+    for (size_t i = 0; i < sizeof(old) / sizeof(old[0]); i++) {
+        Py_XDECREF(old[i]);
+    }
     return 0;
 }
 
@@ -49,7 +54,9 @@ is_own_method(LmTls *p, PyObject *name)
 static PyObject *
 low_level_object(LmTls *p)
 {
-    int is_own = p->is_genuine ? is_own_method(p, p->st->str.read) : 0;
+    int is_own = Py_IS_TYPE(p->sslobj, lm_type(p->engine->SSLObject))
+                     ? is_own_method(p, p->st->str.read)
+                     : 0;
     if (is_own > 0) {
         is_own = is_own_method(p, p->st->str.write);
     }
@@ -59,34 +66,55 @@ low_level_object(LmTls *p)
     return is_own ? PyObject_GetAttrString(p->sslobj, "_sslobj") : Py_NewRef(p->sslobj);
 }
 
-static int
-wrap(LmTls *p)
+/* sslcontext.wrap_bio(...): new reference. */
+static PyObject *
+call_wrap_bio(LmTls *p)
 {
     PyObject *wrap_bio = PyObject_GetAttrString(p->sslcontext, "wrap_bio");
-    PyObject *args = PyTuple_Pack(2, p->engine->incoming, p->engine->outgoing);
-    PyObject *kwargs = Py_BuildValue(
-        "{sOsO}", "server_side", p->is_server ? Py_True : Py_False, "server_hostname",
-        p->server_hostname != NULL ? p->server_hostname : Py_None);
-    if (wrap_bio && args && kwargs) {
-        p->sslobj = PyObject_Call(wrap_bio, args, kwargs);
-    }
+    PyObject *args = wrap_bio != NULL
+                         ? PyTuple_Pack(2, p->engine->incoming, p->engine->outgoing)
+                         : NULL;
+    PyObject *kwargs =
+        args != NULL
+            ? Py_BuildValue("{sOsO}", "server_side", p->is_server ? Py_True : Py_False,
+                            "server_hostname",
+                            p->server_hostname ? p->server_hostname : Py_None)
+            : NULL;
+    PyObject *sslobj = kwargs != NULL ? PyObject_Call(wrap_bio, args, kwargs) : NULL;
     Py_XDECREF(wrap_bio);
     Py_XDECREF(args);
     Py_XDECREF(kwargs);
+    return sslobj;
+}
+
+/* Its read and write, and whether they are those of _ssl: only those are lent memory. */
+static int
+take_methods(LmTls *p, PyObject *low_level)
+{
+    p->ssl_read = PyObject_GetAttr(low_level, p->st->str.read);
+    p->ssl_write =
+        p->ssl_read != NULL ? PyObject_GetAttr(low_level, p->st->str.write) : NULL;
+    if (p->ssl_write == NULL) {
+        return -1;
+    }
+    p->is_genuine = Py_IS_TYPE(low_level, lm_type(p->engine->SSLSocket));
+    if (p->is_genuine) {
+        p->ssl = lm_tls_gear_find(&p->engine->gear, low_level, p->sslcontext);
+    }
+    return 0;
+}
+
+static int
+wrap(LmTls *p)
+{
+    p->sslobj = call_wrap_bio(p);
     if (p->sslobj == NULL) {
         return -1;
     }
-    p->is_genuine = Py_IS_TYPE(p->sslobj, lm_type(p->engine->SSLObject));
     PyObject *low_level = low_level_object(p);
-    if (low_level != NULL) {
-        p->ssl_read = PyObject_GetAttr(low_level, p->st->str.read);
-        p->ssl_write = PyObject_GetAttr(low_level, p->st->str.write);
-        if (low_level != p->sslobj) {
-            p->ssl = lm_tls_gear_find(&p->engine->gear, low_level, p->sslcontext);
-        }
-        Py_DECREF(low_level);
-    }
-    return p->ssl_read && p->ssl_write ? 0 : -1;
+    int failed = low_level != NULL ? take_methods(p, low_level) : -1;
+    Py_XDECREF(low_level);
+    return failed;
 }
 
 static int
@@ -132,6 +160,7 @@ lm_tls_new(PyTypeObject *type, const LmTlsParts *parts)
     if (p == NULL) {
         return NULL;
     }
+    PyObject_GC_UnTrack(p); /* nobody finds it before it is whole */
     p->st = lm_state_hold(parts->loop->st);
     p->loop = (LmLoop *)Py_NewRef(parts->loop);
     p->is_server = (uint8_t)parts->is_server;
@@ -141,10 +170,10 @@ lm_tls_new(PyTypeObject *type, const LmTlsParts *parts)
     p->handshake_timeout = Py_NewRef(parts->handshake_timeout);
     p->shutdown_timeout = Py_NewRef(parts->shutdown_timeout);
     if (fill(p, parts) < 0) {
-        Py_CLEAR(p->waiter);
         Py_DECREF(p);
         return NULL;
     }
+    PyObject_GC_Track(p);
     return (PyObject *)p;
 }
 
@@ -326,7 +355,11 @@ method_get_extra_info(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
     if (p->transport == NULL) {
         return Py_NewRef(fallback);
     }
-    return PyObject_CallMethod(p->transport, "get_extra_info", "OO", args[0], fallback);
+    PyObject *transport = Py_NewRef(p->transport);
+    PyObject *found =
+        PyObject_CallMethod(transport, "get_extra_info", "OO", args[0], fallback);
+    Py_DECREF(transport);
+    return found;
 }
 
 static PyObject *

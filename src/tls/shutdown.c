@@ -1,6 +1,7 @@
 /* The end of a connection, in order: see tls.h. */
 #include "tls/tls.h"
 
+#include "base/held.h"
 #include "base/oserr.h"
 
 static PyObject *
@@ -23,10 +24,15 @@ static PyMethodDef timeout_def = {"_check_shutdown_timeout", check_timeout, METH
 static int
 start_timer(LmTls *p)
 {
-    if (p->shutdown_timer == NULL) {
-        p->shutdown_timer = lm_tls_call_later(p, p->shutdown_timeout, &timeout_def);
+    if (p->shutdown_timer != NULL) {
+        return 0;
     }
-    return p->shutdown_timer != NULL ? 0 : -1;
+    PyObject *timer = lm_tls_call_later(p, p->shutdown_timeout, &timeout_def);
+    if (timer == NULL) {
+        return -1;
+    }
+    Py_XSETREF(p->shutdown_timer, timer);
+    return 0;
 }
 
 int
@@ -74,7 +80,7 @@ close_soon(LmTls *p)
     if (p->transport == NULL) {
         return 0;
     }
-    PyObject *close = PyObject_GetAttr(p->transport, p->st->str.close);
+    PyObject *close = lm_held_attr(p->transport, p->st->str.close);
     int failed = close != NULL ? lm_tls_call_soon(p, close, NULL) : -1;
     Py_XDECREF(close);
     return failed;

@@ -79,7 +79,7 @@ typedef struct LmTls {
     uint8_t app_state;
     uint8_t is_server;
     uint8_t is_direct;   /* `transport` is a SocketTransport of ours */
-    uint8_t is_genuine;  /* sslobj is exactly an ssl.SSLObject */
+    uint8_t is_genuine;  /* ssl_read and ssl_write are _ssl's own */
     uint8_t in_ssl;      /* within a call of sslobj */
     uint8_t is_unframed; /* what came does not look like records: OpenSSL shall judge */
     uint8_t may_pend;    /* OpenSSL may hold decrypted bytes */
@@ -196,8 +196,11 @@ lm_tls_unsent(const LmTls *p)
 
 int lm_tls_begin(LmTls *p, LmTlsOuter *outer);
 
-/* What OpenSSL wrote goes to `out`, or after a failure nowhere. `failed`, or -1 with an
-   exception set. */
+/* What OpenSSL was fed and has not read goes to the front of `in`. */
+int lm_tls_put_back_unread(LmTls *p);
+
+/* What OpenSSL wrote goes to `out`, or after a failure nowhere; the pair is empty. `failed`,
+   or -1 with an exception set. */
 int lm_tls_end(LmTls *p, LmTlsOuter *outer, int failed);
 
 /* --- the application's transport: app_transport.c */

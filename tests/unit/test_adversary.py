@@ -26,6 +26,8 @@ def test_program_survives(program):
     # In debug mode the log of a slow step shows the task, and a deep chain of them is too deep for its repr: on
     # stock asyncio too the RecursionError leaves the loop. Programs that want debug mode set it themselves.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONASYNCIODEBUG"}
+    if hasattr(sys, "gettotalrefcount"):  # a debug build takes minutes for chains of a million
+        environment["N"] = "50000"
     done = subprocess.run(
         [sys.executable, "-X", "faulthandler", str(program)],
         env=environment,
