@@ -100,6 +100,9 @@ def log_dropped_pipe_write() -> None:
     )
 
 
+set_nodelay = base_events._set_nodelay  # type: ignore[attr-defined]
+
+
 wake_waiter = futures._set_result_unless_cancelled  # type: ignore[attr-defined]
 
 

@@ -13,7 +13,7 @@
 static size_t
 most_joined(const LmTransport *t)
 {
-    return t->flow.high_water < MOST_JOINED ? t->flow.high_water : MOST_JOINED;
+    return t->flow.marks.high < MOST_JOINED ? t->flow.marks.high : MOST_JOINED;
 }
 
 int

@@ -233,8 +233,9 @@ fill(PyObject *self, LmLoop *loop, const LmPipeKind *kind, PyObject *protocol,
     /* Before anything can fail: the deallocator stops the watches. */
     lm_watch_init(&p->reader, -1, LM_WATCH_READ, on_readable);
     lm_watch_init(&p->writer, -1, LM_WATCH_WRITE, on_writable);
+    lm_flow_init(&p->flow);
     p->extra = extra != NULL ? Py_NewRef(extra) : PyDict_New();
-    return p->extra == NULL ? -1 : lm_flow_set_limits(&p->flow, Py_None, Py_None);
+    return p->extra == NULL ? -1 : 0;
 }
 
 /* -1 with an exception set: the file object's own, or of what it gave. */

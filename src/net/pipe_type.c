@@ -121,9 +121,7 @@ method_get_write_buffer_size(PyObject *self, PyObject *unused LM_UNUSED)
 static PyObject *
 method_get_write_buffer_limits(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    LmFlow *flow = &lm_pipe(self)->flow;
-    return Py_BuildValue("(nn)", (Py_ssize_t)flow->low_water,
-                         (Py_ssize_t)flow->high_water);
+    return lm_marks_show(&lm_pipe(self)->flow.marks);
 }
 
 static PyObject *
@@ -159,8 +157,8 @@ GETTER(get_closing, PyBool_FromLong(p->is_closing))
 GETTER(get_paused, PyBool_FromLong(p->is_paused))
 GETTER(get_conn_lost, PyLong_FromUnsignedLong(p->dropped))
 GETTER(get_protocol_paused, PyBool_FromLong(p->flow.is_paused))
-GETTER(get_high_water, PyLong_FromSize_t(p->flow.high_water))
-GETTER(get_low_water, PyLong_FromSize_t(p->flow.low_water))
+GETTER(get_high_water, lm_marks_high(&p->flow.marks))
+GETTER(get_low_water, lm_marks_low(&p->flow.marks))
 
 static int
 set_extra(PyObject *self, PyObject *value, void *closure LM_UNUSED)
@@ -235,6 +233,7 @@ pipe_traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(p->extra);
     Py_VISIT(p->read_context);
     Py_VISIT(p->write_context);
+    Py_VISIT(p->flow.marks.given);
     Py_VISIT(p->dict);
     return 0;
 }
@@ -272,6 +271,7 @@ pipe_dealloc(PyObject *self)
     Py_CLEAR(p->protocol);
     Py_CLEAR(p->read_context);
     Py_CLEAR(p->write_context);
+    Py_CLEAR(p->flow.marks.given);
     LmLoop *loop = p->loop;
     lm_free_instance(self);
     Py_XDECREF(loop);

@@ -1,6 +1,6 @@
 /* What get_extra_info shows of a transport: see transport.h. Runs Python (the socket
    module, asyncio's TransportSocket). */
-#include "net/transport.h"
+#include "net/transport_extra.h"
 
 #include "base/args.h"
 #include "net/join.h"
@@ -18,7 +18,14 @@ lm_transport_socket(LmTransport *t)
         if (sock == NULL) {
             return NULL;
         }
-        t->sock = sock;
+        if (t->sock != NULL || t->fd < 0) { /* by code that ran meanwhile */
+            PyObject *number = PyObject_CallMethod(sock, "detach", NULL);
+            Py_XDECREF(number);
+            Py_DECREF(sock);
+            return number != NULL ? t->sock : NULL;
+        }
+        lm_transport_set_socket(t, sock);
+        Py_DECREF(sock);
         PyObject *done = PyObject_CallMethod(sock, "setblocking", "O", Py_False);
         Py_XDECREF(done);
         if (done == NULL) {

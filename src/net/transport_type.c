@@ -1,6 +1,6 @@
 /* The methods and getters that all transports share, over transport.h, and the making of
    their types. Each works on a closed transport too. */
-#include "net/transport.h"
+#include "net/transport_extra.h"
 
 #include "base/args.h"
 #include "net/flow.h"
@@ -123,9 +123,6 @@ method_set_protocol(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
     if (protocol == NULL) {
         return NULL;
     }
-    if (t->loop == NULL) {
-        Py_RETURN_NONE; /* nobody would ever call it */
-    }
     return none_if(lm_transport_set_protocol(t, protocol));
 }
 
@@ -139,9 +136,7 @@ method_get_write_buffer_size(PyObject *self, PyObject *unused LM_UNUSED)
 static PyObject *
 method_get_write_buffer_limits(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    LmTransport *t = lm_transport(self);
-    return Py_BuildValue("(nn)", (Py_ssize_t)t->flow.low_water,
-                         (Py_ssize_t)t->flow.high_water);
+    return lm_marks_show(&lm_transport(self)->flow.marks);
 }
 
 static PyObject *
@@ -227,13 +222,13 @@ get_conn_lost(PyObject *self, void *closure LM_UNUSED)
 static PyObject *
 get_high_water(PyObject *self, void *closure LM_UNUSED)
 {
-    return PyLong_FromSize_t(lm_transport(self)->flow.high_water);
+    return lm_marks_high(&lm_transport(self)->flow.marks);
 }
 
 static PyObject *
 get_low_water(PyObject *self, void *closure LM_UNUSED)
 {
-    return PyLong_FromSize_t(lm_transport(self)->flow.low_water);
+    return lm_marks_low(&lm_transport(self)->flow.marks);
 }
 
 static PyObject *
@@ -259,11 +254,13 @@ transport_finalize(PyObject *self)
     if (t->loop == NULL || t->fd < 0) {
         return;
     }
+    int fd = t->fd;
     PyObject *exc = PyErr_GetRaisedException();
     if (PyErr_ResourceWarning(self, 1, "unclosed transport %R", self) < 0) {
         PyErr_WriteUnraisable(self);
     }
-    lm_readers_set_owner(t->loop, t->fd, NULL);
+    lm_readers_drop_owner(t->loop, fd, self);
+    t->fd = -1;
     if (t->sock != NULL) {
         PyObject *done = PyObject_CallMethodNoArgs(t->sock, t->st->str.close);
         if (done == NULL) {
@@ -272,16 +269,10 @@ transport_finalize(PyObject *self)
         Py_XDECREF(done);
     }
     else {
-        close(t->fd);
+        close(fd);
     }
-    t->fd = -1;
-    if (t->server != NULL) {
-        PyObject *server = t->server;
-        t->server = NULL;
-        if (lm_server_detach(t->st, server, self, &t->server_link) < 0) {
-            PyErr_WriteUnraisable(self);
-        }
-        Py_DECREF(server);
+    if (lm_transport_leave_server(self) < 0) {
+        PyErr_WriteUnraisable(self);
     }
     if (exc != NULL) {
         PyErr_SetRaisedException(exc);
@@ -304,6 +295,7 @@ transport_traverse(PyObject *self, visitproc visit, void *arg)
         Py_VISIT(t->writer->context);
     }
     Py_VISIT(t->empty_waiter);
+    Py_VISIT(t->flow.marks.given);
     Py_VISIT(t->dict);
     return t->kind != NULL && t->kind->traverse != NULL
                ? t->kind->traverse(self, visit, arg)
@@ -348,6 +340,7 @@ transport_dealloc(PyObject *self)
     Py_CLEAR(t->protocol);
     Py_CLEAR(t->server);
     Py_CLEAR(t->sock);
+    Py_CLEAR(t->flow.marks.given);
     Py_CLEAR(t->context);
     Py_CLEAR(t->read_context);
     if (t->writer != NULL) {
@@ -460,7 +453,7 @@ lm_transport_init(PyObject *module, LmState *st)
     st->socket_class = lm_state_import("socket", "socket");
     st->TransportSocket = lm_state_import("asyncio.trsock", "TransportSocket");
     if (!st->asyncio_BufferedProtocol || !st->asyncio_FlowControlMixin ||
-        !st->socket_class || !st->TransportSocket) {
+        !st->socket_class || !st->TransportSocket || lm_sock_fd_init(st) < 0) {
         return -1;
     }
     lm_transport_offset =
