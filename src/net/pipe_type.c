@@ -85,6 +85,9 @@ method_resume_reading(PyObject *self, PyObject *unused LM_UNUSED)
     if (lm_watch_check_fd(p->fd) < 0 || lm_pipe_start(self, &p->reader) < 0) {
         return NULL;
     }
+    if (p->loop == NULL) {
+        Py_RETURN_NONE; /* ended by the file object's fileno() */
+    }
     return none_if(log_in_debug(self, "resumes reading"));
 }
 
@@ -171,8 +174,11 @@ set_extra(PyObject *self, PyObject *value, void *closure LM_UNUSED)
 static int
 set_pipe(PyObject *self, PyObject *value, void *closure LM_UNUSED)
 {
+    LmPipe *p = lm_pipe(self);
     PyObject *pipe = value == Py_None ? NULL : Py_XNewRef(value);
-    Py_XSETREF(lm_pipe(self)->pipe, pipe);
+    p->own_fd =
+        pipe != NULL ? lm_sock_fd_place(p->st, pipe, p->fd) : &lm_sock_fd_by_method;
+    Py_XSETREF(p->pipe, pipe);
     return 0;
 }
 
@@ -210,6 +216,7 @@ pipe_finalize(PyObject *self)
         PyErr_WriteUnraisable(self);
     }
     PyObject *pipe = p->pipe;
+    p->own_fd = &lm_sock_fd_by_method;
     p->pipe = NULL;
     PyObject *done = PyObject_CallMethodNoArgs(pipe, p->st->str.close);
     if (done == NULL) {

@@ -9,6 +9,7 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdlib.h>
 
 _Static_assert(sizeof(ev_timer) <= LM_EV_TIMER_SIZE, "LM_EV_TIMER_SIZE is too small");
 _Static_assert(sizeof(ev_async) <= LM_EV_ASYNC_SIZE, "LM_EV_ASYNC_SIZE is too small");
@@ -211,6 +212,9 @@ lm_poll_close(LmPoll *poll)
     ev_loop_destroy(poll->ev);
     poll->ev = NULL;
     poll->set_fd = -1;
+    free(poll->watched);
+    poll->watched = NULL;
+    poll->watched_size = 0;
 }
 
 /* Distribution builds of libev abort on a descriptor that is not open. A program may

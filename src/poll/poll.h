@@ -40,6 +40,8 @@ typedef struct LmPoll {
     LmWatch alarm;  /* watched from the first near deadline on; fd -1 where the system
                       has none */
     LmOnceSet once; /* what is waited for once at a time */
+    uint16_t *watched; /* by number: how many watches are active; may be too short */
+    int watched_size;
     int64_t alarm_at_ns;  /* the moment it is set to, or 0 */
     PyThreadState *saved; /* while the GIL is let go */
     int may_block;        /* this run lets the GIL go */

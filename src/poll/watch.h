@@ -31,7 +31,8 @@ typedef struct LmWatch {
     int fd;
     uint8_t direction;
     uint8_t is_active;
-    uint8_t is_users; /* the user's descriptor, who may close it or a copy of it */
+    uint8_t is_users;   /* the user's descriptor, who may close it or a copy of it */
+    uint8_t is_counted; /* in LmPoll.watched */
 } LmWatch;
 
 void lm_watch_init(LmWatch *watch, int fd, int direction,
