@@ -104,7 +104,9 @@ typedef struct LmTransport {
     uint8_t is_buffered; /* the protocol has get_buffer and buffer_updated */
     uint8_t is_native;   /* the protocol is an LmNativeProtocol */
     uint8_t eof_written;
-    uint8_t is_joined; /* what is queued waits for the end of the step: join.h */
+    uint8_t is_joined;  /* what is queued waits for the end of the step: join.h */
+    uint8_t is_exposed; /* somebody has the number or a copy: nothing is joined */
+    uint8_t is_shown;   /* `sock` is held by what get_extra_info shows */
     uint8_t extra_state;
 } LmTransport;
 

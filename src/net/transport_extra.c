@@ -53,9 +53,17 @@ closed_socket(LmTransport *t)
 static PyObject *
 show_socket(LmTransport *t)
 {
+    int is_joined = t->fd >= 0 && t->kind->is_stream && t->loop->join_writes;
     PyObject *sock = t->fd >= 0 ? Py_XNewRef(lm_transport_socket(t)) : closed_socket(t);
-    PyObject *shown =
-        sock != NULL ? PyObject_CallOneArg(t->st->TransportSocket, sock) : NULL;
+    PyObject *shown = NULL;
+    if (sock != NULL && !is_joined) {
+        shown = PyObject_CallOneArg(t->st->TransportSocket, sock);
+    }
+    else if (sock != NULL) {
+        shown = lm_state_support(t->st, "joined_socket", "OO", sock,
+                                 lm_transport_object(t));
+        t->is_shown = shown != NULL;
+    }
     Py_XDECREF(sock);
     return shown;
 }

@@ -167,6 +167,12 @@ method_get_extra_info(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
 }
 
 static PyObject *
+method_settle(PyObject *self, PyObject *is_exposed)
+{
+    return none_if(is_exposed == Py_True ? lm_join_expose(self) : lm_join_settle(self));
+}
+
+static PyObject *
 get_loop(PyObject *self, void *closure LM_UNUSED)
 {
     return none_or((PyObject *)lm_transport(self)->loop);
@@ -198,6 +204,9 @@ get_sock(PyObject *self, void *closure LM_UNUSED)
 static PyObject *
 get_fd(PyObject *self, void *closure LM_UNUSED)
 {
+    if (lm_join_expose(self) < 0) {
+        return NULL;
+    }
     return PyLong_FromLong(lm_transport(self)->number);
 }
 
@@ -391,6 +400,9 @@ static PyMethodDef transport_methods[] = {
      DOC("get_extra_info($self, name, default=None)",
          "Return what is known of the connection by that name: 'socket', 'sockname', "
          "'peername'.")},
+    {"_settle", method_settle, METH_O,
+     DOC("_settle($self, is_exposed, /)",
+         "Send what is joined; and join nothing from now on, if the number is told.")},
     {"_force_close", method_force_close, METH_O,
      DOC("_force_close($self, exc, /)",
          "Drop what is queued; connection_lost(exc) in the next turn.")},

@@ -227,6 +227,7 @@ async def main():
     ours, other = socket.socketpair()
     other.setblocking(False)
     transport, _ = await asyncio.get_running_loop().connect_accepted_socket(asyncio.Protocol, ours)
+    del ours
     transport.write(b"1")
     loop.run_until_complete(inner())
     transport.write(b"3")
