@@ -202,6 +202,11 @@ take_oserror(void)
     long err = number != NULL && PyLong_Check(number) ? PyLong_AsLong(number) : 0;
     Py_XDECREF(number);
     PyErr_Clear();
+    if (PyErr_GivenExceptionMatches(exc, PyExc_BlockingIOError) ||
+        PyErr_GivenExceptionMatches(exc, PyExc_InterruptedError) ||
+        PyErr_GivenExceptionMatches(exc, PyExc_ConnectionAbortedError)) {
+        err = EAGAIN; /* whatever its number is */
+    }
     if (!is_usual(err)) {
         PyErr_SetRaisedException(exc);
         return -2;
