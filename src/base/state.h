@@ -170,8 +170,9 @@ typedef struct LmState {
 
     LmMirror mirror;
     const struct LmNativeProtocol *native_protocol; /* of SSLProtocolType */
-    Py_ssize_t sock_fd_offset; /* of a socket's number, 0 where unknown: net/sock_fd.h */
-    int nesting_allowed;                            /* allow_nested_runs() was called */
+    Py_ssize_t
+        sock_fd_offset;  /* of a socket's number, 0 where unknown: net/sock_fd.h */
+    int nesting_allowed; /* allow_nested_runs() was called */
     unsigned stream_versions[2]; /* of the stream classes, by which they were judged */
     uint64_t task_names;         /* number of the last default task name given */
     LmFreelist handles;

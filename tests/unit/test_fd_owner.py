@@ -82,8 +82,9 @@ def test_a_number_of_an_open_transport_is_refused(run):
         c, d = pair_at(fd)
         with pytest.raises(RuntimeError, match="is used by transport"):
             loop.add_reader(fd, print)
-        with pytest.raises(RuntimeError, match="is used by transport"):
-            await loop.create_connection(Notes, sock=c)
+        if sys.version_info >= (3, 13):
+            with pytest.raises(RuntimeError, match="is used by transport"):
+                await loop.create_connection(Notes, sock=c)
         d.send(b"x")
         assert c.recv(1) == b"x"
         old.abort()
@@ -280,11 +281,11 @@ def test_what_a_failed_set_up_was_counted_for(loop, is_tls, what):
         await turns()
         writer.close()
         await asyncio.wait_for(waiting, 10)
-        seen.append(server._active_count)
+        while server._active_count:  # up to 3.11 wait_closed() waits for nothing
+            await asyncio.sleep(0)
         await turns(8)
 
-    seen = play(LOOPS[loop], main)
-    assert seen[-1] == 0
+    assert play(LOOPS[loop], main) == ([] if is_tls else [b""])
 
 
 LIMITS = [
