@@ -99,7 +99,7 @@ wheel: ## a wheel for this Python with libev inside, in dist/
 bench: ## compare with every other loop that is installed: ARGS=--quick; see benchmarks/README.md
 	@bin=$$($(SETUP) build bench) && "$$bin/python" $(BUILD_EXT) && "$$bin/python" benchmarks/compare.py $(ARGS)
 
-bench-instructions: ## count the instructions of the core cases with callgrind: ARGS='--case sleep_0'
+bench-instructions: ## count the instructions of core and server cases with callgrind: ARGS='--case sleep_0'
 	@bin=$$($(SETUP) build bench) && "$$bin/python" $(BUILD_EXT) && "$$bin/python" benchmarks/instructions.py $(ARGS)
 
 clean: ## remove everything that a build or a test run left

@@ -163,7 +163,10 @@ def under_load(row: Row, loop: str, seconds: float) -> dict[str, Any]:
     return figures
 
 
-def drive(case: Case, hello: dict[str, str], server: int, seconds: float) -> "subprocess.CompletedProcess[str]":
+def drive(
+    case: Case, hello: dict[str, str], server: int, seconds: float, count: int = 0
+) -> "subprocess.CompletedProcess[str]":
+    """Let the load run for so many seconds, or (count) operations."""
     load = case.load
     options: dict[str, object] = {
         "-m": load.mode,
@@ -176,6 +179,7 @@ def drive(case: Case, hello: dict[str, str], server: int, seconds: float) -> "su
         "-d": load.in_flight,
         "-t": seconds,
         "-k": cores()[1],
+        "-n": count,
     }
     arguments = [str(part) for option in options.items() for part in option]
     arguments += ["-g", load.http_path] if load.http_path else []

@@ -109,6 +109,16 @@ def log_dropped_pipe_write() -> None:
     )
 
 
+def joined_socket(sock: Any, transport: Any) -> Any:
+    """Return what is shown for the socket of a transport whose writes are joined."""
+    from .joined import JoinedSocket
+
+    return JoinedSocket(sock, transport)
+
+
+set_nodelay = base_events._set_nodelay  # type: ignore[attr-defined]
+
+
 wake_waiter = futures._set_result_unless_cancelled  # type: ignore[attr-defined]
 
 

@@ -428,10 +428,14 @@ class Loop(_loopmod.Loop, asyncio.SelectorEventLoop):
         context = kwargs.pop("context", None)
         if sslcontext is not None:
             protocol_factory = tls.server_factory(self, protocol_factory, sslcontext, *args, **kwargs)
-        self._listeners[sock.fileno()] = self._start_serving_native(protocol_factory, sock, server, backlog, context)
+        # By the socket, which may be closed by others: its number is somebody else's then. The listener keeps it.
+        former = self._listeners.pop(id(sock), None)
+        if former is not None:
+            former.close()
+        self._listeners[id(sock)] = self._start_serving_native(protocol_factory, sock, server, backlog, context)
 
     def _stop_serving(self, sock: Any) -> None:
-        listener = self._listeners.pop(sock.fileno(), None)
+        listener = self._listeners.pop(id(sock), None)
         if listener is not None:
             listener.close()
         super()._stop_serving(sock)  # type: ignore[misc]

@@ -30,7 +30,6 @@ HEADERLESS = {
     "src/net/pipe_read.c": "a part of net/pipe.h",
     "src/net/pipe_type.c": "a part of net/pipe.h",
     "src/net/pipe_write.c": "a part of net/pipe.h",
-    "src/net/transport_extra.c": "a part of net/transport.h",
     "src/net/transport_type.c": "a part of net/transport.h",
     "src/net/transport_watch.c": "a part of net/transport.h",
     "src/tls/app_transport.c": "a part of tls/tls.h",

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from cases.declare import SIZES, Load, server
@@ -102,7 +103,8 @@ async def echo_readline() -> asyncio.AbstractServer:
 class SocketServer:
     """What the load needs of a server, around a listening socket that is served by coroutines."""
 
-    def __init__(self) -> None:
+    def __init__(self, echo: Callable[[socket.socket], Coroutine[Any, Any, None]]) -> None:
+        self._echo = echo
         self.sockets = [socket.create_server(("127.0.0.1", 0), backlog=1024)]
         self.sockets[0].setblocking(False)
         self._tasks = {asyncio.get_running_loop().create_task(self._accept())}
@@ -113,19 +115,30 @@ class SocketServer:
             connection, _ = await loop.sock_accept(self.sockets[0])
             self._tasks.add(loop.create_task(self._echo(connection)))
 
-    async def _echo(self, connection: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        try:
-            while data := await loop.sock_recv(connection, 65536):
-                await loop.sock_sendall(connection, data)
-        except ConnectionError:
-            pass
-        finally:
-            connection.close()
+
+async def _echo_by_operations(connection: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    try:
+        while data := await loop.sock_recv(connection, 65536):
+            await loop.sock_sendall(connection, data)
+    except ConnectionError:
+        pass
+    finally:
+        connection.close()
 
 
 @server(loads=SIZES)
 async def echo_sockets() -> Any:
     """the same by sock_recv and sock_sendall"""
-    return SocketServer()
+    return SocketServer(_echo_by_operations)
+
+
+async def _echo_by_transport(connection: socket.socket) -> None:
+    await asyncio.get_running_loop().connect_accepted_socket(Echo, connection)
+
+
+@server
+async def echo_own_socket() -> Any:
+    """a 1 KiB message echoed by a Protocol whose transport was given a Python socket, as every client's is"""
+    return SocketServer(_echo_by_transport)

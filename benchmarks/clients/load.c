@@ -1,14 +1,15 @@
 /* The load of the server cases: the client side of a benchmark, as one C program.
  *
  *   load -m MODE -w PORT|PATH -f tcp|unix|udp -P PID [-c CONNECTIONS] [-s SIZE]
- *        [-a ANSWER] [-d IN_FLIGHT] [-t SECONDS] [-k CORE] [-g HTTP_PATH] [-T]
+ *        [-a ANSWER] [-d IN_FLIGHT] [-t SECONDS] [-k CORE] [-g HTTP_PATH] [-T] [-n COUNT]
  *
  * Connects to the server at 127.0.0.1, runs the mode (modes.c) for a quarter of SECONDS
  * unmeasured and then for SECONDS, and prints one line of JSON: the operations of that
  * time, the CPU seconds that process PID (the server) spent in it, system time included,
  * the seconds themselves, and the latency of a message in microseconds. Mode idle opens the
  * connections, sends one message on each, and prints the bytes that the server
- * grew by for each. Reading the server's clocks from here leaves the server's loop alone.
+ * grew by for each. With COUNT it runs for so many operations instead, and prints how many
+ * those were: for who counts what the server does. Reading the server's clocks from here leaves the server's loop alone.
  *
  * Relies on Linux (epoll, affinity, /proc) and on nothing else of this repository; runner.py
  * compiles it.
@@ -293,6 +294,16 @@ measure(Load *load, const Mode *mode)
            latency_us(0.99));
 }
 
+static void
+run_count(Load *load, const Mode *mode)
+{
+    mode->begin(load);
+    while (load->operations < load->options.count) {
+        take_events(load, mode);
+    }
+    printf("{\"operations\": %lu}\n", (unsigned long)load->operations);
+}
+
 /* What is the server's alone and written to, in bytes. */
 static double
 memory_of(pid_t pid)
@@ -351,7 +362,7 @@ parse(int argc, char **argv)
                        .seconds = 0.3,
                        .core = -1};
     int option;
-    while ((option = getopt(argc, argv, "m:w:f:P:c:s:a:d:t:k:g:T")) != -1) {
+    while ((option = getopt(argc, argv, "m:w:f:P:c:s:a:d:t:k:g:n:T")) != -1) {
         switch (option) {
         case 'm':
             options.mode = optarg;
@@ -387,6 +398,9 @@ parse(int argc, char **argv)
             break;
         case 'g':
             options.http_path = optarg;
+            break;
+        case 'n':
+            options.count = strtoul(optarg, NULL, 10);
             break;
         case 'T':
             options.use_tls = 1;
@@ -434,6 +448,6 @@ main(int argc, char **argv)
             open_connection(&load, &load.connections[i]);
         }
     }
-    measure(&load, mode);
+    (load.options.count > 0 ? run_count : measure)(&load, mode);
     return 0;
 }

@@ -30,6 +30,7 @@ typedef struct {
     size_t answer; /* bytes of the answer to it; 0: the message itself comes back */
     int in_flight; /* messages on a connection at once */
     double seconds;
+    uint64_t count;        /* 0, or the operations to do, whatever time that takes */
     int core;              /* -1: anywhere */
     const char *http_path; /* the message is a GET request for it */
 } Options;

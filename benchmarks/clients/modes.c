@@ -24,6 +24,9 @@ answer_size(const Load *load)
 static void
 send_more(Load *load, Connection *conn)
 {
+    if (load->options.count > 0 && load->operations >= load->options.count) {
+        return;
+    }
     size_t size = load->options.size;
     uint64_t answered = conn->received / answer_size(load);
     uint64_t limit = (answered + (uint64_t)load->options.in_flight) * size;

@@ -62,6 +62,9 @@
     X(iscoroutine)                                                                        \
     /* the socket module's socket class, asyncio's TransportSocket */                     \
     X(socket_class)                                                                       \
+    X(socket_module)                                                                      \
+    /* (name, method, ...) of the socket type (net/sock_fd.c) */                           \
+    X(socket_methods)                                                                     \
     X(TransportSocket)                                                                    \
     /* the socket type's own methods (net/sock_calls.c), asyncio's check */                \
     X(socket_recv)                                                                        \
@@ -138,8 +141,10 @@
     X(result)                                                                             \
     X(resume_writing)                                                                     \
     X(send)                                                                               \
+    X(sendmsg)                                                                            \
     X(sendto)                                                                             \
     X(setblocking)                                                                        \
+    X(shutdown)                                                                           \
     X(slow_callback_duration)                                                             \
     X(throw)                                                                              \
     X(time)                                                                               \
@@ -167,7 +172,9 @@ typedef struct LmState {
     size_t holders; /* the module, and instances that are allocated */
     LmMirror mirror;
     const struct LmNativeProtocol *native_protocol; /* of SSLProtocolType */
-    int nesting_allowed;                            /* allow_nested_runs() was called */
+    Py_ssize_t
+        sock_fd_offset;  /* of a socket's number, 0 where unknown: net/sock_fd.h */
+    int nesting_allowed; /* allow_nested_runs() was called */
     unsigned stream_versions[2]; /* of the stream classes, by which they were judged */
     uint64_t task_names;         /* number of the last default task name given */
     LmFreelist handles;

@@ -143,6 +143,10 @@ static PyObject *
 get_current_handle(PyObject *self, void *closure LM_UNUSED)
 {
     PyObject *item = ((LmLoop *)self)->current_item;
+    /* What shows it asks for this: a transport or listener is no handle. */
+    if (item != NULL && !PyObject_HasAttrString(item, "_source_traceback")) {
+        item = NULL;
+    }
     return Py_NewRef(item != NULL ? item : Py_None);
 }
 

@@ -6,6 +6,7 @@
 #include "base/held.h"
 #include "base/oserr.h"
 #include "net/flow.h"
+#include "net/transport_extra.h"
 
 /* In one wake-up. asyncio reads one; more than that pays where they come in bursts, and a
    bound leaves the other descriptors their turn. */
@@ -195,8 +196,9 @@ receive_by_socket(LmDatagram *d, PyObject **data, PyObject **sender)
 static int
 receive(LmDatagram *d, PyObject **data, PyObject **sender)
 {
-    return LM_LIKELY(d->reads_raw) ? receive_raw(d, data, sender)
-                                   : receive_by_socket(d, data, sender);
+    return LM_LIKELY(d->reads_raw) && lm_transport_owns_fd(&d->base)
+               ? receive_raw(d, data, sender)
+               : receive_by_socket(d, data, sender);
 }
 
 static int
@@ -220,7 +222,7 @@ deliver(LmTransport *t, PyObject *data, PyObject *sender)
 static int
 may_read_on(const LmTransport *t, const PyObject *context)
 {
-    return t->reader.is_active && t->lost == 0 && t->read_context == context &&
+    return t->lost == 0 && t->reader.is_active && t->read_context == context &&
            !t->loop->is_stopping;
 }
 
@@ -252,7 +254,8 @@ lm_datagram_read(PyObject *self)
         if (count == 1) {
             d->penalty = 0;
         }
-        int failed = deliver(t, data, sender);
+        /* The socket's method may have closed the transport. */
+        int failed = t->protocol != NULL ? deliver(t, data, sender) : 0;
         Py_DECREF(data);
         Py_DECREF(sender);
         if (failed < 0 || !may_read_on(t, context)) {
@@ -299,8 +302,10 @@ send_by_socket(LmDatagram *d, PyObject *data, PyObject *addr)
     }
     PyObject *sock = Py_NewRef(d->base.sock);
     PyObject *args[] = {sock, data, addr};
+    PyObject *name = d->is_connected ? d->base.st->str.send : d->base.st->str.sendto;
+    size_t count = d->is_connected ? 2 : 3;
     PyObject *done = PyObject_VectorcallMethod(
-        d->base.st->str.sendto, args, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+        name, args, count | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
     Py_DECREF(sock);
     Py_XDECREF(done);
     return done != NULL ? 1 : take_would_block() ? 0 : -1;
@@ -314,6 +319,9 @@ send_one(LmDatagram *d, PyObject *data, const char *bytes, size_t size, PyObject
         return 1; /* closed by what was asked for the data's buffer */
     }
     t->loop->has_done_io = 1;
+    if (!lm_transport_owns_fd(t)) {
+        return send_by_socket(d, data, addr);
+    }
     if (d->is_connected) {
         return sent_or_not(send(t->fd, bytes, size, MSG_NOSIGNAL));
     }
@@ -328,6 +336,9 @@ send_one(LmDatagram *d, PyObject *data, const char *bytes, size_t size, PyObject
     }
     if (check_socket(d) < 0 || PySys_Audit("socket.sendto", "OO", t->sock, addr) < 0) {
         return -1;
+    }
+    if (!lm_transport_owns_fd(t)) {
+        return t->loop != NULL ? send_by_socket(d, data, addr) : 1;
     }
     return sent_or_not(
         sendto(t->fd, bytes, size, MSG_NOSIGNAL, &room.any, room.length));

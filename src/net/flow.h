@@ -5,9 +5,31 @@
 
 #include "core/loop.h"
 
+/* The marks of a buffer, in bytes. asyncio takes any numbers, and shows them again: where
+   they are no ints of usual size they are kept beside what they are compared as. */
 typedef struct {
-    size_t high_water;
-    size_t low_water;
+    size_t high;
+    size_t low;
+    PyObject *given; /* (low, high), or NULL */
+} LmMarks;
+
+/* The default: the low one is a quarter. */
+void lm_marks_init(LmMarks *marks, size_t high);
+
+/* set_write_buffer_limits(high=None, low=None): `usual_high` where neither is given.
+   `rounds_up` where a buffer that has reached the high mark is too full, and not only one
+   that has passed it. -1 with an exception set: ValueError unless high >= low >= 0, or
+   what the numbers raise. Runs Python where they are no ints. */
+int lm_marks_set(LmMarks *marks, PyObject *high, PyObject *low, size_t usual_high,
+                 int rounds_up);
+
+/* (low, high). New references. */
+PyObject *lm_marks_show(const LmMarks *marks);
+PyObject *lm_marks_high(const LmMarks *marks);
+PyObject *lm_marks_low(const LmMarks *marks);
+
+typedef struct {
+    LmMarks marks;
     uint8_t is_paused; /* pause_writing() was called */
 } LmFlow;
 
@@ -19,12 +41,9 @@ int lm_flow_grown(LmFlow *flow, size_t queued, LmLoop *loop, PyObject *transport
 int lm_flow_shrunk(LmFlow *flow, size_t queued, LmLoop *loop, PyObject *transport,
                    PyObject *protocol);
 
-/* set_write_buffer_limits(high=None, low=None), in bytes. -1 with ValueError or
-   TypeError set. */
-int lm_flow_set_limits(LmFlow *flow, PyObject *high, PyObject *low);
+void lm_flow_init(LmFlow *flow);
 
-/* The same for other buffers: `usual_high` where neither mark is given. */
-int lm_flow_parse_limits(PyObject *high, PyObject *low, size_t usual_high,
-                         size_t *high_out, size_t *low_out);
+/* set_write_buffer_limits(high=None, low=None) of a transport; -1 as lm_marks_set. */
+int lm_flow_set_limits(LmFlow *flow, PyObject *high, PyObject *low);
 
 #endif

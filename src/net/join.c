@@ -13,14 +13,21 @@
 static size_t
 most_joined(const LmTransport *t)
 {
-    return t->flow.high_water < MOST_JOINED ? t->flow.high_water : MOST_JOINED;
+    return t->flow.marks.high < MOST_JOINED ? t->flow.marks.high : MOST_JOINED;
+}
+
+/* Whether somebody besides the transport and what it shows may use the socket. */
+static int
+has_other_users(const LmTransport *t)
+{
+    return t->is_exposed || (t->sock != NULL && Py_REFCNT(t->sock) > 1 + t->is_shown);
 }
 
 int
 lm_join_wants(const LmTransport *t, size_t length)
 {
     return t->is_joined || (t->loop->joins_now && lm_outbuf_is_empty(&t->out) &&
-                            length <= most_joined(t));
+                            length <= most_joined(t) && !has_other_users(t));
 }
 
 /* It may have been settled by now, and even have joined anew. Steals `self`. */
@@ -81,4 +88,11 @@ lm_join_send(PyObject *self)
     LmTransport *t = lm_transport(self);
     t->is_joined = 0;
     return t->lost > 0 || lm_outbuf_is_empty(&t->out) ? 0 : lm_stream_send_fresh(self);
+}
+
+int
+lm_join_expose(PyObject *self)
+{
+    lm_transport(self)->is_exposed = 1;
+    return lm_join_settle(self);
 }

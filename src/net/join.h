@@ -9,7 +9,8 @@
    the order of the calls. Joined by turn, nothing waits for more than the step in which a
    quarter of a millisecond has passed. What asks for the state of the transport settles it
    first: nobody finds bytes that asyncio would have sent. What is written outside a step is
-   sent at once. */
+   sent at once, and so is what is written where somebody else can use the connection past
+   the transport: who gave the socket and holds it still, or was told its number. */
 #ifndef LM_NET_JOIN_H
 #define LM_NET_JOIN_H
 
@@ -27,6 +28,9 @@ int lm_join_write(PyObject *self, PyObject *owner, const char *bytes, size_t len
 /* Sends what a transport has joined. A failure of the socket closes it, which may run
    Python; -1 with an exception that has to leave the loop. */
 int lm_join_send(PyObject *self);
+
+/* The same, and nothing is joined from now on: the number is told. */
+int lm_join_expose(PyObject *self);
 
 /* Before the transport is closed, shut down or asked for its state. */
 static inline int

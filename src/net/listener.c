@@ -9,6 +9,7 @@
 #include "core/ready.h"
 #include "net/kept.h"
 #include "net/readers.h"
+#include "net/sock_fd.h"
 #include "net/stream.h"
 
 typedef struct {
@@ -19,6 +20,7 @@ typedef struct {
     PyObject *server; /* or NULL */
     PyObject *context;
     LmWatch watch;
+    const int *own_fd; /* where the socket keeps its number: sock_fd.h */
     LmKept kept;
     int backlog;
     uint8_t one_context; /* all calls of a connection run in one copy of `context` */
@@ -69,24 +71,51 @@ report_failed_setup(Listener *l, PyObject *protocol)
                            "protocol", protocol, NULL);
 }
 
+/* A connection that was accepted. */
+typedef struct {
+    int fd;
+    PyObject *sock;  /* which owns the descriptor where there is one, else NULL */
+    PyObject *extra; /* what is known of it besides, or NULL */
+    LmAddr peer;
+} Accepted;
+
+/* Of one that nobody serves. */
+static void
+drop(const Accepted *accepted)
+{
+    if (accepted->sock == NULL) {
+        close(accepted->fd);
+        return;
+    }
+    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *done = PyObject_CallMethod(accepted->sock, "close", NULL);
+    if (done == NULL) {
+        PyErr_WriteUnraisable(accepted->sock);
+    }
+    Py_XDECREF(done);
+    PyErr_SetRaisedException(exc);
+}
+
 static int
-set_up(Listener *l, int fd, const LmAddr *peer, PyObject *context)
+set_up(Listener *l, const Accepted *accepted, PyObject *context)
 {
     PyObject *protocol = PyObject_CallNoArgs(l->factory);
     PyObject *transport = NULL;
     if (protocol != NULL) {
         LmTransportParts parts = {
-            .fd = fd,
+            .fd = accepted->fd,
+            .sock = accepted->sock,
+            .extra = accepted->extra,
             .protocol = protocol,
             .server = l->server,
             .context = l->one_context ? context : NULL,
-            .peer = lm_addr_is_known(peer) ? peer : NULL,
+            .peer = lm_addr_is_known(&accepted->peer) ? &accepted->peer : NULL,
         };
         transport = lm_stream_new(l->loop, &parts);
     }
     int failed = 0;
     if (transport == NULL) {
-        close(fd);
+        drop(accepted);
         failed = report_failed_setup(l, protocol);
     }
     Py_XDECREF(protocol);
@@ -95,15 +124,15 @@ set_up(Listener *l, int fd, const LmAddr *peer, PyObject *context)
 }
 
 static int
-set_up_in_context(Listener *l, int fd, const LmAddr *peer)
+set_up_in_context(Listener *l, const Accepted *accepted)
 {
     PyObject *context = PyContext_Copy(l->context);
     if (context == NULL || PyContext_Enter(context) < 0) {
         Py_XDECREF(context);
-        close(fd);
+        drop(accepted);
         return report_failed_setup(l, NULL);
     }
-    int failed = set_up(l, fd, peer, context);
+    int failed = set_up(l, accepted, context);
     if (PyContext_Exit(context) < 0) {
         failed = -1;
     }
@@ -150,6 +179,13 @@ back_off(Listener *l, int err)
 }
 
 static int
+is_usual(long err)
+{
+    return err == EAGAIN || err == EINTR || err == ECONNABORTED || err == EMFILE ||
+           err == ENFILE || err == ENOBUFS || err == ENOMEM;
+}
+
+static int
 on_accept_error(Listener *l, int err)
 {
     switch (err) {
@@ -177,6 +213,84 @@ start_again(Listener *l)
     return back_off(l, err);
 }
 
+/* -1 with errno set where the exception that is set is an OSError that is a part of
+   accepting, else -2. */
+static int
+take_oserror(void)
+{
+    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *number = PyErr_GivenExceptionMatches(exc, PyExc_OSError)
+                           ? PyObject_GetAttrString(exc, "errno")
+                           : NULL;
+    long err = number != NULL && PyLong_Check(number) ? PyLong_AsLong(number) : 0;
+    Py_XDECREF(number);
+    PyErr_Clear();
+    if (PyErr_GivenExceptionMatches(exc, PyExc_BlockingIOError) ||
+        PyErr_GivenExceptionMatches(exc, PyExc_InterruptedError) ||
+        PyErr_GivenExceptionMatches(exc, PyExc_ConnectionAbortedError)) {
+        err = EAGAIN; /* whatever its number is */
+    }
+    if (!is_usual(err)) {
+        PyErr_SetRaisedException(exc);
+        return -2;
+    }
+    Py_DECREF(exc);
+    errno = (int)err;
+    return -1;
+}
+
+/* By the methods of a socket that has some of its own. -2 with an exception set. */
+static int
+accept_by_method(Listener *l, Accepted *accepted)
+{
+    PyObject *pair = PyObject_CallMethodNoArgs(l->sock, l->loop->st->str.accept);
+    PyObject *sock, *address, *done = NULL;
+    int fd = -2;
+    if (pair != NULL && PyArg_ParseTuple(pair, "OO", &sock, &address)) {
+        done = PyObject_CallMethodOneArg(sock, l->loop->st->str.setblocking, Py_False);
+    }
+    if (done != NULL) {
+        fd = PyObject_AsFileDescriptor(sock);
+        accepted->extra = Py_BuildValue("{sO}", "peername", address);
+    }
+    if (fd >= 0 && accepted->extra != NULL) {
+        accepted->sock = Py_NewRef(sock);
+    }
+    else {
+        Py_CLEAR(accepted->extra);
+        fd = -2;
+    }
+    Py_XDECREF(done);
+    Py_XDECREF(pair);
+    return fd;
+}
+
+/* The number of what was accepted, or -1 with errno set, or -2 with an exception set. */
+static int
+accept_one(Listener *l, Accepted *accepted)
+{
+    accepted->peer.length = LM_ADDR_ROOM;
+    accepted->peer.any.sa_family = AF_UNSPEC;
+    accepted->sock = accepted->extra = NULL;
+    if (LM_LIKELY(l->own_fd != &lm_sock_fd_by_method)) {
+        accepted->fd =
+            lm_sys_accept(l->watch.fd, &accepted->peer.any, &accepted->peer.length);
+    }
+    else {
+        accepted->fd = accept_by_method(l, accepted);
+        accepted->fd = accepted->fd == -2 ? take_oserror() : accepted->fd;
+    }
+    return accepted->fd;
+}
+
+/* The socket was closed, or its descriptor taken out of it, behind our back: the number may
+   be somebody else's, who is not to be disturbed. */
+static int
+is_stale(const Listener *l)
+{
+    return l->own_fd != &lm_sock_fd_by_method && *l->own_fd != l->watch.fd;
+}
+
 /* Ready-queue function: takes what waits in the backlog. To ask whether there is another
    one costs a tenth of an accept that finds none, for which the kernel makes a socket
    first. */
@@ -186,22 +300,26 @@ accept_ready(LmLoop *loop, PyObject *self)
     Listener *l = (Listener *)self;
     int failed = 0;
     lm_loop_leave_task(loop);
-    if (LM_UNLIKELY(l->watch.error != 0)) {
+    if (LM_UNLIKELY(is_stale(l))) {
+        stop(l);
+    }
+    else if (LM_UNLIKELY(l->watch.error != 0)) {
         failed = start_again(l);
     }
     for (int i = 0; failed == 0 && i < l->backlog && l->watch.is_active; i++) {
-        LmAddr peer;
-        if (i > 0 && !lm_sys_is_readable(l->watch.fd)) {
+        Accepted accepted;
+        if (i > 0 && (is_stale(l) || !lm_sys_is_readable(l->watch.fd))) {
             break;
         }
-        peer.length = LM_ADDR_ROOM;
-        peer.any.sa_family = AF_UNSPEC;
-        int fd = lm_sys_accept(l->watch.fd, &peer.any, &peer.length);
+        int fd = accept_one(l, &accepted);
         if (fd < 0) {
-            failed = on_accept_error(l, errno);
+            failed = fd == -1 ? on_accept_error(l, errno)
+                              : lm_handle_report_fault(l->loop, &accept_def, self);
             break;
         }
-        failed = set_up_in_context(l, fd, &peer);
+        failed = set_up_in_context(l, &accepted);
+        Py_XDECREF(accepted.sock);
+        Py_XDECREF(accepted.extra);
     }
     Py_DECREF(self);
     return failed;
@@ -238,6 +356,7 @@ lm_listener_new(LmLoop *loop, PyObject *factory, PyObject *sock, PyObject *serve
     l->loop = (LmLoop *)Py_NewRef(loop);
     l->factory = Py_NewRef(factory);
     l->sock = Py_NewRef(sock);
+    l->own_fd = lm_sock_fd_place(loop->st, sock, fd);
     l->server = Py_XNewRef(server);
     l->backlog = backlog > 0 ? backlog : 1;
     lm_watch_init(&l->watch, fd, LM_WATCH_READ, on_ready);

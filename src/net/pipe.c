@@ -19,12 +19,89 @@ context_of(LmPipe *p, const LmWatch *watch)
     return watch == &p->reader ? &p->read_context : &p->write_context;
 }
 
+/* 1 where it said the number; -1 with an exception that has to leave the loop. */
+static int
+ask_file(LmPipe *p)
+{
+    PyObject *pipe = Py_NewRef(p->pipe);
+    PyObject *number = PyObject_CallMethodNoArgs(pipe, p->st->str.fileno);
+    Py_DECREF(pipe);
+    long fd = number != NULL ? PyLong_AsLong(number) : -1;
+    Py_XDECREF(number);
+    if (PyErr_Occurred()) {
+        if (lm_exc_leaves_loop()) {
+            return -1;
+        }
+        PyErr_Clear(); /* a closed file has no number */
+    }
+    return fd == p->fd;
+}
+
+int
+lm_pipe_has_fd(PyObject *self)
+{
+    LmPipe *p = lm_pipe(self);
+    if (p->own_fd != &lm_sock_fd_by_method && p->pipe != NULL) {
+        return *p->own_fd == p->fd;
+    }
+    /* Somebody may have taken the file object, and goes on with the transport. */
+    int has = p->pipe != NULL ? ask_file(p) : p->loop != NULL;
+    return has > 0 && p->loop != NULL;
+}
+
+int
+lm_pipe_refuse(void)
+{
+    lm_oserr_set(EBADF);
+    return -1;
+}
+
+static PyObject *
+find_out(PyObject *self, PyObject *name)
+{
+    LmPipe *p = lm_pipe(self);
+    int is_reader = PyUnicode_CompareWithASCIIString(name, "reader") == 0;
+    int failed = 0;
+    if (!p->is_lost) {
+        failed = is_reader ? p->kind->on_readable(self) : p->kind->on_writable(self);
+    }
+    return failed < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+static PyMethodDef find_out_def = {"_find_out", find_out, METH_O, NULL};
+
+static int call_soon_bound(LmLoop *loop, PyMethodDef *def, PyObject *self,
+                           PyObject *arg);
+
+/* The number is not ours any more. Not open, it cannot be watched, as asyncio says; with
+   another owner there is nothing to wait for. */
+static int
+run_unwatched(PyObject *self, LmWatch *watch)
+{
+    LmPipe *p = lm_pipe(self);
+    if (lm_watch_check_fd(p->fd) < 0) {
+        return -1;
+    }
+    PyObject *which = PyUnicode_FromString(watch == &p->reader ? "reader" : "writer");
+    int failed =
+        which != NULL ? call_soon_bound(p->loop, &find_out_def, self, which) : -1;
+    Py_XDECREF(which);
+    return failed;
+}
+
 int
 lm_pipe_start(PyObject *self, LmWatch *watch)
 {
     LmPipe *p = lm_pipe(self);
     if (p->loop == NULL || watch->is_active) {
         return 0;
+    }
+    int has_fd = lm_pipe_has_fd(self);
+    if (has_fd <= 0 || watch->is_active) {
+        return has_fd < 0         ? -1
+               : p->loop == NULL  ? 0
+               : watch->is_active ? 0
+                                  : run_unwatched(self, watch);
     }
     PyObject *context = PyContext_CopyCurrent();
     if (context == NULL) {
@@ -155,11 +232,16 @@ start_input(PyObject *self)
     if (p->loop == NULL || p->is_closing || p->is_paused || !p->watches_input) {
         return 0;
     }
+    int has_fd = lm_pipe_has_fd(self);
+    if (has_fd < 0 || p->loop == NULL || p->is_lost) {
+        return has_fd;
+    }
     /* Some devices cannot be watched. */
-    return lm_watch_check_fd(p->fd) < 0 ||
-                   lm_readers_remove(p->loop, p->fd, LM_WATCH_READ) < 0
-               ? -1
-               : lm_pipe_start(self, &p->reader);
+    if (lm_watch_check_fd(p->fd) < 0 ||
+        (has_fd && lm_readers_remove(p->loop, p->fd, LM_WATCH_READ) < 0)) {
+        return -1;
+    }
+    return lm_pipe_start(self, &p->reader);
 }
 
 static PyObject *
@@ -263,13 +345,15 @@ fill(PyObject *self, LmLoop *loop, const LmPipeKind *kind, PyObject *protocol,
     p->kind = kind;
     p->loop = (LmLoop *)Py_NewRef(loop);
     p->fd = -1;
+    p->own_fd = &lm_sock_fd_by_method;
     p->protocol = Py_NewRef(protocol);
     lm_kept_init(&p->kept, self, let_go);
     /* Before anything can fail: the deallocator stops the watches. */
     lm_watch_init(&p->reader, -1, LM_WATCH_READ, on_readable);
     lm_watch_init(&p->writer, -1, LM_WATCH_WRITE, on_writable);
+    lm_flow_init(&p->flow);
     p->extra = extra != NULL ? Py_NewRef(extra) : PyDict_New();
-    return p->extra == NULL ? -1 : lm_flow_set_limits(&p->flow, Py_None, Py_None);
+    return p->extra == NULL ? -1 : 0;
 }
 
 /* -1 with an exception set: the file object's own, or of what it gave. */
@@ -306,6 +390,7 @@ set_up(PyObject *self, LmLoop *loop, PyObject *pipe, PyObject *waiter)
         return -1;
     }
     p->pipe = Py_NewRef(pipe);
+    p->own_fd = lm_sock_fd_place(p->st, pipe, fd);
     return 0;
 }
 
@@ -367,6 +452,7 @@ lm_pipe_finish(PyObject *self, PyObject *exc)
     Py_DECREF(protocol);
 
     PyObject *pipe = p->pipe;
+    p->own_fd = &lm_sock_fd_by_method;
     p->pipe = NULL; /* from here on nobody else closes it */
     done = pipe != NULL ? PyObject_CallMethodNoArgs(pipe, p->st->str.close)
                         : Py_NewRef(Py_None);

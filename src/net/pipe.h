@@ -51,6 +51,8 @@ typedef struct {
     PyObject *extra;    /* mapping behind get_extra_info */
     LmKept kept;
     int fd; /* stays for repr */
+    const int
+        *own_fd; /* where the file object keeps it, if it is a socket: sock_fd.h */
     LmWatch reader;
     LmWatch writer; /* of writers, while something is queued */
     PyObject *read_context;
@@ -89,8 +91,17 @@ int lm_pipe_init(PyObject *module, LmState *st);
 PyObject *lm_pipe_new(LmLoop *loop, int is_writer, PyObject *pipe, PyObject *protocol,
                       PyObject *waiter, PyObject *extra);
 
+/* Whether the number is still the file object's, which is asked: before each system call,
+   where asyncio goes on with the number. May run Python, which may end the transport: 0
+   then too. -1 with an exception that has to leave the loop. */
+int lm_pipe_has_fd(PyObject *self);
+
+/* The OSError of a number that is not ours any more: EBADF. -1. */
+int lm_pipe_refuse(void);
+
 /* Starts a watch, unless it is active, and stops it: the read or the write watch. What
-   a wake-up runs has a copy of the context that is current at the start. */
+   a wake-up runs has a copy of the context that is current at the start. Where the number
+   is somebody else's by now, what would run then runs in the next turn and says so. */
 int lm_pipe_start(PyObject *self, LmWatch *watch);
 void lm_pipe_stop(PyObject *self, LmWatch *watch);
 

@@ -46,6 +46,14 @@ static int
 read_some(PyObject *self)
 {
     LmPipe *p = lm_pipe(self);
+    int has_fd = lm_pipe_has_fd(self);
+    if (has_fd < 0 || p->is_lost) {
+        return has_fd < 0 ? -1 : 0;
+    }
+    if (!has_fd) {
+        (void)lm_pipe_refuse();
+        return lm_pipe_fatal(self, "Fatal read error on pipe transport");
+    }
     char *scratch = lm_loop_scratch(p->loop);
     if (scratch == NULL) {
         return -1;

@@ -85,6 +85,9 @@ method_resume_reading(PyObject *self, PyObject *unused LM_UNUSED)
     if (lm_watch_check_fd(p->fd) < 0 || lm_pipe_start(self, &p->reader) < 0) {
         return NULL;
     }
+    if (p->loop == NULL) {
+        Py_RETURN_NONE; /* ended by the file object's fileno() */
+    }
     return none_if(log_in_debug(self, "resumes reading"));
 }
 
@@ -121,9 +124,7 @@ method_get_write_buffer_size(PyObject *self, PyObject *unused LM_UNUSED)
 static PyObject *
 method_get_write_buffer_limits(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    LmFlow *flow = &lm_pipe(self)->flow;
-    return Py_BuildValue("(nn)", (Py_ssize_t)flow->low_water,
-                         (Py_ssize_t)flow->high_water);
+    return lm_marks_show(&lm_pipe(self)->flow.marks);
 }
 
 static PyObject *
@@ -159,8 +160,8 @@ GETTER(get_closing, PyBool_FromLong(p->is_closing))
 GETTER(get_paused, PyBool_FromLong(p->is_paused))
 GETTER(get_conn_lost, PyLong_FromUnsignedLong(p->dropped))
 GETTER(get_protocol_paused, PyBool_FromLong(p->flow.is_paused))
-GETTER(get_high_water, PyLong_FromSize_t(p->flow.high_water))
-GETTER(get_low_water, PyLong_FromSize_t(p->flow.low_water))
+GETTER(get_high_water, lm_marks_high(&p->flow.marks))
+GETTER(get_low_water, lm_marks_low(&p->flow.marks))
 
 static int
 set_extra(PyObject *self, PyObject *value, void *closure LM_UNUSED)
@@ -173,8 +174,11 @@ set_extra(PyObject *self, PyObject *value, void *closure LM_UNUSED)
 static int
 set_pipe(PyObject *self, PyObject *value, void *closure LM_UNUSED)
 {
+    LmPipe *p = lm_pipe(self);
     PyObject *pipe = value == Py_None ? NULL : Py_XNewRef(value);
-    Py_XSETREF(lm_pipe(self)->pipe, pipe);
+    p->own_fd =
+        pipe != NULL ? lm_sock_fd_place(p->st, pipe, p->fd) : &lm_sock_fd_by_method;
+    Py_XSETREF(p->pipe, pipe);
     return 0;
 }
 
@@ -212,6 +216,7 @@ pipe_finalize(PyObject *self)
         PyErr_WriteUnraisable(self);
     }
     PyObject *pipe = p->pipe; /* who was shown the warning may have closed it */
+    p->own_fd = &lm_sock_fd_by_method;
     p->pipe = NULL;
     PyObject *done = pipe != NULL ? PyObject_CallMethodNoArgs(pipe, p->st->str.close)
                                   : Py_NewRef(Py_None);
@@ -236,6 +241,7 @@ pipe_traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(p->extra);
     Py_VISIT(p->read_context);
     Py_VISIT(p->write_context);
+    Py_VISIT(p->flow.marks.given);
     Py_VISIT(p->dict);
     return 0;
 }
@@ -273,6 +279,7 @@ pipe_dealloc(PyObject *self)
     Py_CLEAR(p->protocol);
     Py_CLEAR(p->read_context);
     Py_CLEAR(p->write_context);
+    Py_CLEAR(p->flow.marks.given);
     LmLoop *loop = p->loop;
     lm_state_free_instance(p->st, self);
     Py_XDECREF(loop);

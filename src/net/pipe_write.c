@@ -13,7 +13,8 @@
 #define DROPPED_WRITES_BEFORE_LOG 5
 #define FATAL_WRITE "Fatal write error on pipe transport"
 
-/* Bytes written, 0 where the pipe takes none now, or -1 with an exception set. */
+/* Bytes written, 0 where the pipe takes none now, or -1 with an exception set. The file
+   object has been asked for its number. */
 static ssize_t
 put(LmPipe *p, const struct iovec *vectors, int count)
 {
@@ -56,9 +57,13 @@ write_buffer(PyObject *self, PyObject *owner, const char *bytes, size_t length)
 {
     LmPipe *p = lm_pipe(self);
     size_t written = 0;
+    int has_fd = lm_outbuf_is_empty(&p->out) ? lm_pipe_has_fd(self) : 1;
+    if (has_fd < 0 || p->is_lost) {
+        return has_fd < 0 ? -1 : 0;
+    }
     if (lm_outbuf_is_empty(&p->out)) {
         struct iovec vector = {(void *)bytes, length};
-        ssize_t count = put(p, &vector, 1);
+        ssize_t count = has_fd ? put(p, &vector, 1) : lm_pipe_refuse();
         if (count < 0) {
             return write_failed(self);
         }
@@ -131,8 +136,14 @@ send_queued(PyObject *self)
 {
     LmPipe *p = lm_pipe(self);
     struct iovec vectors[MOST_VECTORS];
+    int has_fd = lm_pipe_has_fd(self);
+    if (has_fd < 0 || p->is_lost) {
+        return has_fd < 0 ? -1 : 0;
+    }
     int count = lm_outbuf_vectors(&p->out, vectors, MOST_VECTORS);
-    ssize_t written = count > 0 ? put(p, vectors, count) : 0;
+    ssize_t written = !has_fd     ? lm_pipe_refuse()
+                      : count > 0 ? put(p, vectors, count)
+                                  : 0;
     if (LM_LIKELY(written >= 0)) {
         lm_outbuf_sent(&p->out, (size_t)written);
         return 1;

@@ -401,7 +401,7 @@ lm_readers_remove(LmLoop *loop, int fd, int direction)
 int
 lm_readers_rouse(LmLoop *loop, int fd, int direction)
 {
-    Entry *entry = find_entry(loop, fd);
+    Entry *entry = fd >= 0 ? find_entry(loop, fd) : NULL;
     Side *side = entry != NULL ? side_of(entry, direction) : NULL;
     if (side == NULL || side->handle == NULL || side->run != lm_handle_run_item) {
         return 0;
@@ -429,16 +429,22 @@ lm_readers_handle(LmLoop *loop, int fd, int direction)
 int
 lm_readers_set_owner(LmLoop *loop, int fd, PyObject *transport)
 {
-    if (fd < 0 ||
-        (transport == NULL && (loop->readers == NULL || fd >= loop->readers->size))) {
-        return 0;
-    }
     struct LmReaders *table = table_for(loop, fd);
     if (table == NULL) {
         return -1;
     }
     table->owners[fd] = transport;
     return 0;
+}
+
+int
+lm_readers_drop_owner(LmLoop *loop, int fd, PyObject *transport)
+{
+    if (fd < 0 || lm_readers_owner(loop, fd) != transport) {
+        return 0;
+    }
+    loop->readers->owners[fd] = NULL;
+    return 1;
 }
 
 PyObject *

@@ -46,9 +46,11 @@ int lm_readers_forget(LmLoop *loop, int fd);
 /* The handle or operation in that direction, borrowed, or NULL. */
 PyObject *lm_readers_handle(LmLoop *loop, int fd, int direction);
 
-/* Notes (or, with NULL, forgets) that a transport owns the descriptor; borrowed. -1
-   with MemoryError set. */
+/* Notes that a transport owns the descriptor; borrowed. -1 with MemoryError set. */
 int lm_readers_set_owner(LmLoop *loop, int fd, PyObject *transport);
+
+/* Forgets it again, unless another has the number by now. Whether it was there. */
+int lm_readers_drop_owner(LmLoop *loop, int fd, PyObject *transport);
 PyObject *lm_readers_owner(LmLoop *loop, int fd);
 
 int lm_readers_traverse(LmLoop *loop, visitproc visit, void *arg);

@@ -198,6 +198,19 @@ conclude(LmSockOp *op, PyObject *future, PyObject *result)
     return failed;
 }
 
+/* The number may be another's by now, where the call was a method of somebody's. */
+static int
+wait_on(LmSockOp *op)
+{
+    int fd = PyObject_AsFileDescriptor(op->sock);
+    if (fd != op->fd) {
+        PyErr_Clear();
+        lm_oserr_set(EBADF);
+        return -1;
+    }
+    return lm_readers_wait(op->loop, fd, direction_of(op), run_op, (PyObject *)op);
+}
+
 static int
 try_again(LmSockOp *op)
 {
@@ -211,8 +224,7 @@ try_again(LmSockOp *op)
         failed = outcome < 0 ? -1 : 0;
     }
     else if (outcome == 0) {
-        failed =
-            lm_readers_wait(op->loop, op->fd, direction_of(op), run_op, (PyObject *)op);
+        failed = wait_on(op);
         if (failed) {
             failed = conclude(op, future, NULL);
         }

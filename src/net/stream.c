@@ -126,36 +126,39 @@ static PyMethodDef read_ready_def = {"_read_ready", method_read_ready, METH_NOAR
 static PyMethodDef write_ready_def = {"_write_ready", method_write_ready, METH_NOARGS,
                                       NULL};
 
+/* Small writes must not wait for the peer's acknowledgements. By the address family: a
+   socket made with protocol 0 is TCP all the same. */
+static int
+set_nodelay(PyObject *self, const LmTransportParts *parts LM_UNUSED)
+{
+    LmTransport *t = lm_transport(self);
+    int on = 1;
+    LmAddr local;
+    if (!lm_transport_owns_fd(t)) {
+        PyObject *done = lm_state_support(t->st, "set_nodelay", "O", t->sock);
+        Py_XDECREF(done);
+        return done != NULL ? 0 : -1;
+    }
+    lm_ends_local(t->ends, &local);
+    if (lm_addr_is_inet(&local)) {
+        (void)setsockopt(t->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    }
+    return 0;
+}
+
 static const LmTransportKind stream_kind = {
     .read = lm_stream_read,
     .flush = lm_stream_flush,
     .read_method = &read_ready_def,
     .flush_method = &write_ready_def,
+    .prepare = set_nodelay,
     .is_stream = 1,
 };
-
-/* Small writes must not wait for the peer's acknowledgements. By the address family: a
-   socket made with protocol 0 is TCP all the same. */
-static void
-set_nodelay(LmTransport *t)
-{
-    int on = 1;
-    LmAddr local;
-    lm_ends_local(t->ends, &local);
-    if (lm_addr_is_inet(&local)) {
-        (void)setsockopt(t->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    }
-}
 
 PyObject *
 lm_stream_new(LmLoop *loop, const LmTransportParts *parts)
 {
-    PyObject *self =
-        lm_transport_new(loop, loop->st->SocketTransportType, &stream_kind, parts);
-    if (self != NULL) {
-        set_nodelay(lm_transport(self));
-    }
-    return self;
+    return lm_transport_new(loop, loop->st->SocketTransportType, &stream_kind, parts);
 }
 
 #define DOC(signature, text) signature "\n--\n\n" text

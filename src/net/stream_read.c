@@ -9,12 +9,13 @@
 
 #include "base/held.h"
 #include "base/oserr.h"
+#include "net/sock_way.h"
 #include "net/stream_feed.h"
 
 #include <sys/socket.h>
 
-/* Bytes received, 0 at the end of the stream, -1 with an exception set, -2 where there
-   is nothing yet. */
+/* Bytes received, 0 at the end of the stream, -1 with an exception set, LM_WOULD_BLOCK
+   where there is nothing yet. The number is the transport's own. */
 static ssize_t
 receive(LmTransport *t, char *into, size_t size)
 {
@@ -23,7 +24,7 @@ receive(LmTransport *t, char *into, size_t size)
         return count;
     }
     if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) {
-        return -2;
+        return LM_WOULD_BLOCK;
     }
     lm_oserr_set(errno);
     return -1;
@@ -57,21 +58,59 @@ on_end_of_stream(PyObject *self)
     return keep_open ? 0 : lm_transport_close(self);
 }
 
+/* After a receive that gave nothing to deliver. */
+static int
+without_data(PyObject *self, ssize_t count)
+{
+    if (count == 0) {
+        return on_end_of_stream(self);
+    }
+    return count == LM_WOULD_BLOCK
+               ? 0
+               : call_fatal(self, "Fatal read error on socket transport");
+}
+
+/* What the socket's own method gives, to a protocol with data_received. */
+static int
+read_by_method(PyObject *self)
+{
+    LmTransport *t = lm_transport(self);
+    int outcome = 0;
+    PyObject *data = lm_sock_way_recv(t, &outcome);
+    int has_data = data != NULL ? PyObject_IsTrue(data) : 0;
+    if (t->lost > 0 && !PyErr_Occurred()) {
+        Py_XDECREF(data);
+        return 0; /* ended by the method */
+    }
+    if (has_data <= 0) {
+        Py_XDECREF(data);
+        return without_data(self, has_data < 0 ? -1 : outcome);
+    }
+    PyObject *protocol = Py_NewRef(t->protocol);
+    PyObject *done =
+        PyObject_CallMethodOneArg(protocol, t->st->str.data_received, data);
+    Py_DECREF(protocol);
+    Py_DECREF(data);
+    Py_XDECREF(done);
+    return done != NULL
+               ? 0
+               : call_fatal(self, "Fatal error: protocol.data_received() call failed.");
+}
+
 static int
 read_into_bytes(PyObject *self)
 {
     LmTransport *t = lm_transport(self);
+    if (!lm_transport_owns_fd(t)) {
+        return read_by_method(self);
+    }
     char *scratch = lm_loop_scratch(t->loop);
     if (scratch == NULL) {
         return call_fatal(self, "Fatal read error on socket transport");
     }
     ssize_t count = receive(t, scratch, LM_SCRATCH_SIZE);
-    if (count == 0) {
-        return on_end_of_stream(self);
-    }
-    if (count < 0) {
-        return count == -2 ? 0
-                           : call_fatal(self, "Fatal read error on socket transport");
+    if (count <= 0) {
+        return without_data(self, count);
     }
     PyObject *protocol = Py_NewRef(t->protocol);
     int failed = lm_feed_protocol(t->st, protocol, scratch, (size_t)count);
@@ -101,6 +140,24 @@ get_buffer(LmTransport *t)
     return buffer;
 }
 
+static ssize_t
+receive_into(LmTransport *t, PyObject *buffer)
+{
+    Py_buffer view;
+    if (!lm_transport_owns_fd(t)) {
+        return lm_sock_way_recv_into(t, buffer);
+    }
+    if (PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE) < 0) {
+        return -1;
+    }
+    /* Where asking for the buffer closed us there is nothing any more. */
+    ssize_t count = t->fd < 0                 ? LM_WOULD_BLOCK
+                    : lm_transport_owns_fd(t) ? receive(t, view.buf, (size_t)view.len)
+                                              : lm_sock_way_recv_into(t, buffer);
+    PyBuffer_Release(&view);
+    return count;
+}
+
 static int
 tell_updated(PyObject *self, ssize_t count)
 {
@@ -122,26 +179,65 @@ static int
 read_into_protocol(PyObject *self)
 {
     LmTransport *t = lm_transport(self);
-    Py_buffer view;
     PyObject *buffer = get_buffer(t);
     if (buffer == NULL) {
         return call_fatal(self, "Fatal error: protocol.get_buffer() call failed.");
     }
-    int failed = PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE);
+    ssize_t count = t->fd >= 0 ? receive_into(t, buffer) : LM_WOULD_BLOCK;
     Py_DECREF(buffer);
-    if (failed < 0) {
-        return call_fatal(self, "Fatal read error on socket transport");
-    }
     /* Whose buffer it is may close us when it gives the buffer, and when it takes it. */
-    ssize_t count = t->fd >= 0 ? receive(t, view.buf, (size_t)view.len) : -2;
-    PyBuffer_Release(&view);
-    if (count == -1) {
-        return call_fatal(self, "Fatal read error on socket transport");
-    }
-    if (count == -2 || t->loop == NULL) {
+    if (t->loop == NULL && !PyErr_Occurred()) {
         return 0;
     }
-    return count == 0 ? on_end_of_stream(self) : tell_updated(self, count);
+    return count > 0 ? tell_updated(self, count) : without_data(self, count);
+}
+
+/* Hands bytes to a protocol in C, which takes them by portions. -1 with an exception
+   set. */
+static int
+feed_native(LmTransport *t, const char *bytes, size_t count)
+{
+    const LmNativeProtocol *native = t->st->native_protocol;
+    while (count > 0 && t->lost == 0 && t->is_native) {
+        PyObject *protocol = Py_NewRef(t->protocol);
+        size_t room;
+        char *into = native->get_buffer(protocol, &room);
+        size_t portion = into == NULL || count < room ? count : room;
+        if (into != NULL) {
+            memcpy(into, bytes, portion);
+        }
+        int failed = into == NULL || native->received(protocol, portion) < 0;
+        Py_DECREF(protocol);
+        if (failed) {
+            return -1;
+        }
+        bytes += portion;
+        count -= portion;
+    }
+    return 0;
+}
+
+/* The protocol's own memory is not shown to the socket's method, which might keep it. */
+static int
+read_into_native_by_method(PyObject *self)
+{
+    LmTransport *t = lm_transport(self);
+    PyObject *buffer = PyByteArray_FromStringAndSize(NULL, LM_SCRATCH_SIZE);
+    ssize_t count = buffer != NULL ? lm_sock_way_recv_into(t, buffer) : -1;
+    if (count > 0) {
+        Py_ssize_t size = PyByteArray_GET_SIZE(buffer);
+        Py_SETREF(buffer, PyBytes_FromStringAndSize(PyByteArray_AS_STRING(buffer),
+                                                    count < size ? count : size));
+        int failed =
+            buffer == NULL || feed_native(t, PyBytes_AS_STRING(buffer),
+                                          (size_t)PyBytes_GET_SIZE(buffer)) < 0;
+        Py_XDECREF(buffer);
+        return failed ? call_fatal(
+                            self, "Fatal error: protocol.buffer_updated() call failed.")
+                      : 0;
+    }
+    Py_XDECREF(buffer);
+    return t->lost > 0 && !PyErr_Occurred() ? 0 : without_data(self, count);
 }
 
 /* The same for a protocol in C. */
@@ -150,18 +246,17 @@ read_into_native(PyObject *self)
 {
     LmTransport *t = lm_transport(self);
     const LmNativeProtocol *native = t->st->native_protocol;
+    if (!lm_transport_owns_fd(t)) {
+        return read_into_native_by_method(self);
+    }
     size_t room;
     char *into = native->get_buffer(t->protocol, &room);
     if (into == NULL) {
         return call_fatal(self, "Fatal error: protocol.get_buffer() call failed.");
     }
     ssize_t count = receive(t, into, room);
-    if (count == 0) {
-        return on_end_of_stream(self);
-    }
-    if (count < 0) {
-        return count == -2 ? 0
-                           : call_fatal(self, "Fatal read error on socket transport");
+    if (count <= 0) {
+        return without_data(self, count);
     }
     PyObject *protocol = Py_NewRef(t->protocol);
     int failed = native->received(protocol, (size_t)count);

@@ -7,6 +7,7 @@
 #include "base/oserr.h"
 #include "net/flow.h"
 #include "net/join.h"
+#include "net/sock_way.h"
 #include "task/future.h"
 
 #include <sys/socket.h>
@@ -19,12 +20,16 @@
 #define WRONG_DATA "data argument must be a bytes-like object, not '%s'"
 #endif
 
-/* Bytes sent, or -1 with an exception set; 0 where the socket takes none now. */
+/* Bytes sent, or -1 with an exception set; 0 where the socket takes none now. By the
+   socket's method it may end the transport. */
 static ssize_t
-send_some(LmTransport *t, struct iovec *vectors, int count)
+send_some(LmTransport *t, struct iovec *vectors, int count, int is_queued)
 {
     int fd = t->fd;
     t->loop->has_done_io = 1;
+    if (!lm_transport_owns_fd(t)) {
+        return lm_sock_way_send(t, vectors, count, is_queued);
+    }
     struct msghdr message = {.msg_iov = vectors, .msg_iovlen = (size_t)count};
     ssize_t sent = count == 1
                        ? send(fd, vectors[0].iov_base, vectors[0].iov_len, MSG_NOSIGNAL)
@@ -76,12 +81,12 @@ write_buffer(PyObject *self, PyObject *owner, const char *bytes, size_t length)
     }
     if (LM_LIKELY(lm_outbuf_is_empty(&t->out))) {
         struct iovec vector = {(void *)bytes, length};
-        ssize_t count = send_some(t, &vector, 1);
+        ssize_t count = send_some(t, &vector, 1, 0);
         if (LM_UNLIKELY(count < 0)) {
             return lm_transport_fatal(self, "Fatal write error on socket transport");
         }
         sent = (size_t)count;
-        if (LM_LIKELY(sent == length)) {
+        if (LM_LIKELY(sent == length) || t->lost > 0) {
             return 0;
         }
         if (lm_transport_start_writing(self) < 0) {
@@ -155,9 +160,13 @@ send_queued(PyObject *self)
     LmTransport *t = lm_transport(self);
     struct iovec vectors[MOST_VECTORS];
     ssize_t sent =
-        send_some(t, vectors, lm_outbuf_vectors(&t->out, vectors, MOST_VECTORS));
+        send_some(t, vectors, lm_outbuf_vectors(&t->out, vectors, MOST_VECTORS), 1);
+    if (LM_UNLIKELY(t->lost > 0) && sent >= 0) {
+        return 0; /* ended by the socket's method */
+    }
     if (sent >= 0) {
-        lm_outbuf_sent(&t->out, (size_t)sent);
+        size_t queued = t->out.size;
+        lm_outbuf_sent(&t->out, (size_t)sent < queued ? (size_t)sent : queued);
         return 1;
     }
     PyObject *exc = PyErr_GetRaisedException();
@@ -184,6 +193,9 @@ static int
 shut_down(LmTransport *t)
 {
     t->loop->has_done_io = 1;
+    if (!lm_transport_owns_fd(t)) {
+        return lm_sock_way_shut_down(t);
+    }
     if (shutdown(t->fd, SHUT_WR) < 0) {
         lm_oserr_set(errno);
         return -1;

@@ -10,6 +10,7 @@
 #include "net/join.h"
 #include "net/readers.h"
 #include "net/server.h"
+#include "net/transport_extra.h"
 #include "task/future.h"
 
 #include <unistd.h>
@@ -83,17 +84,9 @@ let_go(PyObject *self)
     lm_transport_stop_both(lm_transport(self));
 }
 
-/* Runs right after connection_made: only then does reading start and the waiter wake. */
 static PyObject *
-begin(PyObject *self, PyObject *waiter)
+wake(PyObject *waiter)
 {
-    LmTransport *t = lm_transport(self);
-    if (t->loop != NULL && lm_transport_start_reading(self) < 0) {
-        return NULL;
-    }
-    if (waiter == Py_None) {
-        Py_RETURN_NONE;
-    }
     PyObject *cancelled = PyObject_CallMethod(waiter, "cancelled", NULL);
     int is_cancelled = cancelled != NULL ? PyObject_IsTrue(cancelled) : -1;
     Py_XDECREF(cancelled);
@@ -102,6 +95,21 @@ begin(PyObject *self, PyObject *waiter)
     }
     return is_cancelled ? Py_NewRef(Py_None)
                         : PyObject_CallMethod(waiter, "set_result", "O", Py_None);
+}
+
+/* Runs right after connection_made: only then does reading start and the waiter wake. */
+static PyObject *
+begin(PyObject *self, PyObject *waiter)
+{
+    LmTransport *t = lm_transport(self);
+    int failed = t->loop != NULL ? lm_transport_start_reading(self) : 0;
+    PyObject *exc = failed < 0 ? PyErr_GetRaisedException() : NULL;
+    PyObject *done = waiter != Py_None ? wake(waiter) : Py_NewRef(Py_None);
+    if (exc != NULL) {
+        PyErr_SetRaisedException(exc); /* as asyncio's add_reader, by itself */
+        Py_CLEAR(done);
+    }
+    return done;
 }
 
 static PyObject *
@@ -145,11 +153,26 @@ schedule_start(LmLoop *loop, PyObject *self, PyObject *waiter)
                                         waiter != NULL ? waiter : Py_None);
 }
 
+void
+lm_transport_set_socket(LmTransport *t, PyObject *sock)
+{
+    PyObject *old = t->sock;
+    t->own_fd = sock != NULL ? lm_sock_fd_place(t->st, sock, t->fd) : &t->fd;
+    t->sock = Py_XNewRef(sock);
+    Py_XDECREF(old);
+}
+
+/* Of an object with methods of its own they are what its methods say. */
 static int
 ask_addresses(LmTransport *t, const LmAddr *known_peer)
 {
     LmAddr local, peer;
     local.length = peer.length = LM_ADDR_ROOM;
+    if (!lm_transport_owns_fd(t)) {
+        local.any.sa_family = peer.any.sa_family = AF_UNSPEC;
+        t->ends = lm_ends_new(&local, &peer);
+        return t->ends != NULL ? 0 : -1;
+    }
     if (getsockname(t->fd, &local.any, &local.length) < 0) {
         local.any.sa_family = AF_UNSPEC;
     }
@@ -169,11 +192,12 @@ fill(PyObject *self, LmLoop *loop, const LmTransportKind *kind,
     t->kind = kind;
     t->loop = (LmLoop *)Py_NewRef(loop);
     t->fd = t->number = -1;
+    t->own_fd = &t->fd;
     lm_list_init(&t->server_link);
     lm_kept_init(&t->kept, self, let_go);
     lm_watch_init(&t->reader, parts->fd, LM_WATCH_READ, lm_transport_on_readable);
-    if (lm_flow_set_limits(&t->flow, Py_None, Py_None) < 0 ||
-        lm_transport_set_protocol(t, parts->protocol) < 0) {
+    lm_flow_init(&t->flow);
+    if (lm_transport_set_protocol(t, parts->protocol) < 0) {
         return -1;
     }
     t->sock = Py_XNewRef(parts->sock); /* owns nothing as long as `fd` is not set */
@@ -190,6 +214,46 @@ fill(PyObject *self, LmLoop *loop, const LmTransportKind *kind,
                : lm_readers_set_owner(loop, parts->fd, self);
 }
 
+int
+lm_transport_leave_server(PyObject *self)
+{
+    LmTransport *t = lm_transport(self);
+    PyObject *server = t->server;
+    if (server == NULL) {
+        return 0;
+    }
+    t->server = NULL;
+    int failed = lm_server_detach(t->st, server, self, &t->server_link);
+    Py_DECREF(server);
+    return failed;
+}
+
+/* What was noted of a transport that could not be made is taken back; the descriptor is
+   still the caller's. The exception that is set stays. */
+static void
+undo(PyObject *self, int fd)
+{
+    LmTransport *t = lm_transport(self);
+    PyObject *exc = PyErr_GetRaisedException();
+    t->fd = -1;
+    lm_transport_set_socket(t, NULL);
+    lm_readers_drop_owner(t->loop, fd, self);
+    if (lm_transport_leave_server(self) < 0) {
+        PyErr_Clear(); /* the first one says what went wrong */
+    }
+    Py_DECREF(self);
+    PyErr_SetRaisedException(exc);
+}
+
+/* Asked for at once, as asyncio does, where somebody's own methods are called. */
+static int
+show_all(PyObject *self)
+{
+    PyObject *extra = lm_transport_get_extra(self, NULL);
+    Py_XDECREF(extra);
+    return extra != NULL ? 0 : -1;
+}
+
 PyObject *
 lm_transport_new(LmLoop *loop, PyObject *type, const LmTransportKind *kind,
                  const LmTransportParts *parts)
@@ -200,16 +264,16 @@ lm_transport_new(LmLoop *loop, PyObject *type, const LmTransportKind *kind,
     }
     LmTransport *t = lm_transport(self);
     if (fill(self, loop, kind, parts) < 0) {
-        Py_DECREF(self);
+        undo(self, parts->fd);
         return NULL;
     }
     t->fd = t->number = parts->fd;
+    lm_transport_set_socket(t, parts->sock);
     if (ask_addresses(t, parts->peer) < 0 ||
+        (!lm_transport_owns_fd(t) && show_all(self) < 0) ||
         (kind->prepare != NULL && kind->prepare(self, parts) < 0) ||
         schedule_start(loop, self, parts->waiter) < 0) {
-        t->fd = -1; /* still the caller's */
-        lm_readers_set_owner(loop, parts->fd, NULL);
-        Py_DECREF(self);
+        undo(self, parts->fd);
         return NULL;
     }
     return self;
@@ -305,6 +369,7 @@ close_socket(LmTransport *t)
     int fd = t->fd;
     PyObject *sock = t->sock;
     t->fd = -1;
+    t->own_fd = &t->fd;
     t->sock = NULL;
     if (sock == NULL) {
         if (fd >= 0) {
@@ -332,8 +397,9 @@ keep_first(PyObject **first, int failed)
     }
 }
 
-/* sendfile waits for the queue to become empty, or for the descriptor it was lent: it is
-   told by an exception, or by the call that it makes when it is woken. */
+/* sendfile waits for the queue to become empty, or for the descriptor it was lent (-1
+   where the number is not ours to look for it by): it is told by an exception, or by the
+   call that it makes when it is woken. */
 static int
 end_sendfile(LmTransport *t, LmLoop *loop, int fd)
 {
@@ -381,20 +447,15 @@ lm_transport_finish(PyObject *self, PyObject *exc)
     LmLoop *loop = t->loop;
     lm_transport_stop_both(t);
     lm_kept_remove(&t->kept);
-    lm_readers_set_owner(loop, fd, NULL);
+    int was_ours = lm_readers_drop_owner(loop, fd, self) && !lm_transport_is_stale(t);
     loop->has_done_io = 1;
     PyObject *protocol = t->protocol;
     t->protocol = NULL;
     t->loop = NULL; /* from here on it is CLOSED for whatever runs */
     keep_first(&first, close_socket(t));
     Py_DECREF(protocol);
-    if (t->server != NULL) {
-        PyObject *server = t->server;
-        t->server = NULL;
-        keep_first(&first, lm_server_detach(t->st, server, self, &t->server_link));
-        Py_DECREF(server);
-    }
-    keep_first(&first, end_sendfile(t, loop, fd));
+    keep_first(&first, lm_transport_leave_server(self));
+    keep_first(&first, end_sendfile(t, loop, was_ours ? fd : -1));
     Py_DECREF(loop);
     if (first != NULL) {
         PyErr_SetRaisedException(first);

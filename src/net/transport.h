@@ -31,6 +31,7 @@
 #include "net/flow.h"
 #include "net/kept.h"
 #include "net/outbuf.h"
+#include "net/sock_fd.h"
 
 struct LmTransportParts;
 
@@ -85,6 +86,8 @@ typedef struct LmTransport {
         *extra;   /* behind get_extra_info: as given, or a dict of our own; or NULL */
     LmEnds *ends; /* the addresses */
     int fd;       /* -1 once CLOSED; `number` remembers it for repr */
+    const int
+        *own_fd; /* where its owner keeps the number: the Python socket, or `fd` */
     int number;
     LmWatch reader;
     LmWriter *writer;  /* or NULL */
@@ -101,7 +104,9 @@ typedef struct LmTransport {
     uint8_t is_buffered; /* the protocol has get_buffer and buffer_updated */
     uint8_t is_native;   /* the protocol is an LmNativeProtocol */
     uint8_t eof_written;
-    uint8_t is_joined; /* what is queued waits for the end of the step: join.h */
+    uint8_t is_joined;  /* what is queued waits for the end of the step: join.h */
+    uint8_t is_exposed; /* somebody has the number or a copy: nothing is joined */
+    uint8_t is_shown;   /* `sock` is held by what get_extra_info shows */
     uint8_t extra_state;
     uint8_t is_finished; /* connection_lost was called */
 } LmTransport;
@@ -124,6 +129,21 @@ static inline PyObject *
 lm_transport_of_server_link(LmList *link)
 {
     return lm_transport_object(LM_CONTAINER_OF(link, LmTransport, server_link));
+}
+
+/* Whether the number is still that of the descriptor's owner, to be asked before each
+   system call. Where not, the socket's own method is called in its place (sock_way.h). */
+static inline int
+lm_transport_owns_fd(const LmTransport *t)
+{
+    return LM_LIKELY(*t->own_fd == t->fd);
+}
+
+/* Whether the socket was closed, or its descriptor taken out of it, behind our back. */
+static inline int
+lm_transport_is_stale(const LmTransport *t)
+{
+    return LM_UNLIKELY(*t->own_fd != t->fd) && t->own_fd != &lm_sock_fd_by_method;
 }
 
 static inline int
@@ -185,6 +205,12 @@ PyObject *lm_transport_new(LmLoop *loop, PyObject *type, const LmTransportKind *
 
 int lm_transport_set_protocol(LmTransport *t, PyObject *protocol);
 
+/* The Python socket owns the descriptor from now on: with NULL the transport alone. */
+void lm_transport_set_socket(LmTransport *t, PyObject *sock);
+
+/* The server counts it no more. Idempotent. Runs Python; -1 with an exception set. */
+int lm_transport_leave_server(PyObject *self);
+
 /* Stops reading, lets the buffer drain, then connection_lost(None). -1 with an
    exception set. */
 int lm_transport_close(PyObject *self);
@@ -216,23 +242,6 @@ void lm_transport_on_readable(LmWatch *watch);
 /* Counts a write to a LOST or CLOSED transport, and warns from the fifth on. -1 with an
    exception set. */
 int lm_transport_drop_write(LmTransport *t);
-
-/* The Python socket over the descriptor; from now on it owns that. New reference; NULL with
-   an exception set, or without one where the transport is CLOSED. */
-PyObject *lm_transport_socket(LmTransport *t);
-
-/* The arguments (name, default=None) of get_extra_info, borrowed. -1 with TypeError set. */
-int lm_transport_extra_args(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
-                            PyObject **name, PyObject **fallback);
-
-/* get_extra_info, which makes no more than what it is asked for: most connections are
-   asked for nothing, those with streams for what they never have. NULL with an exception
-   set. */
-PyObject *lm_transport_extra_info(PyObject *self, PyObject *name, PyObject *fallback);
-
-/* The getset behind asyncio's: a dict with all there is. */
-PyObject *lm_transport_get_extra(PyObject *self, void *closure);
-int lm_transport_set_extra(PyObject *self, PyObject *value, void *closure);
 
 /* asyncio's log line "%r <text>" at debug level, in debug mode only. */
 int lm_transport_log_debug(PyObject *self, const char *text);

@@ -1,6 +1,6 @@
 /* What get_extra_info shows of a transport: see transport.h. Runs Python (the socket
    module, asyncio's TransportSocket). */
-#include "net/transport.h"
+#include "net/transport_extra.h"
 
 #include "base/args.h"
 #include "base/held.h"
@@ -26,7 +26,8 @@ static int
 take_socket(LmTransport *t, PyObject *sock, int fd)
 {
     if (t->sock == NULL && t->fd == fd) {
-        t->sock = sock;
+        lm_transport_set_socket(t, sock);
+        Py_DECREF(sock);
         return 1;
     }
     PyObject *done = PyObject_CallMethod(sock, "detach", NULL);
@@ -70,12 +71,21 @@ closed_socket(LmTransport *t)
 static PyObject *
 show_socket(LmTransport *t)
 {
+    int is_joined = t->fd >= 0 && t->kind->is_stream && t->loop->join_writes;
     PyObject *sock = lm_transport_socket(t);
     if (sock == NULL && !PyErr_Occurred()) {
         sock = closed_socket(t);
+        is_joined = 0;
     }
-    PyObject *shown =
-        sock != NULL ? PyObject_CallOneArg(t->st->TransportSocket, sock) : NULL;
+    PyObject *shown = NULL;
+    if (sock != NULL && !is_joined) {
+        shown = PyObject_CallOneArg(t->st->TransportSocket, sock);
+    }
+    else if (sock != NULL) {
+        shown = lm_state_support(t->st, "joined_socket", "OO", sock,
+                                 lm_transport_object(t));
+        t->is_shown = shown != NULL;
+    }
     Py_XDECREF(sock);
     return shown;
 }

@@ -1,6 +1,6 @@
 /* The methods and getters that all transports share, over transport.h, and the making of
    their types. Each works on a closed transport too. */
-#include "net/transport.h"
+#include "net/transport_extra.h"
 
 #include "base/args.h"
 #include "net/flow.h"
@@ -123,9 +123,6 @@ method_set_protocol(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
     if (protocol == NULL) {
         return NULL;
     }
-    if (t->loop == NULL) {
-        Py_RETURN_NONE; /* nobody would ever call it */
-    }
     return none_if(lm_transport_set_protocol(t, protocol));
 }
 
@@ -139,9 +136,7 @@ method_get_write_buffer_size(PyObject *self, PyObject *unused LM_UNUSED)
 static PyObject *
 method_get_write_buffer_limits(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    LmTransport *t = lm_transport(self);
-    return Py_BuildValue("(nn)", (Py_ssize_t)t->flow.low_water,
-                         (Py_ssize_t)t->flow.high_water);
+    return lm_marks_show(&lm_transport(self)->flow.marks);
 }
 
 static PyObject *
@@ -169,6 +164,12 @@ method_get_extra_info(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
         return NULL;
     }
     return lm_transport_extra_info(self, name, fallback);
+}
+
+static PyObject *
+method_settle(PyObject *self, PyObject *is_exposed)
+{
+    return none_if(is_exposed == Py_True ? lm_join_expose(self) : lm_join_settle(self));
 }
 
 static PyObject *
@@ -203,6 +204,9 @@ get_sock(PyObject *self, void *closure LM_UNUSED)
 static PyObject *
 get_fd(PyObject *self, void *closure LM_UNUSED)
 {
+    if (lm_join_expose(self) < 0) {
+        return NULL;
+    }
     return PyLong_FromLong(lm_transport(self)->number);
 }
 
@@ -227,13 +231,13 @@ get_conn_lost(PyObject *self, void *closure LM_UNUSED)
 static PyObject *
 get_high_water(PyObject *self, void *closure LM_UNUSED)
 {
-    return PyLong_FromSize_t(lm_transport(self)->flow.high_water);
+    return lm_marks_high(&lm_transport(self)->flow.marks);
 }
 
 static PyObject *
 get_low_water(PyObject *self, void *closure LM_UNUSED)
 {
-    return PyLong_FromSize_t(lm_transport(self)->flow.low_water);
+    return lm_marks_low(&lm_transport(self)->flow.marks);
 }
 
 static PyObject *
@@ -259,7 +263,8 @@ close_dropped(PyObject *self)
     int fd = t->fd;
     t->sock = NULL;
     t->fd = -1;
-    lm_readers_set_owner(t->loop, fd, NULL);
+    t->own_fd = &t->fd;
+    lm_readers_drop_owner(t->loop, fd, self);
     if (sock == NULL) {
         close(fd);
         return;
@@ -288,13 +293,8 @@ transport_finalize(PyObject *self)
     if (t->loop != NULL && t->fd >= 0) {
         close_dropped(self);
     }
-    if (t->server != NULL) {
-        PyObject *server = t->server;
-        t->server = NULL;
-        if (lm_server_detach(t->st, server, self, &t->server_link) < 0) {
-            PyErr_WriteUnraisable(self);
-        }
-        Py_DECREF(server);
+    if (lm_transport_leave_server(self) < 0) {
+        PyErr_WriteUnraisable(self);
     }
     if (exc != NULL) {
         PyErr_SetRaisedException(exc);
@@ -317,6 +317,7 @@ transport_traverse(PyObject *self, visitproc visit, void *arg)
         Py_VISIT(t->writer->context);
     }
     Py_VISIT(t->empty_waiter);
+    Py_VISIT(t->flow.marks.given);
     Py_VISIT(t->dict);
     return t->kind != NULL && t->kind->traverse != NULL
                ? t->kind->traverse(self, visit, arg)
@@ -361,6 +362,7 @@ transport_dealloc(PyObject *self)
     Py_CLEAR(t->protocol);
     Py_CLEAR(t->server);
     Py_CLEAR(t->sock);
+    Py_CLEAR(t->flow.marks.given);
     Py_CLEAR(t->context);
     Py_CLEAR(t->read_context);
     if (t->writer != NULL) {
@@ -411,6 +413,9 @@ static PyMethodDef transport_methods[] = {
      DOC("get_extra_info($self, name, default=None)",
          "Return what is known of the connection by that name: 'socket', 'sockname', "
          "'peername'.")},
+    {"_settle", method_settle, METH_O,
+     DOC("_settle($self, is_exposed, /)",
+         "Send what is joined; and join nothing from now on, if the number is told.")},
     {"_force_close", method_force_close, METH_O,
      DOC("_force_close($self, exc, /)",
          "Drop what is queued; connection_lost(exc) in the next turn.")},
@@ -473,7 +478,7 @@ lm_transport_init(PyObject *module, LmState *st)
     st->socket_class = lm_state_import("socket", "socket");
     st->TransportSocket = lm_state_import("asyncio.trsock", "TransportSocket");
     if (!st->asyncio_BufferedProtocol || !st->asyncio_FlowControlMixin ||
-        !st->socket_class || !st->TransportSocket) {
+        !st->socket_class || !st->TransportSocket || lm_sock_fd_init(st) < 0) {
         return -1;
     }
     lm_transport_offset =

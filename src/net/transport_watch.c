@@ -8,10 +8,30 @@
 
 static void on_writable(LmWatch *watch);
 
+/* The number is not ours any more. Not open, it cannot be watched, as asyncio says; with
+   another owner there is nothing to wait for: the call itself says what is wrong. */
+static int
+run_unwatched(PyObject *self, PyMethodDef *method)
+{
+    LmTransport *t = lm_transport(self);
+    if (lm_watch_check_fd(t->fd) < 0) {
+        return -1;
+    }
+    PyObject *bound = PyCFunction_New(method, self);
+    int failed =
+        bound == NULL ? -1 : lm_handle_call_soon(t->loop, bound, NULL, 0, t->context);
+    Py_XDECREF(bound);
+    return failed;
+}
+
 static int
 start(PyObject *self, LmWatch *watch, PyObject **place)
 {
     LmTransport *t = lm_transport(self);
+    if (lm_transport_is_stale(t)) {
+        return run_unwatched(self, watch == &t->reader ? t->kind->read_method
+                                                       : t->kind->flush_method);
+    }
     PyObject *context =
         t->context != NULL ? Py_NewRef(t->context) : lm_context_snapshot();
     if (context == NULL) {

@@ -9,6 +9,7 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdlib.h>
 
 _Static_assert(sizeof(ev_fork) <= LM_EV_FORK_SIZE, "LM_EV_FORK_SIZE is too small");
 _Static_assert(sizeof(ev_timer) <= LM_EV_TIMER_SIZE, "LM_EV_TIMER_SIZE is too small");
@@ -339,6 +340,9 @@ lm_poll_close(LmPoll *poll)
     lm_reserve_release(&poll->reserve);
     poll->ev = NULL;
     poll->set_fd = -1;
+    free(poll->watched);
+    poll->watched = NULL;
+    poll->watched_size = 0;
 }
 
 int

@@ -49,7 +49,9 @@ typedef struct LmPoll {
     LmWatch alarm; /* from the first near deadline on; its fd is -1 where there is none,
                       or the kernel refused to watch it */
     LmReserve reserve;
-    LmOnceSet once;       /* what is waited for once at a time */
+    LmOnceSet once;    /* what is waited for once at a time */
+    uint16_t *watched; /* by number: how many watches are active; may be too short */
+    int watched_size;
     int64_t alarm_at_ns;  /* the moment it is set to, or 0 */
     PyThreadState *saved; /* while the GIL is let go */
     int may_block;        /* this run lets the GIL go */

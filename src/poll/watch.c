@@ -8,6 +8,7 @@
 #include "poll/poll.h"
 
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 
 _Static_assert(sizeof(ev_io) <= LM_EV_IO_SIZE, "LM_EV_IO_SIZE is too small");
@@ -54,12 +55,55 @@ lm_watch_init(LmWatch *watch, int fd, int direction, void (*on_ready)(LmWatch *w
     watch->direction = (uint8_t)direction;
 }
 
+/* Counts the watch, so that another one on the same number is known of. Without memory it
+   is not. */
+static void
+count(LmPoll *poll, LmWatch *watch)
+{
+    if (watch->fd >= poll->watched_size) {
+        int size = poll->watched_size ? poll->watched_size : 64;
+        while (size <= watch->fd) {
+            size *= 2;
+        }
+        uint16_t *grown = realloc(poll->watched, (size_t)size * sizeof(*grown));
+        if (grown == NULL) {
+            return;
+        }
+        memset(grown + poll->watched_size, 0,
+               (size_t)(size - poll->watched_size) * sizeof(*grown));
+        poll->watched = grown;
+        poll->watched_size = size;
+    }
+    poll->watched[watch->fd]++;
+    watch->is_counted = 1;
+}
+
+static void
+uncount(LmPoll *poll, LmWatch *watch)
+{
+    if (watch->is_counted && watch->fd < poll->watched_size) {
+        watch->is_counted = 0;
+        poll->watched[watch->fd]--;
+    }
+}
+
+/* Whether the number is watched by somebody else: one that a stopped watch was left on has
+   a new owner in this loop. */
+static int
+is_watched(const LmPoll *poll, int fd)
+{
+    return fd < poll->watched_size && poll->watched[fd] > 0;
+}
+
 int
 lm_watch_start(LmPoll *poll, LmWatch *watch)
 {
     ev_io *io = ev_of(watch);
     if (lm_reserve_cover(&poll->reserve, watch->fd) < 0) {
         return -1;
+    }
+    if (!watch->is_counted) {
+        count(poll, watch);
     }
     LmReserve **here = lm_reserve_enter(&poll->reserve);
     if (watch->is_active) {
@@ -122,6 +166,7 @@ lm_watch_stop(LmPoll *poll, LmWatch *watch)
     lm_list_remove(&watch->fired);
     lm_list_remove(&watch->place);
     watch->error = 0;
+    uncount(poll, watch);
     if (!watch->is_active) {
         return;
     }
@@ -137,7 +182,7 @@ lm_watch_stop(LmPoll *poll, LmWatch *watch)
         lm_list_remove(&watch->sibling->place);
         lm_list_push_back(&poll->changed, &watch->sibling->place);
     }
-    else if (watch->is_users) {
+    else if (watch->is_users && !is_watched(poll, watch->fd)) {
         /* libev leaves it in the kernel's set until it fires. Closed while a copy of it is
            open it would then make libev register everything anew, and abort over any
            other that is closed. */

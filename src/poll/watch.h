@@ -39,8 +39,9 @@ typedef struct LmWatch {
     int fd;
     uint8_t direction;
     uint8_t is_active;
-    uint8_t is_users; /* the user's descriptor, who may close it or a copy of it */
-    uint8_t error;    /* errno, where the kernel refused it; else 0 */
+    uint8_t is_users;   /* the user's descriptor, who may close it or a copy of it */
+    uint8_t is_counted; /* in LmPoll.watched */
+    uint8_t error;      /* errno, where the kernel refused it; else 0 */
 } LmWatch;
 
 void lm_watch_init(LmWatch *watch, int fd, int direction,

@@ -6,6 +6,7 @@
 
 #include "base/args.h"
 #include "net/flow.h"
+#include "net/transport_extra.h"
 
 /* Stands behind the fields of asyncio's _FlowControlMixin. */
 typedef struct {
@@ -209,9 +210,6 @@ method_set_protocol(PyObject *self, PyObject *protocol)
         Py_RETURN_NONE;
     }
     LmTls *p = app(self)->tls;
-    if (p->app_protocol == NULL) {
-        Py_RETURN_NONE; /* nobody would ever call it */
-    }
     Py_INCREF(p);
     return let_go(p, lm_tls_set_app_protocol(p, protocol));
 }
@@ -234,14 +232,14 @@ method_get_extra_info(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
 }
 
 static int
-parse_limits(const char *function, PyObject *const *args, Py_ssize_t nargs,
-             PyObject *kwnames, size_t usual, size_t *high, size_t *low)
+set_marks(const char *function, PyObject *const *args, Py_ssize_t nargs,
+          PyObject *kwnames, size_t usual, LmMarks *marks)
 {
     static const char *const names[] = {"high", "low", NULL};
     PyObject *values[] = {Py_None, Py_None};
     return lm_args_parse(function, args, nargs, kwnames, 2, 0, names, values) < 0
                ? -1
-               : lm_flow_parse_limits(values[0], values[1], usual, high, low);
+               : lm_marks_set(marks, values[0], values[1], usual, 1);
 }
 
 static PyObject *
@@ -251,9 +249,9 @@ method_set_write_buffer_limits(PyObject *self, PyObject *const *args, Py_ssize_t
     if (app(self)->tls == NULL) {
         Py_RETURN_NONE;
     }
-    LmTls *p = (LmTls *)Py_NewRef((PyObject *)app(self)->tls); /* __float__ may close */
-    int failed = parse_limits("set_write_buffer_limits", args, nargs, kwnames,
-                              LM_TLS_HIGH_WATER_WRITE, &p->out_high, &p->out_low);
+    LmTls *p = (LmTls *)Py_NewRef((PyObject *)app(self)->tls); /* a number may close */
+    int failed = set_marks("set_write_buffer_limits", args, nargs, kwnames,
+                           LM_TLS_HIGH_WATER_WRITE, &p->out_marks);
     return let_go(p, failed < 0 ? -1 : lm_tls_control_app_writing(p));
 }
 
@@ -264,16 +262,10 @@ method_set_read_buffer_limits(PyObject *self, PyObject *const *args, Py_ssize_t 
     if (app(self)->tls == NULL) {
         Py_RETURN_NONE;
     }
-    LmTls *p = (LmTls *)Py_NewRef((PyObject *)app(self)->tls); /* __float__ may close */
-    int failed = parse_limits("set_read_buffer_limits", args, nargs, kwnames,
-                              LM_TLS_HIGH_WATER_READ, &p->in_high, &p->in_low);
+    LmTls *p = (LmTls *)Py_NewRef((PyObject *)app(self)->tls); /* a number may close */
+    int failed = set_marks("set_read_buffer_limits", args, nargs, kwnames,
+                           LM_TLS_HIGH_WATER_READ, &p->in_marks);
     return let_go(p, failed < 0 ? -1 : lm_tls_control_ssl_reading(p));
-}
-
-static PyObject *
-limits(size_t low, size_t high)
-{
-    return Py_BuildValue("(nn)", (Py_ssize_t)low, (Py_ssize_t)high);
 }
 
 static PyObject *
@@ -282,7 +274,7 @@ method_get_write_buffer_limits(PyObject *self, PyObject *unused LM_UNUSED)
     if (app(self)->tls == NULL) {
         Py_RETURN_NONE;
     }
-    return limits(app(self)->tls->out_low, app(self)->tls->out_high);
+    return lm_marks_show(&app(self)->tls->out_marks);
 }
 
 static PyObject *
@@ -291,7 +283,7 @@ method_get_read_buffer_limits(PyObject *self, PyObject *unused LM_UNUSED)
     if (app(self)->tls == NULL) {
         Py_RETURN_NONE;
     }
-    return limits(app(self)->tls->in_low, app(self)->tls->in_high);
+    return lm_marks_show(&app(self)->tls->in_marks);
 }
 
 static PyObject *

@@ -449,11 +449,11 @@ lm_tls_control_ssl_reading(LmTls *p)
     /* The beginning of a record is of no use without its rest: it stops no reading. */
     size_t size = has_input(p) ? p->in.size : 0;
     const char *method = NULL;
-    if (size >= p->in_high && !p->ssl_reading_paused) {
+    if (size >= p->in_marks.high && !p->ssl_reading_paused) {
         p->ssl_reading_paused = 1;
         method = "pause_reading";
     }
-    else if (size <= p->in_low && p->ssl_reading_paused) {
+    else if (size <= p->in_marks.low && p->ssl_reading_paused) {
         p->ssl_reading_paused = 0;
         method = "resume_reading";
     }

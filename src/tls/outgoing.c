@@ -351,11 +351,11 @@ lm_tls_control_app_writing(LmTls *p)
     if (p->app_protocol == NULL) {
         return 0;
     }
-    if (size >= p->out_high && !p->app_writing_paused) {
+    if (size >= p->out_marks.high && !p->app_writing_paused) {
         p->app_writing_paused = 1;
         return tell_app(p, "pause_writing", "protocol.pause_writing() failed");
     }
-    if (size <= p->out_low && p->app_writing_paused) {
+    if (size <= p->out_marks.low && p->app_writing_paused) {
         p->app_writing_paused = 0;
         return tell_app(p, "resume_writing", "protocol.resume_writing() failed");
     }

@@ -143,12 +143,8 @@ fill(LmTls *p, const LmTlsParts *parts)
         lm_tls_set_app_protocol(p, parts->app_protocol) < 0 || wrap(p) < 0) {
         return -1;
     }
-    if (lm_flow_parse_limits(Py_None, Py_None, LM_TLS_HIGH_WATER_READ, &p->in_high,
-                             &p->in_low) < 0 ||
-        lm_flow_parse_limits(Py_None, Py_None, LM_TLS_HIGH_WATER_WRITE, &p->out_high,
-                             &p->out_low) < 0) {
-        return -1;
-    }
+    lm_marks_init(&p->in_marks, LM_TLS_HIGH_WATER_READ);
+    lm_marks_init(&p->out_marks, LM_TLS_HIGH_WATER_WRITE);
     p->app_transport = lm_app_transport_new(p);
     return p->app_transport != NULL ? 0 : -1;
 }
@@ -472,6 +468,8 @@ tls_traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(p->extra);
     Py_VISIT(p->handshake_timer);
     Py_VISIT(p->shutdown_timer);
+    Py_VISIT(p->in_marks.given);
+    Py_VISIT(p->out_marks.given);
     Py_VISIT(p->get_buffer);
     Py_VISIT(p->buffer_updated);
     return 0;
@@ -503,6 +501,8 @@ tls_dealloc(PyObject *self)
         PyObject_ClearWeakRefs(self);
     }
     tls_clear(self);
+    Py_CLEAR(p->in_marks.given);
+    Py_CLEAR(p->out_marks.given);
     Py_CLEAR(p->ssl_read);
     Py_CLEAR(p->ssl_write);
     Py_CLEAR(p->sslobj);

@@ -69,10 +69,8 @@ typedef struct LmTls {
     LmRawbuf out;
     LmOutbuf backlog;
     size_t lent; /* bytes of `in` that stand in front of what is being received */
-    size_t in_high;
-    size_t in_low;
-    size_t out_high;
-    size_t out_low;
+    LmMarks in_marks;
+    LmMarks out_marks;
     double handshake_started; /* debug mode: loop.time() */
     unsigned dropped_writes;  /* and 1 for the loss */
     uint8_t state;

@@ -227,6 +227,7 @@ async def main():
     ours, other = socket.socketpair()
     other.setblocking(False)
     transport, _ = await asyncio.get_running_loop().connect_accepted_socket(asyncio.Protocol, ours)
+    del ours
     transport.write(b"1")
     loop.run_until_complete(inner())
     transport.write(b"3")
@@ -543,3 +544,78 @@ def test_the_factory_and_the_keyword():
             joining._join_writes = "turn"
     with pytest.raises(ValueError, match="'step' or 'turn'"):
         loopmod.Loop(join_writes="tick")
+
+
+PASSING_BY = {
+    "shutdown": lambda shown: shown.shutdown(socket.SHUT_WR),
+    "getsockopt": lambda shown: shown.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR),
+    "setsockopt": lambda shown: shown.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    "getpeername": lambda shown: shown.getpeername(),
+    "getsockname": lambda shown: shown.getsockname(),
+    "fileno": lambda shown: os.write(shown.fileno(), b"."),
+    "dup": lambda shown: shown.dup().close(),
+    "family": lambda shown: shown.family,
+    "_sock": lambda shown: shown._sock,
+    "repr": repr,
+}
+
+
+@pytest.mark.parametrize("way", PASSING_BY)
+def test_the_shown_socket_does_not_pass_by(run, way):
+    async def main():
+        transport, _, other = await pair()
+        shown = transport.get_extra_info("socket")
+        assert isinstance(shown, asyncio.trsock.TransportSocket)
+
+        def write():
+            transport.write(b"first")
+            unsent = arrived(other)
+            PASSING_BY[way](shown)
+            return unsent, arrived(other)
+
+        unsent, sent = await in_a_step(write)
+        assert (unsent, sent.removesuffix(b".")) == (b"", b"first")
+        await end(transport, other)
+
+    run(main())
+
+
+@pytest.mark.parametrize("way", ["fileno", "dup", "_sock_fd", "held"])
+def test_nothing_is_joined_where_others_may_send(run, way):
+    async def main():
+        transport, _, other = await pair()
+        shown = transport.get_extra_info("socket")
+        kept = {
+            "fileno": shown.fileno,
+            "dup": shown.dup,
+            "_sock_fd": lambda: transport._sock_fd,
+            "held": lambda: transport._sock,
+        }[way]()
+
+        def write():
+            transport.write(b"at once")
+            return arrived(other)
+
+        assert await in_a_step(write) == b"at once"
+        if way == "held":
+            del kept
+            assert await in_a_step(write) == b""
+        await end(transport, other)
+
+    run(main())
+
+
+def test_a_socket_that_was_given_and_is_held(run):
+    async def main():
+        ours, other = socket.socketpair()
+        other.setblocking(False)
+        transport, _ = await asyncio.get_running_loop().connect_accepted_socket(Recorder, ours)
+
+        def write():
+            transport.write(b"at once")
+            return arrived(other)
+
+        assert await in_a_step(write) == b"at once"
+        await end(transport, other)
+
+    run(main())
