@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "core/debug.h"
+#include "core/patched.h"
 #include "core/ready.h"
 #include "core/timers.h"
 
@@ -76,11 +77,22 @@ settle_before_sleep(LmLoop *loop)
     return PyErr_CheckSignals();
 }
 
-/* Waits for something to do where nothing is, looks at the kernel where that is due. */
+/* Waits for something to do where nothing is, looks at the kernel where that is due. 1
+   where the turn is over by that: it was asyncio's own. */
 static int
 poll_for_work(LmLoop *loop)
 {
     int64_t deadline_ns = 0;
+    if (!has_nothing_to_do(loop) && may_skip_poll(loop)) {
+        loop->turns_unpolled++;
+        return 0;
+    }
+    if (LM_UNLIKELY(loop->is_patched)) {
+        int taken = lm_patched_take_turn(loop);
+        if (taken != 0) {
+            return taken;
+        }
+    }
     if (has_nothing_to_do(loop)) {
         if (settle_before_sleep(loop) < 0) {
             return -1;
@@ -88,10 +100,6 @@ poll_for_work(LmLoop *loop)
         if (has_nothing_to_do(loop) && lm_timers_deadline(loop, &deadline_ns) < 0) {
             return -1;
         }
-    }
-    else if (may_skip_poll(loop)) {
-        loop->turns_unpolled++;
-        return 0;
     }
     loop->is_first_turn = 0;
     return poll_until(loop, deadline_ns);
@@ -124,6 +132,20 @@ run_item_timed(LmLoop *loop, LmReadyItem item)
     return failed;
 }
 
+/* Debug mode, or something of asyncio's is patched and the item is one to be seen. */
+static int
+run_item_slowly(LmLoop *loop, LmReadyItem item)
+{
+    if (loop->is_patched) {
+        PyObject *handle = lm_patched_show(loop, item);
+        if (handle == NULL) {
+            return -1;
+        }
+        item = lm_patched_item(loop, handle);
+    }
+    return loop->is_debug ? run_item_timed(loop, item) : item.fn(loop, item.obj);
+}
+
 static int
 has_joined(const LmLoop *loop)
 {
@@ -153,8 +175,8 @@ run_items(LmLoop *loop)
     /* A nested run or a close may have emptied the ring in between. */
     while (count-- > 0 && lm_ring_length(&loop->ready) > 0) {
         LmReadyItem item = lm_ring_pop(&loop->ready);
-        int failed = LM_UNLIKELY(loop->is_debug) ? run_item_timed(loop, item)
-                                                 : item.fn(loop, item.obj);
+        int failed = LM_UNLIKELY(loop->is_slow) ? run_item_slowly(loop, item)
+                                                : item.fn(loop, item.obj);
         if (LM_UNLIKELY(failed < 0)) {
             return -1;
         }
@@ -205,8 +227,9 @@ flush_joined(LmLoop *loop)
 static int
 run_turn(LmLoop *loop)
 {
-    if (poll_for_work(loop) < 0) {
-        return -1;
+    int polled = poll_for_work(loop);
+    if (LM_UNLIKELY(polled != 0)) {
+        return polled < 0 ? -1 : 0;
     }
     lm_poll_dispatch(&loop->poll);
     return expire_timers(loop) < 0 ? -1 : run_ready(loop);
@@ -278,4 +301,27 @@ int
 lm_run_until(LmLoop *loop, LmIsDone is_done, PyObject *future)
 {
     return run(loop, is_done, future);
+}
+
+int
+lm_run_turn(LmLoop *loop)
+{
+    if (loop->thread_id == 0) {
+        loop->is_first_turn = 1;
+    }
+    int failed = run_turn(loop);
+    PyObject *exc = failed ? PyErr_GetRaisedException() : NULL;
+    lm_loop_leave_task(loop);
+    if (exc != NULL) {
+        PyErr_SetRaisedException(exc);
+    }
+    return failed;
+}
+
+int
+lm_run_poll(LmLoop *loop, int64_t deadline_ns)
+{
+    return settle_before_sleep(loop) < 0
+               ? -1
+               : poll_until(loop, has_nothing_to_do(loop) ? deadline_ns : 0);
 }

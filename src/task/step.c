@@ -365,13 +365,22 @@ take_wait_outcome(LmTask *t)
     return f->state == LM_PENDING ? NULL : lm_future_take_exception(f);
 }
 
+/* For callables that handles run: what runs around them is not the task's. */
+static PyObject *
+step_by_handle(PyObject *self, PyObject *exc)
+{
+    LmFuture *f = &lm_task(self)->future;
+    int failed = step_as_current(self, exc);
+    if (f->is_native && !((LmLoop *)f->loop)->is_plain) {
+        lm_loop_leave_task((LmLoop *)f->loop);
+    }
+    return failed < 0 ? NULL : Py_NewRef(Py_None);
+}
+
 static PyObject *
 task_step(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    if (step_as_current(self, take_wait_outcome(lm_task(self))) < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    return step_by_handle(self, take_wait_outcome(lm_task(self)));
 }
 
 /* Called with the future that is done, in the task's context. */
@@ -390,10 +399,7 @@ task_wakeup(PyObject *self, PyObject *future)
         Py_XDECREF(result);
         exc = result == NULL ? PyErr_GetRaisedException() : NULL;
     }
-    if (step_as_current(self, exc) < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    return step_by_handle(self, exc);
 }
 
 static PyMethodDef step_def = {"__step", task_step, METH_NOARGS, NULL};
