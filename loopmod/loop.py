@@ -87,9 +87,8 @@ class Loop(_loopmod.Loop, asyncio.SelectorEventLoop):
         return {}
 
     @cached_property
-    def _transports(self) -> "weakref.WeakValueDictionary[int, Any]":
-        """Transports of asyncio's own classes; ours are known in C."""
-        return weakref.WeakValueDictionary()
+    def _transports(self) -> queues.Transports:
+        return queues.Transports()
 
     @cached_property
     def _listeners(self) -> dict[int, _loopmod.Listener]:

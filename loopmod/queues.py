@@ -9,6 +9,7 @@ import contextvars
 import heapq
 import selectors
 import signal
+import weakref
 from asyncio import events
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -258,6 +259,13 @@ def _key_of(handle: Any) -> selectors.SelectorKey:
     if type(callback) is Stock:
         return selectors.SelectorKey(callback.fd, callback.fd, selectors.EVENT_READ, (callback.handle, None))
     return selectors.SelectorKey(-1, -1, selectors.EVENT_READ, (handle, None))
+
+
+class Transports(weakref.WeakValueDictionary[int, Any]):
+    """`_transports`: those of asyncio's own classes. What it does with them, it may do with ours, which C knows."""
+
+    def __delitem__(self, key: int) -> None:
+        self.pop(key, None)
 
 
 class SelfPipe:
