@@ -98,8 +98,9 @@ class Loop(_loopmod.Loop, asyncio.SelectorEventLoop):
     def _selector(self) -> queues.WatchView:
         return queues.WatchView(self)
 
-    # The queues under the names of asyncio's, for those who look whether there is work or what is due, and for asyncio's
-    # own code where that is patched (loopmod/patched.py). What asyncio's __init__ would put in their place is not taken.
+    # The queues under the names of asyncio's, for those who look whether there is work or what is due, and for
+    # asyncio's own code where that is patched (loopmod/patched.py). What asyncio's __init__ would put in their place
+    # is not taken.
 
     @property
     def _ready(self) -> queues.Ready:

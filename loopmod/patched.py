@@ -148,15 +148,18 @@ def _opens_of(owner: Any) -> _Opens:
 
 _OWNERS: tuple[Any, ...] = (*_MODULES, *_BASES, *_HANDLES, Loop)
 _OPENS = tuple(_opens_of(owner) for owner in _OWNERS)
-del _NAMED_BY  # much for the collector to look at, and for nothing
+_NAMED_BY.clear()  # much for the collector to look at, and for nothing
 _names_in.cache_clear()
 _shared.clear()
-_stock: tuple[dict[str, Any], ...] = tuple(
-    {
-        name: value if (value := vars(owner).get(name, _MISSING)) is _MISSING or _is_stock(owner, name, value) else _UNKNOWN
-        for name in opens
-    }
-    for owner, opens in zip(_OWNERS, _OPENS, strict=True)
+
+
+def _stock_value(owner: Any, name: str) -> Any:
+    value = vars(owner).get(name, _MISSING)
+    return value if value is _MISSING or _is_stock(owner, name, value) else _UNKNOWN
+
+
+_stock = tuple(
+    {name: _stock_value(owner, name) for name in opens} for owner, opens in zip(_OWNERS, _OPENS, strict=True)
 )
 _codes = {
     value: value.__code__ for stock in _stock for value in stock.values() if isinstance(value, types.FunctionType)
@@ -205,6 +208,6 @@ def settle() -> tuple[bool, bool, tuple[Any, ...]]:
 
 if hasattr(_loopmod, "_ThreadSafeHandle"):
     # What asyncio's own methods take; ours has its own way to keep threads apart.
-    _loopmod._ThreadSafeHandle._lock = nullcontext()  # type: ignore[attr-defined]
+    _loopmod._ThreadSafeHandle._lock = nullcontext()
 
 _loopmod._watch_patches(_OWNERS, _OPENS, settle, queues.make_handle)

@@ -73,7 +73,8 @@ class Ready:
         )
 
     def __getitem__(self, index: int) -> asyncio.Handle:
-        return [*self][index]
+        found: asyncio.Handle = [*self][index]
+        return found
 
     def __repr__(self) -> str:
         return f"Ready({[*self]!r})"
@@ -85,7 +86,12 @@ class Ready:
     def popleft(self) -> Any:
         """Take out what runs first, as a handle."""
         handle = self._loop._pop_ready()
-        return _Gone if handle is None else stock_of(handle)
+        if handle is None:
+            return _Gone
+        stock = stock_of(handle)
+        if stock is not handle:
+            handle._callback.expire()
+        return stock
 
     def clear(self) -> None:
         """Forget everything."""
@@ -107,17 +113,25 @@ class Stock:
 
     __slots__ = ("fd", "handle", "loop")
 
+    # fd: what the handle reads or writes; none for a timer
     def __init__(self, loop: "Loop", handle: Any, fd: int = -1) -> None:
         self.loop = loop
         self.handle = handle
         self.fd = fd
 
     def __call__(self) -> None:
+        self.expire()
         if not self.handle._cancelled:
             self.handle._run()
         elif self.fd >= 0:
             self.loop._remove_reader(self.fd)
             self.loop._remove_writer(self.fd)
+
+    def expire(self) -> None:
+        """Forget that C waits, if it is a timer."""
+        if self.fd < 0:
+            self.loop._stock_timers.pop(id(self.handle), None)
+            self.handle._scheduled = False
 
 
 def stock_of(handle: Any) -> Any:
@@ -128,6 +142,7 @@ def stock_of(handle: Any) -> Any:
 
 def hold_timers(loop: "Loop", held: list[Any]) -> list[Any]:
     """Move what C waits for into asyncio's own heap of timers."""
+    handle: Any
     for handle in loop._take_timers() or ():
         stock = stock_of(handle)
         if stock is not handle:
@@ -145,18 +160,9 @@ def release_timers(loop: "Loop", held: list[Any]) -> None:
         elif handle._cancelled:
             handle._scheduled = False
         else:
-            proxy = _loopmod.Loop.call_at(
-                loop, handle._when, _expire, loop, handle, context=contextvars.Context()
-            )
+            proxy = _loopmod.Loop.call_at(loop, handle._when, Stock(loop, handle), context=contextvars.Context())
             loop._stock_timers[id(handle)] = proxy
     held.clear()
-
-
-def _expire(loop: "Loop", handle: Any) -> None:
-    loop._stock_timers.pop(id(handle), None)
-    handle._scheduled = False
-    if not handle._cancelled:
-        handle._run()
 
 
 class _KeyMap:

@@ -82,11 +82,10 @@ static int
 module_exec(PyObject *module)
 {
     static int (*const rooms[])(PyObject *, LmState *) = {
-        lm_patched_init,   lm_handle_init,   lm_future_init,      lm_future_iter_init,
-        lm_task_init,
-        lm_transport_init, lm_stream_init,   lm_datagram_init,    lm_pipe_init,
-        lm_server_init,    lm_listener_init, lm_sockop_init,      lm_tls_init,
-        lm_loop_type_init,
+        lm_patched_init, lm_handle_init,    lm_future_init,   lm_future_iter_init,
+        lm_task_init,    lm_transport_init, lm_stream_init,   lm_datagram_init,
+        lm_pipe_init,    lm_server_init,    lm_listener_init, lm_sockop_init,
+        lm_tls_init,     lm_loop_type_init,
     };
     LmState *st = state_of(module);
     /* asyncio before _asyncio: the other order leaves Python twins of its functions in
@@ -150,7 +149,8 @@ static PyMethodDef module_methods[] = {
      "_own_methods($module, loop_class, /)\n--\n\nGive a subclass of Loop its methods "
      "in descriptors of its own, and return it."},
     {"_watch_patches", (PyCFunction)(void (*)(void))lm_patched_watch, METH_FASTCALL,
-     "_watch_patches($module, owners, opens, settle, make_handle, /)\n--\n\nNotice from "
+     "_watch_patches($module, owners, opens, settle, make_handle, /)\n--\n\nNotice "
+     "from "
      "now on what is patched, for loopmod/patched.py."},
     {"_run_due", lm_patched_run_due, METH_O,
      "_run_due($module, due, /)\n--\n\nRun an item of the ready queue that was taken "

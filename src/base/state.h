@@ -184,12 +184,13 @@ typedef struct LmState {
     LmList loops;                /* all of the interpreter's (core/patched.h) */
     int patch_watcher;           /* the dict watcher, or -1 */
 #if PY_VERSION_HEX < 0x030C0000
-    uint64_t patch_versions[LM_MOST_PATCH_DICTS]; /* of the dicts, when last looked at */
+    uint64_t
+        patch_versions[LM_MOST_PATCH_DICTS]; /* of the dicts, when last looked at */
 #endif
-    int is_patch_new;            /* something was patched since the last look */
-    int is_turn_patched;         /* turns are asyncio's own */
-    int is_run_patched;          /* and run_forever() */
-    uint64_t task_names;         /* number of the last default task name given */
+    int is_patch_new;    /* something was patched since the last look */
+    int is_turn_patched; /* turns are asyncio's own */
+    int is_run_patched;  /* and run_forever() */
+    uint64_t task_names; /* number of the last default task name given */
     LmFreelist handles;
     LmFreelist timer_handles;
     LmFreelist safe_handles;

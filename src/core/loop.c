@@ -82,8 +82,7 @@ lm_loop_check_thread(LmLoop *loop)
 int
 lm_loop_now(LmLoop *loop, double *now)
 {
-    if (LM_UNLIKELY(lm_patched_is_clock_new(loop->st)) &&
-        lm_patched_look(loop) < 0) {
+    if (LM_UNLIKELY(lm_patched_is_clock_new(loop->st)) && lm_patched_look(loop) < 0) {
         return -1;
     }
     if (LM_LIKELY(!loop->has_own_time)) {
@@ -159,8 +158,7 @@ lm_loop_note_overrides(LmLoop *loop)
         own_time < 0 ? -1 : is_overridden(loop, loop->st->str.call_soon);
     int own_call_at =
         own_call_soon < 0 ? -1 : is_overridden(loop, loop->st->str.call_at);
-    int own_turn =
-        own_call_at < 0 ? -1 : is_overridden(loop, loop->st->str._run_once);
+    int own_turn = own_call_at < 0 ? -1 : is_overridden(loop, loop->st->str._run_once);
     if (own_turn < 0) {
         return -1;
     }

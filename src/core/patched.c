@@ -52,8 +52,7 @@ keep_state_for_watcher(LmState *st)
 {
     PyObject *dict = PyInterpreterState_GetDict(PyInterpreterState_Get());
     PyObject *capsule = dict != NULL ? PyCapsule_New(st, STATE_KEY, NULL) : NULL;
-    int failed =
-        capsule == NULL || PyDict_SetItemString(dict, STATE_KEY, capsule) < 0;
+    int failed = capsule == NULL || PyDict_SetItemString(dict, STATE_KEY, capsule) < 0;
     Py_XDECREF(capsule);
     return failed ? -1 : 0;
 }
@@ -322,7 +321,8 @@ lm_patched_take_turn(LmLoop *loop)
     if (!has_patched_turn(loop)) {
         return become_plain(loop);
     }
-    PyObject *done = PyObject_CallMethodNoArgs((PyObject *)loop, loop->st->str._run_once);
+    PyObject *done =
+        PyObject_CallMethodNoArgs((PyObject *)loop, loop->st->str._run_once);
     lm_loop_leave_task(loop);
     Py_XDECREF(done);
     return done != NULL ? 1 : -1;
@@ -353,9 +353,8 @@ lm_patched_item(LmLoop *loop, PyObject *handle)
     int is_ours = type == lm_type(st->HandleType) ||
                   type == lm_type(st->TimerHandleType) ||
                   type == lm_type(st->SafeHandleType);
-    return (LmReadyItem){is_ours && !loop->is_patched ? lm_handle_run_item
-                                                      : run_by_method,
-                         handle};
+    return (LmReadyItem){
+        is_ours && !loop->is_patched ? lm_handle_run_item : run_by_method, handle};
 }
 
 /* An item of another kind, to be run once. */
@@ -411,9 +410,9 @@ lm_patched_show(LmLoop *loop, LmReadyItem item)
     PyObject *obj = Py_NewRef(item.obj);
     PyObject *capsule = capsule_of(loop, item);
     PyObject *args[] = {(PyObject *)loop, obj, capsule};
-    PyObject *handle =
-        capsule != NULL ? PyObject_Vectorcall(loop->st->patch_handle, args, 3, NULL)
-                        : NULL;
+    PyObject *handle = capsule != NULL
+                           ? PyObject_Vectorcall(loop->st->patch_handle, args, 3, NULL)
+                           : NULL;
     Py_XDECREF(capsule);
     Py_DECREF(obj);
     return handle;

@@ -104,9 +104,10 @@ async def descriptors(loop):
         buffer = bytearray(4)
         loop.call_later(0.001, near.send, b"late")
         seen.append(await loop.sock_recv_into(far, buffer))
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one, socket.socket(
-        socket.AF_INET, socket.SOCK_DGRAM
-    ) as two:
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as two,
+    ):
         for sock in (one, two):
             sock.setblocking(False)
             sock.bind(("127.0.0.1", 0))
