@@ -257,8 +257,8 @@ def test_selector_that_selects(loop):
         return select(timeout)
 
     loop._selector.select = own_select
-    loop.run_until_complete(asyncio.sleep(0.001))
-    assert 0 in waits and any(wait is not None and 0 < wait <= 0.001 for wait in waits)
+    loop.run_until_complete(asyncio.sleep(0.3))
+    assert 0 in waits and any(wait is not None and 0 < wait <= 0.3 for wait in waits)
     count = len(waits)
     del loop._selector.select
     loop.run_until_complete(asyncio.sleep(0.001))
