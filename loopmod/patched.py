@@ -82,12 +82,17 @@ def _callees(name: str, own: frozenset[str]) -> frozenset[str]:
     return frozenset(found | {name})
 
 
+def _is_compiled(code: types.CodeType, qualname: str) -> bool:
+    """Whether a compiler made the code of that function: one that ddtrace assembles has functions for constants."""
+    return code.co_qualname == qualname and not any(map(callable, code.co_consts))
+
+
 def _is_stock(owner: Any, name: str, value: Any) -> bool:
     """Whether a function or class that is found at import is asyncio's own."""
     if isinstance(value, types.FunctionType):
         qualname = f"{owner.__qualname__}.{name}" if isinstance(owner, type) else name
         home = str(value.__globals__.get("__name__"))
-        return home.startswith("asyncio.") and value.__code__.co_qualname == qualname and not vars(value)
+        return home.startswith("asyncio.") and _is_compiled(value.__code__, qualname) and not vars(value)
     if isinstance(value, type):
         return value.__module__.startswith(("asyncio.", "_asyncio"))
     if name == "monotonic":
