@@ -1,7 +1,7 @@
 """What a tool put in the place of asyncio's own before loopmod was imported is seen, as ddtrace-run does it.
 
-By another function in the class, by other code in the function, and by code that was put together by hand, whose names
-are all those of asyncio's.
+By another function in the class, by other code in the function, and by code that was put together by hand, whose
+names are all those of asyncio's.
 """
 
 import subprocess
@@ -35,7 +35,7 @@ if how == "code":
 elif how == "code like asyncio's":
     old = function.__code__
     function.__code__ = code.replace(
-        co_name=old.co_name, co_qualname=old.co_qualname, co_filename=old.co_filename, co_firstlineno=old.co_firstlineno
+        co_name=old.co_name, co_qualname=old.co_qualname, co_filename=old.co_filename
     )
 else:
     asyncio.BaseEventLoop.create_task = lambda self, coro, **kwargs: hook(self, coro, kwargs)
