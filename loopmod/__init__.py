@@ -10,6 +10,7 @@
 Everything that asyncio offers then runs on it unchanged.
 """
 
+from . import patched as patched
 from ._loopmod import Future, Handle, Task, TimerHandle
 from .loop import Loop
 from .nested import allow_nested_runs

@@ -8,7 +8,6 @@ here join the two.
 import asyncio
 import concurrent.futures
 import os
-import selectors
 import socket
 import sys
 import weakref
@@ -17,33 +16,10 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any, Literal, TypeVarTuple
 
-from . import _loopmod, names, nested, signals, subprocess, tls
+from . import _loopmod, names, nested, queues, signals, subprocess, tls
 from .server import Server
 
 _Ts = TypeVarTuple("_Ts")
-
-
-class _WatchView:
-    """What asyncio's transports read of a selector: which descriptors are watched, and for what."""
-
-    def __init__(self, loop: "Loop") -> None:
-        self._loop = loop
-
-    def get_key(self, fileobj: Any) -> selectors.SelectorKey:
-        """Return the key of a watched descriptor; KeyError for any other."""
-        reader, writer, _ = self._loop._watched(fileobj)
-        events = (selectors.EVENT_READ if reader else 0) | (selectors.EVENT_WRITE if writer else 0)
-        if not events:
-            raise KeyError(fileobj)
-        fd = fileobj if isinstance(fileobj, int) else fileobj.fileno()
-        return selectors.SelectorKey(fileobj, fd, events, (reader, writer))
-
-    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
-        """Stop watching a descriptor and return its key; KeyError if it was not watched."""
-        key = self.get_key(fileobj)
-        self._loop._remove_reader(fileobj)
-        self._loop._remove_writer(fileobj)
-        return key
 
 
 _JOINS = {True: 1, "step": 1, "turn": 2}
@@ -86,11 +62,13 @@ class Loop(_loopmod.Loop, asyncio.SelectorEventLoop):
     _asyncgens_shutdown_called = False
     _executor_shutdown_called = False
     _old_agen_hooks = None
-    _csock = None
-    _ssock = None
+    _calls_base_init = False  # loopmod/patched.py: it is patched
 
     def __init__(self, *, join_writes: bool | Literal["step", "turn"] = False) -> None:
-        self._debug = coroutines._is_debug_mode()  # type: ignore[attr-defined]
+        if self._calls_base_init:
+            super().__init__(self._selector)  # type: ignore[arg-type]
+        else:
+            self.set_debug(coroutines._is_debug_mode())  # type: ignore[attr-defined]
         if join_writes:
             if join_writes not in _JOINS:
                 raise ValueError(f"join_writes is False, True, 'step' or 'turn', not {join_writes!r}")
@@ -109,34 +87,92 @@ class Loop(_loopmod.Loop, asyncio.SelectorEventLoop):
         return {}
 
     @cached_property
-    def _transports(self) -> "weakref.WeakValueDictionary[int, Any]":
-        """Transports of asyncio's own classes; ours are known in C."""
-        return weakref.WeakValueDictionary()
+    def _transports(self) -> queues.Transports:
+        return queues.Transports()
 
     @cached_property
     def _listeners(self) -> dict[int, _loopmod.Listener]:
         return {}
 
     @cached_property
-    def _selector(self) -> _WatchView:
-        return _WatchView(self)
+    def _selector(self) -> queues.WatchView:
+        return queues.WatchView(self)
 
-    # The queues under the names of asyncio's, for those who look whether there is work or what is due. Snapshots: the
-    # queues themselves are in C, and what is put on a tuple by mistake says so.
-
-    @property
-    def _ready(self) -> tuple[asyncio.Handle, ...]:
-        """What runs next, in its order. Tasks, transports and futures whose callbacks are due have no handle: each is
-        the `__self__` of a callback."""
-        return tuple(
-            item if isinstance(item, asyncio.Handle) else asyncio.Handle(item.__repr__, (), self)
-            for item in self._ready_items
-        )
+    # The queues under the names of asyncio's, for those who look whether there is work or what is due, and for
+    # asyncio's own code where that is patched (loopmod/patched.py). What asyncio's __init__ would put in their place
+    # is not taken.
 
     @property
-    def _scheduled(self) -> tuple[asyncio.TimerHandle, ...]:
-        """The timers, the soonest first."""
-        return tuple(sorted(self._timers, key=asyncio.TimerHandle.when))
+    def _ready(self) -> queues.Ready:
+        return queues.Ready(self)
+
+    @_ready.setter
+    def _ready(self, value: object) -> None:
+        pass
+
+    @property
+    def _scheduled(self) -> Any:
+        """The timers: a list of the soonest first; the heap itself, to be changed, while asyncio's own code runs."""
+        if self._is_patched:
+            return queues.hold_timers(self, self._held_timers)
+        return queues.Timers(sorted(self._timers, key=asyncio.TimerHandle.when))
+
+    @_scheduled.setter
+    def _scheduled(self, value: list[asyncio.TimerHandle]) -> None:
+        if self._is_patched:
+            self._held_timers[:] = value
+
+    @cached_property
+    def _held_timers(self) -> list[asyncio.TimerHandle]:
+        return []
+
+    @cached_property
+    def _stock_timers(self) -> dict[int, _loopmod.TimerHandle]:
+        """Timers of asyncio's own class that C waits for, by their id: ours in their place."""
+        return {}
+
+    def _take_back_timers(self) -> None:
+        """Leave asyncio's own way: C waits again."""
+        if "_held_timers" in self.__dict__:
+            queues.release_timers(self, self._held_timers)
+
+    def _timer_handle_cancelled(self, handle: Any) -> None:
+        proxy = self._stock_timers.pop(id(handle), None) if "_stock_timers" in self.__dict__ else None
+        if proxy is not None:
+            proxy.cancel()
+            handle._scheduled = False
+        super()._timer_handle_cancelled(handle)  # type: ignore[misc]
+
+    @property
+    def _ssock(self) -> queues.SelfPipe:
+        return queues.SelfPipe(self, is_written=False)
+
+    @_ssock.setter
+    def _ssock(self, value: object) -> None:
+        pass
+
+    @property
+    def _csock(self) -> queues.SelfPipe:
+        return queues.SelfPipe(self, is_written=True)
+
+    @_csock.setter
+    def _csock(self, value: object) -> None:
+        pass
+
+    def _make_self_pipe(self) -> None:
+        """Do nothing: C wakes the loop by its own means."""
+
+    def _run_patched_turn(self) -> None:
+        """Run a turn as asyncio's classes have it now."""
+        super(_loopmod.Loop, self)._run_once()  # type: ignore[misc]
+
+    def _run_patched(self) -> None:
+        """Run as asyncio's classes have it now."""
+        super(_loopmod.Loop, self).run_forever()
+
+    def _ask_clock(self) -> float:
+        """Return the time as asyncio's classes have it now."""
+        return super(_loopmod.Loop, self).time()
 
     if sys.version_info >= (3, 14):
         # Up to 3.13 child watchers belong to the policy.
@@ -198,11 +234,6 @@ class Loop(_loopmod.Loop, asyncio.SelectorEventLoop):
                 future.exception()  # the caller has no way to look at it
             raise
         return future.result()
-
-    def _run_once(self) -> None:
-        """Run one turn: for those who drive a loop by asyncio's private method."""
-        self.call_soon(self.stop)
-        self.run_forever()
 
     def _create_task_by_factory(self, coro: Any, **kwargs: Any) -> Any:
         """Call the task factory by the running version's convention, which asyncio's own method knows."""

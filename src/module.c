@@ -6,6 +6,7 @@
 
 #include "base/life.h"
 #include "core/handle.h"
+#include "core/patched.h"
 #include "face/loop_type.h"
 #include "net/datagram.h"
 #include "net/listener.h"
@@ -78,10 +79,10 @@ static int
 module_exec(PyObject *module)
 {
     static int (*const rooms[])(PyObject *, LmState *) = {
-        lm_handle_init,    lm_future_init,   lm_future_iter_init, lm_task_init,
-        lm_transport_init, lm_stream_init,   lm_datagram_init,    lm_pipe_init,
-        lm_server_init,    lm_listener_init, lm_sockop_init,      lm_tls_init,
-        lm_loop_type_init,
+        lm_patched_init, lm_handle_init,    lm_future_init,   lm_future_iter_init,
+        lm_task_init,    lm_transport_init, lm_stream_init,   lm_datagram_init,
+        lm_pipe_init,    lm_server_init,    lm_listener_init, lm_sockop_init,
+        lm_tls_init,     lm_loop_type_init,
     };
     LmState *st = lm_state_new();
     if (st == NULL) {
@@ -100,8 +101,8 @@ module_exec(PyObject *module)
     }
     /* Now, not when it is first needed: that may be when the interpreter goes down. */
     st->support = lm_state_import("loopmod._support", "__dict__");
-    st->run_once = st->support != NULL ? lm_state_import("loopmod._support", "_run_once")
-                                       : NULL;
+    st->run_once =
+        st->support != NULL ? lm_state_import("loopmod._support", "_run_once") : NULL;
     if (st->run_once == NULL) {
         return -1;
     }
@@ -151,6 +152,13 @@ static PyMethodDef module_methods[] = {
     {"_own_methods", lm_loop_own_methods, METH_O,
      "_own_methods($module, loop_class, /)\n--\n\nGive a subclass of Loop its methods "
      "in descriptors of its own, and return it."},
+    {"_watch_patches", (PyCFunction)(void (*)(void))lm_patched_watch, METH_FASTCALL,
+     "_watch_patches($module, owners, opens, settle, make_handle, /)\n--\n\nNotice "
+     "from "
+     "now on what is patched, for loopmod/patched.py."},
+    {"_run_due", lm_patched_run_due, METH_O,
+     "_run_due($module, due, /)\n--\n\nRun an item of the ready queue that was taken "
+     "out of it."},
     {"_facts", facts, METH_NOARGS,
      "_facts($module)\n--\n\nWhat the loop runs on, for loopmod/info.py."},
     {NULL, NULL, 0, NULL}};
@@ -168,6 +176,7 @@ module_free(void *module)
 {
     LmState *st = lm_state_of_module(module);
     if (st != NULL) {
+        lm_patched_end(st);
         lm_handle_close_spare(st);
         lm_state_leave(st);
     }

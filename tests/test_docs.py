@@ -135,7 +135,9 @@ def test_pages_take_in_what_is_there():
     taken = [
         (page, *found) for page, text in TEXTS.items() for found in re.findall(r'--8<-- "([^":]+):?(\w*)"', text)
     ]
-    assert len(taken) >= 6
+    assert len(taken) >= 20
+    # A formatter that takes the line for Python breaks it: its block is one of `{.py}`.
+    assert not [page for page, text in TEXTS.items() if "8 < --" in text]
     for page, name, section in taken:
         text = (ROOT / name).read_text(encoding="utf-8")
         if section:

@@ -25,6 +25,7 @@ HEADERLESS = {
     "src/face/loop_net.c": "methods of the table in face/loop_type.h",
     "src/face/loop_run.c": "methods of the table in face/loop_type.h",
     "src/face/loop_schedule.c": "methods of the table in face/loop_type.h",
+    "src/face/loop_sight.c": "methods of the table in face/loop_type.h",
     "src/face/loop_socks.c": "methods of the table in face/loop_type.h",
     "src/net/datagram_type.c": "a part of net/datagram.h",
     "src/net/pipe_read.c": "a part of net/pipe.h",

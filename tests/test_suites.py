@@ -57,7 +57,7 @@ def run(compare, directory, text, *arguments):
     (directory / "test_made_up.py").write_text(text, encoding="utf-8")
     (directory / "pytest.ini").write_text("[pytest]\naddopts = --no-such-option\n", encoding="utf-8")
     reports = directory / "reports"
-    words = ("-o", "addopts=", "-p", "no:asyncio", *arguments)
+    words = ("-o", "addopts=", "-p", "no:asyncio", "-p", "no:ddtrace", "-p", "no:looptime_plugin", *arguments)
     return compare.compare("made-up", Path(sys.executable), directory, words, reports, {})
 
 

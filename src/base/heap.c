@@ -122,7 +122,7 @@ resize(LmHeap *heap, size_t capacity)
 static int
 grow(LmHeap *heap)
 {
-    return heap->size == LM_HEAP_NOWHERE
+    return heap->size == LM_HEAP_ELSEWHERE
                ? -1
                : resize(heap, heap->capacity ? heap->capacity * 2 : FIRST_CAPACITY);
 }

@@ -12,7 +12,9 @@
 #include <stdint.h>
 #include <string.h>
 
+/* Not in the heap; and such that something else stands for it. */
 #define LM_HEAP_NOWHERE UINT32_MAX
+#define LM_HEAP_ELSEWHERE (UINT32_MAX - 1)
 
 typedef struct LmHeapNode {
     uint64_t seq;
@@ -43,7 +45,7 @@ lm_heap_key(double due)
 void lm_heap_init(LmHeap *heap);
 void lm_heap_free(LmHeap *heap);
 
-/* With `node->seq` set; not NaN. 0, or -1 where memory is out, or 2^32 - 1 nodes are in it
+/* With `node->seq` set; not NaN. 0, or -1 where memory is out, or 2^32 - 2 nodes are in it
    (no exception is set). */
 int lm_heap_push(LmHeap *heap, LmHeapNode *node, double due);
 

@@ -8,6 +8,7 @@
 #define LM_BASE_STATE_H
 
 #include "base/freelist.h"
+#include "base/list.h"
 #include "base/lm.h"
 
 /* clang-format off */
@@ -77,6 +78,14 @@
     X(finished_future)                                                                    \
     /* an empty context that nobody has seen (core/context.h), or NULL while it is in use */ \
     X(blank_context)                                                                      \
+    /* what a program has patched (core/patched.h): dicts that are watched, by each of them \
+       what a change opens, functions with their code; who looks, and who makes a handle */ \
+    X(patch_dicts)                                                                        \
+    X(patch_opens)                                                                        \
+    X(patch_codes)                                                                        \
+    X(patch_settle)                                                                       \
+    X(patch_handle)                                                                       \
+    X(patch_capsule) /* the state itself, for the watcher */                              \
     /* the dict of loopmod._support: what is cold enough to be Python */                  \
     X(support)                                                                            \
     X(run_once) /* its function that does nothing, to be called (core/switch.h) */        \
@@ -90,12 +99,16 @@
     X(_asyncgen_firstiter_hook)                                                           \
     X(_asyncio_future_blocking)                                                           \
     X(_buffer)                                                                            \
+    X(_cancelled)                                                                         \
     X(_create_task_by_factory)                                                            \
     X(_ensure_fd_no_transport)                                                            \
     X(_eof)                                                                               \
     X(_limit)                                                                             \
     X(_loop)                                                                              \
     X(_paused)                                                                            \
+    X(_run)                                                                               \
+    X(_run_once)                                                                          \
+    X(_selector)                                                                          \
     X(_sockets)                                                                           \
     X(_stream_reader_wr)                                                                  \
     X(_transport)                                                                         \
@@ -161,6 +174,8 @@ typedef struct {
     int is_known;
 } LmMirror;
 
+#define LM_MOST_PATCH_DICTS 16
+
 typedef struct LmState {
 #define LM_FIELD(name) PyObject *name;
     LM_STATE_OBJECTS(LM_FIELD)
@@ -176,7 +191,16 @@ typedef struct LmState {
         sock_fd_offset;  /* of a socket's number, 0 where unknown: net/sock_fd.h */
     int nesting_allowed; /* allow_nested_runs() was called */
     unsigned stream_versions[2]; /* of the stream classes, by which they were judged */
-    uint64_t task_names;         /* number of the last default task name given */
+    LmList loops;                /* all of the interpreter's (core/patched.h) */
+    int patch_watcher;           /* the dict watcher, or -1 */
+#if PY_VERSION_HEX < 0x030C0000
+    uint64_t
+        patch_versions[LM_MOST_PATCH_DICTS]; /* of the dicts, when last looked at */
+#endif
+    int is_patch_new;    /* something was patched since the last look */
+    int is_turn_patched; /* turns are asyncio's own */
+    int is_run_patched;  /* and run_forever() */
+    uint64_t task_names; /* number of the last default task name given */
     LmFreelist handles;
     LmFreelist timer_handles;
     LmFreelist safe_handles;

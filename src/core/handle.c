@@ -379,6 +379,16 @@ lm_handle_drop_callback(LmHandle *h)
     }
 }
 
+/* A timer that asyncio's own turn waits for: its count of cancelled ones is kept. */
+static int
+tell_own_queue(PyObject *self)
+{
+    PyObject *done = PyObject_CallMethod((PyObject *)lm_handle(self)->loop,
+                                         "_timer_handle_cancelled", "O", self);
+    Py_XDECREF(done);
+    return done != NULL ? 0 : -1;
+}
+
 int
 lm_handle_cancel(PyObject *self)
 {
@@ -395,6 +405,10 @@ lm_handle_cancel(PyObject *self)
         Py_XSETREF(h->repr, repr);
     }
     lm_timers_remove(h->loop, h);
+    int failed = 0;
+    if (LM_UNLIKELY(h->node.index == LM_HEAP_ELSEWHERE)) {
+        failed = tell_own_queue(self);
+    }
     lm_handle_drop_callback(h);
-    return 0;
+    return failed;
 }

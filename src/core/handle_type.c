@@ -197,6 +197,32 @@ get_when(PyObject *self, void *closure LM_UNUSED)
     return handle_when(self, NULL);
 }
 
+/* Asyncio's own methods, where they are patched, set these of a handle that is ours. What
+   they would set by themselves lets go of the callback. */
+static int
+set_cancelled(PyObject *self, PyObject *value, void *closure LM_UNUSED)
+{
+    int truth = value != NULL ? PyObject_IsTrue(value) : 0;
+    return truth <= 0 ? truth : lm_handle_cancel(self);
+}
+
+static int
+leave_as_it_is(PyObject *self LM_UNUSED, PyObject *value LM_UNUSED,
+               void *closure LM_UNUSED)
+{
+    return 0;
+}
+
+static int
+set_scheduled(PyObject *self, PyObject *value, void *closure LM_UNUSED)
+{
+    LmHandle *h = lm_handle(self);
+    if (value == Py_False && h->node.index == LM_HEAP_ELSEWHERE) {
+        h->node.index = LM_HEAP_NOWHERE;
+    }
+    return 0;
+}
+
 static PyObject *
 get_scheduled(PyObject *self, void *closure LM_UNUSED)
 {
@@ -286,11 +312,11 @@ PyDoc_STRVAR(run_doc, "_run($self)\n--\n\nRun the callback in its context now.")
 
 #define COMMON_GETTERS                                                      \
     {"_loop", get_loop, NULL, NULL, NULL},                                  \
-    {"_callback", get_callback, NULL, NULL, NULL},                          \
-    {"_args", get_args, NULL, NULL, NULL},                                  \
+    {"_callback", get_callback, leave_as_it_is, NULL, NULL},                          \
+    {"_args", get_args, leave_as_it_is, NULL, NULL},                                  \
     {"_context", get_context, NULL, NULL, NULL},                            \
-    {"_cancelled", get_cancelled, NULL, NULL, NULL},                        \
-    {"_repr", get_repr, NULL, NULL, NULL},                                  \
+    {"_cancelled", get_cancelled, set_cancelled, NULL, NULL},                        \
+    {"_repr", get_repr, leave_as_it_is, NULL, NULL},                                  \
     {"_source_traceback", get_source_traceback, NULL, NULL, NULL}
 
 static PyMethodDef handle_methods[] = {COMMON_METHODS, {NULL, NULL, 0, NULL}};
@@ -299,7 +325,7 @@ static PyMethodDef timer_methods[] = {
 static PyGetSetDef handle_getset[] = {COMMON_GETTERS, {NULL, NULL, NULL, NULL, NULL}};
 static PyGetSetDef timer_getset[] = {COMMON_GETTERS,
                                      {"_when", get_when, NULL, NULL, NULL},
-                                     {"_scheduled", get_scheduled, NULL, NULL, NULL},
+                                     {"_scheduled", get_scheduled, set_scheduled, NULL, NULL},
                                      {NULL, NULL, NULL, NULL, NULL}};
 
 #define COMMON_SLOTS                                    \
@@ -376,7 +402,9 @@ make_safe_type(PyObject *module, LmState *st)
     st->SafeHandleType = make_type(module, "loopmod._ThreadSafeHandle",
                                    sizeof(LmSafeHandle), safe_slots, base);
     Py_DECREF(base);
-    return st->SafeHandleType != NULL ? 0 : -1;
+    return st->SafeHandleType == NULL
+               ? -1
+               : PyModule_AddObjectRef(module, "_ThreadSafeHandle", st->SafeHandleType);
 }
 #else
 static int

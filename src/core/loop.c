@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "core/handle.h"
+#include "core/patched.h"
 #include "core/ready.h"
 #include "core/timers.h"
 
@@ -12,6 +13,7 @@ lm_loop_init(LmLoop *loop, LmState *st)
 {
     loop->st = lm_state_hold(st);
     loop->is_plain = 1;
+    lm_list_push_back(&st->loops, &loop->among);
     lm_list_init(&loop->kept);
     lm_heap_init(&loop->timers);
     lm_poll_init(&loop->poll);
@@ -23,6 +25,7 @@ lm_loop_clear(LmLoop *loop)
     lm_ring_clear(&loop->ready);
     lm_timers_clear(loop);
     Py_CLEAR(loop->task_factory);
+    Py_CLEAR(loop->shown_handle);
     lm_ring_clear(&loop->joined);
 }
 
@@ -40,6 +43,7 @@ int
 lm_loop_traverse(LmLoop *loop, visitproc visit, void *arg)
 {
     Py_VISIT(loop->task_factory);
+    Py_VISIT(loop->shown_handle);
     int failed = lm_ready_traverse(loop, visit, arg);
     return failed ? failed : lm_timers_traverse(loop, visit, arg);
 }
@@ -83,6 +87,9 @@ lm_loop_check_thread(LmLoop *loop)
 int
 lm_loop_now(LmLoop *loop, double *now)
 {
+    if (LM_UNLIKELY(lm_patched_is_clock_new(loop->st)) && lm_patched_look(loop) < 0) {
+        return -1;
+    }
     if (LM_LIKELY(!loop->has_own_time)) {
         *now = lm_clock_now();
         return 0;
@@ -156,9 +163,11 @@ lm_loop_note_overrides(LmLoop *loop)
         own_time < 0 ? -1 : is_overridden(loop, loop->st->str.call_soon);
     int own_call_at =
         own_call_soon < 0 ? -1 : is_overridden(loop, loop->st->str.call_at);
-    if (own_call_at < 0) {
+    int own_turn = own_call_at < 0 ? -1 : is_overridden(loop, loop->st->str._run_once);
+    if (own_turn < 0) {
         return -1;
     }
+    loop->has_own_turn = (uint8_t)own_turn;
     loop->has_own_time = (uint8_t)own_time;
     loop->is_plain = !own_call_soon && !own_call_at;
     return 0;

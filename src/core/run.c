@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "core/debug.h"
+#include "core/patched.h"
 #include "core/ready.h"
 #include "core/switch.h"
 #include "core/timers.h"
@@ -80,7 +81,8 @@ has_nothing_to_do(const LmLoop *loop)
     return lm_ring_length(&loop->ready) == 0 && !loop->is_stopping;
 }
 
-/* Waits for something to do where nothing is, looks at the kernel where that is due.
+/* Waits for something to do where nothing is, looks at the kernel where that is due. 1
+   where the turn is over by that: it was asyncio's own.
 
    Before a sleep: a signal may have come while C code ran, after the last place where the
    interpreter looks, and its handler may give the loop something to do. The current-task
@@ -89,6 +91,16 @@ static int
 poll_for_work(LmLoop *loop)
 {
     int64_t deadline_ns = 0;
+    if (!has_nothing_to_do(loop) && may_skip_poll(loop)) {
+        loop->turns_unpolled++;
+        return 0;
+    }
+    if (LM_UNLIKELY(loop->is_patched)) {
+        int taken = lm_patched_take_turn(loop);
+        if (taken != 0) {
+            return taken;
+        }
+    }
     if (has_nothing_to_do(loop)) {
         if (check_signals(loop) < 0) {
             return -1;
@@ -96,10 +108,6 @@ poll_for_work(LmLoop *loop)
         if (has_nothing_to_do(loop) && lm_timers_deadline(loop, &deadline_ns) < 0) {
             return -1;
         }
-    }
-    else if (may_skip_poll(loop)) {
-        loop->turns_unpolled++;
-        return 0;
     }
     loop->is_first_turn = 0;
     return poll_until(loop, deadline_ns);
@@ -112,7 +120,7 @@ expire_timers(LmLoop *loop)
     if (loop->timers.size == 0) {
         return 0;
     }
-    if (LM_UNLIKELY(loop->has_own_time)) {
+    if (LM_UNLIKELY(loop->has_own_time || lm_patched_is_clock_new(loop->st))) {
         lm_loop_leave_task(loop);
     }
     return lm_loop_now(loop, &now) < 0 ? -1 : lm_timers_expire(loop, now);
@@ -174,6 +182,21 @@ run_item_timed(LmLoop *loop, LmReadyItem item)
     return failed;
 }
 
+/* Debug mode, or something of asyncio's is patched and the item is one to be seen. */
+static int
+run_item_slowly(LmLoop *loop, LmReadyItem item)
+{
+    if (loop->is_patched) {
+        PyObject *handle = lm_patched_show(loop, item);
+        if (handle == NULL) {
+            return -1;
+        }
+        item = lm_patched_item(loop, handle);
+    }
+    return loop->is_debug ? run_item_timed(loop, item)
+                          : send_due(loop, item.fn(loop, item.obj));
+}
+
 static int
 run_items(LmLoop *loop)
 {
@@ -181,8 +204,8 @@ run_items(LmLoop *loop)
     /* A nested run or a close may have emptied the ring in between. */
     while (count-- > 0 && lm_ring_length(&loop->ready) > 0) {
         LmReadyItem item = lm_ring_pop(&loop->ready);
-        int failed = LM_UNLIKELY(loop->is_debug)
-                         ? run_item_timed(loop, item)
+        int failed = LM_UNLIKELY(loop->is_slow)
+                         ? run_item_slowly(loop, item)
                          : send_due(loop, item.fn(loop, item.obj));
         if (LM_UNLIKELY(failed < 0) || LM_UNLIKELY(lm_switch_between(loop) < 0)) {
             return -1;
@@ -230,8 +253,9 @@ flush_joined(LmLoop *loop)
 static int
 run_turn(LmLoop *loop)
 {
-    if (poll_for_work(loop) < 0) {
-        return -1;
+    int polled = poll_for_work(loop);
+    if (LM_UNLIKELY(polled != 0)) {
+        return polled < 0 ? -1 : 0;
     }
     lm_poll_dispatch(&loop->poll);
     return expire_timers(loop) < 0 ? -1 : run_ready(loop);
@@ -300,4 +324,27 @@ int
 lm_run_until(LmLoop *loop, LmIsDone is_done, PyObject *future)
 {
     return run(loop, is_done, future);
+}
+
+int
+lm_run_turn(LmLoop *loop)
+{
+    if (loop->thread_id == 0) {
+        loop->is_first_turn = 1;
+    }
+    int failed = run_turn(loop);
+    PyObject *exc = failed ? PyErr_GetRaisedException() : NULL;
+    lm_loop_leave_task(loop);
+    if (exc != NULL) {
+        PyErr_SetRaisedException(exc);
+    }
+    return failed;
+}
+
+int
+lm_run_poll(LmLoop *loop, int64_t deadline_ns)
+{
+    return check_signals(loop) < 0
+               ? -1
+               : poll_until(loop, has_nothing_to_do(loop) ? deadline_ns : 0);
 }

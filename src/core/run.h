@@ -15,4 +15,12 @@ typedef int (*LmIsDone)(PyObject *future);
    left to it. 0, or -1 with the exception that left a callback. */
 int lm_run_until(LmLoop *loop, LmIsDone is_done, PyObject *future);
 
+/* One turn, for those who drive the loop by themselves. 0, or -1 with the exception that
+   left a callback. */
+int lm_run_turn(LmLoop *loop);
+
+/* Waits as a turn does, until the deadline (poll/poll.h) where there is nothing to do. What
+   fired is to be dispatched by the caller. -1 with an exception set. */
+int lm_run_poll(LmLoop *loop, int64_t deadline_ns);
+
 #endif

@@ -37,7 +37,7 @@ lm_timers_add(LmLoop *loop, LmHandle *handle)
 void
 lm_timers_remove(LmLoop *loop, LmHandle *handle)
 {
-    if (handle->node.index != LM_HEAP_NOWHERE) {
+    if (handle->node.index < LM_HEAP_ELSEWHERE) {
         lm_heap_remove(&loop->timers, &handle->node);
         lm_handle_leave_queue(lm_handle_object(handle));
     }

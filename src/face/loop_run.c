@@ -3,6 +3,7 @@
 #include "face/loop_type.h"
 
 #include "core/handle.h"
+#include "core/patched.h"
 #include "core/run.h"
 #include "net/kept.h"
 #include "net/readers.h"
@@ -222,7 +223,7 @@ run(LmLoop *loop, PyObject *future)
     Surroundings before = {0};
     int failed = -1;
     if (lm_loop_check_closed(loop) == 0 && check_not_running(loop, &before) == 0 &&
-        lm_loop_note_overrides(loop) == 0 &&
+        lm_patched_look(loop) == 0 &&
         Py_EnterRecursiveCall(" in a nested event loop") == 0) {
         Py_INCREF(loop);
         claim(loop);
@@ -238,7 +239,15 @@ run(LmLoop *loop, PyObject *future)
 PyObject *
 lm_loop_method_run_forever(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    return run((LmLoop *)self, NULL);
+    LmLoop *loop = (LmLoop *)self;
+    int is_new = lm_patched_settle(loop->st);
+    if (is_new < 0) {
+        return NULL;
+    }
+    /* Noticed only now: what was called is not what is there any more. */
+    return is_new && loop->st->is_run_patched
+               ? PyObject_CallMethod(self, "_run_patched", NULL)
+               : run(loop, NULL);
 }
 
 PyObject *
@@ -280,6 +289,51 @@ lm_loop_method_close_core(PyObject *self, PyObject *unused LM_UNUSED)
     lm_readers_close(loop);
     lm_loop_close(loop);
     Py_RETURN_NONE;
+}
+
+/* What asyncio's own close() and run_forever() set. */
+
+int
+lm_loop_set_closed(PyObject *self, PyObject *value, void *closure LM_UNUSED)
+{
+    int truth = value != NULL ? PyObject_IsTrue(value) : 0;
+    if (truth <= 0 || ((LmLoop *)self)->is_closed) {
+        return truth < 0 ? -1 : 0;
+    }
+    PyObject *done = lm_loop_method_close_core(self, NULL);
+    Py_XDECREF(done);
+    return done != NULL ? 0 : -1;
+}
+
+int
+lm_loop_set_stopping(PyObject *self, PyObject *value, void *closure LM_UNUSED)
+{
+    int truth = value != NULL ? PyObject_IsTrue(value) : 0;
+    if (truth >= 0) {
+        ((LmLoop *)self)->is_stopping = (uint8_t)truth;
+    }
+    return truth < 0 ? -1 : 0;
+}
+
+int
+lm_loop_set_thread_id(PyObject *self, PyObject *value, void *closure LM_UNUSED)
+{
+    LmLoop *loop = (LmLoop *)self;
+    if (value == NULL || value == Py_None) {
+        if (loop->thread_id != 0) {
+            release(loop);
+        }
+        return 0;
+    }
+    unsigned long id = PyLong_AsUnsignedLong(value);
+    if ((id == (unsigned long)-1 && PyErr_Occurred()) ||
+        (loop->thread_id == 0 && lm_patched_look(loop) < 0)) {
+        return -1;
+    }
+    claim(loop);
+    loop->thread_id = id;
+    loop->is_first_turn = 1;
+    return 0;
 }
 
 PyObject *

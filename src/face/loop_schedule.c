@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "core/debug.h"
 #include "core/handle.h"
+#include "core/patched.h"
 #include "core/ready.h"
 #include "core/timers.h"
 #include "task/future.h"
@@ -247,8 +248,11 @@ lm_loop_method_create_task(LM_VECTOR)
 }
 
 PyObject *
-lm_loop_method_time(PyObject *self LM_UNUSED, PyObject *unused LM_UNUSED)
+lm_loop_method_time(PyObject *self, PyObject *unused LM_UNUSED)
 {
+    if (LM_UNLIKELY(lm_patched_is_clock_new(((LmLoop *)self)->st))) {
+        return PyObject_CallMethod(self, "_ask_clock", NULL);
+    }
     return PyFloat_FromDouble(lm_clock_now());
 }
 

@@ -2,6 +2,7 @@
    in the other files here. */
 #include "face/loop_type.h"
 
+#include "core/patched.h"
 #include "core/ready.h"
 #include "core/timers.h"
 #include "net/kept.h"
@@ -20,7 +21,7 @@ loop_new(PyTypeObject *type, PyObject *args LM_UNUSED, PyObject *kwargs LM_UNUSE
         return NULL;
     }
     lm_loop_init((LmLoop *)self, st);
-    if (lm_loop_note_overrides((LmLoop *)self) < 0) {
+    if (lm_patched_look((LmLoop *)self) < 0) {
         Py_DECREF(self);
         return NULL;
     }
@@ -57,6 +58,7 @@ loop_dealloc(PyObject *self)
 {
     LmLoop *loop = (LmLoop *)self;
     PyObject_GC_UnTrack(self);
+    lm_list_remove(&loop->among);
     lm_signals_close(loop);
     loop_clear(self);
     lm_loop_close(loop);
@@ -77,6 +79,13 @@ loop_setattro(PyObject *self, PyObject *name, PyObject *value)
     LmState *st = loop->st;
     if (name == st->str.time || name == st->str.call_soon || name == st->str.call_at) {
         return lm_loop_note_overrides(loop);
+    }
+    if (name == st->str._selector) {
+        loop->has_own_select = value != NULL && value != Py_None;
+        lm_patched_look_closer(loop);
+    }
+    else if (name == st->str._run_once) {
+        lm_patched_look_closer(loop);
     }
     return 0;
 }
@@ -114,7 +123,9 @@ set_debug(PyObject *self, PyObject *value, void *closure LM_UNUSED)
 {
     int truth = value != NULL ? PyObject_IsTrue(value) : 0;
     if (truth >= 0) {
-        ((LmLoop *)self)->is_debug = (uint8_t)truth;
+        LmLoop *loop = (LmLoop *)self;
+        loop->is_debug = (uint8_t)truth;
+        loop->is_slow = loop->is_debug || loop->is_patched;
     }
     return truth < 0 ? -1 : 0;
 }
@@ -142,12 +153,24 @@ set_join_writes(PyObject *self, PyObject *value, void *closure LM_UNUSED)
 static PyObject *
 get_current_handle(PyObject *self, void *closure LM_UNUSED)
 {
-    PyObject *item = ((LmLoop *)self)->current_item;
-    /* What shows it asks for this: a transport or listener is no handle. */
-    if (item != NULL && !PyObject_HasAttrString(item, "_source_traceback")) {
-        item = NULL;
+    LmLoop *loop = (LmLoop *)self;
+    PyObject *item = loop->shown_handle;
+    if (item == NULL) {
+        item = loop->current_item;
+        /* What shows it asks for this: a transport or listener is no handle. */
+        if (item != NULL && !PyObject_HasAttrString(item, "_source_traceback")) {
+            item = NULL;
+        }
     }
     return Py_NewRef(item != NULL ? item : Py_None);
+}
+
+static int
+set_current_handle(PyObject *self, PyObject *value, void *closure LM_UNUSED)
+{
+    PyObject *handle = value == NULL || value == Py_None ? NULL : Py_NewRef(value);
+    Py_XSETREF(((LmLoop *)self)->shown_handle, handle);
+    return 0;
 }
 
 static PyObject *
@@ -200,12 +223,15 @@ method_send_joined(PyObject *self, PyObject *unused LM_UNUSED)
 }
 
 static PyGetSetDef loop_getset[] = {
-    {"_closed", get_closed, NULL, NULL, NULL},
-    {"_stopping", get_stopping, NULL, NULL, NULL},
-    {"_thread_id", get_thread_id, NULL, NULL, NULL},
+    {"_closed", get_closed, lm_loop_set_closed, NULL, NULL},
+    {"_stopping", get_stopping, lm_loop_set_stopping, NULL, NULL},
+    {"_thread_id", get_thread_id, lm_loop_set_thread_id, NULL, NULL},
     {"_debug", get_debug, set_debug, NULL, NULL},
     {"_join_writes", get_join_writes, set_join_writes, NULL, NULL},
-    {"_current_handle", get_current_handle, NULL, NULL, NULL},
+    {"_current_handle", get_current_handle, set_current_handle, NULL, NULL},
+    {"_has_own_select", lm_loop_get_own_select, lm_loop_set_own_select, NULL, NULL},
+    {"_is_patched", lm_loop_get_patched, NULL, NULL, NULL},
+    {"_ready_count", lm_loop_get_ready_count, NULL, NULL, NULL},
     {"_ready_items", get_ready_items, NULL, NULL, NULL},
     {"_timers", get_timers, NULL, NULL, NULL},
     {"_task_factory", get_task_factory, set_task_factory, NULL, NULL},
@@ -335,6 +361,20 @@ static PyMethodDef loop_methods[] = {
          "Take the signal wakeup descriptor until _unwatch_signals().")},
     {"_unwatch_signals", lm_loop_method_unwatch_signals, METH_NOARGS,
      DOC("_unwatch_signals($self)", "Give the signal wakeup descriptor back.")},
+    {"_pop_ready", lm_loop_method_pop_ready, METH_NOARGS,
+     DOC("_pop_ready($self)", "Return what is ready first as a handle, or None.")},
+    {"_push_ready", lm_loop_method_push_ready, METH_O,
+     DOC("_push_ready($self, handle, /)",
+         "Append a handle to what is ready. Any thread.")},
+    {"_take_timers", lm_loop_method_take_timers, METH_NOARGS,
+     DOC("_take_timers($self)", "Return the timers, which are no longer waited for.")},
+    {"_put_timer", lm_loop_method_put_timer, METH_O,
+     DOC("_put_timer($self, handle, /)", "Wait for a timer that was taken.")},
+    {"_poll", lm_loop_method_poll, METH_O,
+     DOC("_poll($self, timeout, /)", "Wait; return handles for what fired.")},
+    {"_run_once", lm_loop_method_run_once, METH_NOARGS,
+     DOC("_run_once($self)",
+         "Run one turn: for those who drive a loop by asyncio's private method.")},
     {"_send_joined", method_send_joined, METH_NOARGS,
      DOC("_send_joined($self)", "Send what is joined now.")},
     {NULL, NULL, 0, NULL}};

@@ -28,6 +28,9 @@ PyObject *lm_loop_method_stop(PyObject *self, PyObject *unused);
 PyObject *lm_loop_method_is_running(PyObject *self, PyObject *unused);
 PyObject *lm_loop_method_is_closed(PyObject *self, PyObject *unused);
 PyObject *lm_loop_method_close_core(PyObject *self, PyObject *unused);
+int lm_loop_set_closed(PyObject *self, PyObject *value, void *closure);
+int lm_loop_set_stopping(PyObject *self, PyObject *value, void *closure);
+int lm_loop_set_thread_id(PyObject *self, PyObject *value, void *closure);
 PyObject *lm_loop_method_watch_signals(PyObject *self, PyObject *unused);
 PyObject *lm_loop_method_unwatch_signals(PyObject *self, PyObject *unused);
 
@@ -41,6 +44,18 @@ PyObject *lm_loop_method_create_task(LM_VECTOR);
 PyObject *lm_loop_method_create_future(PyObject *self, PyObject *unused);
 PyObject *lm_loop_method_time(PyObject *self, PyObject *unused);
 PyObject *lm_loop_method_get_debug(PyObject *self, PyObject *unused);
+
+/* loop_sight.c */
+PyObject *lm_loop_method_pop_ready(PyObject *self, PyObject *unused);
+PyObject *lm_loop_method_push_ready(PyObject *self, PyObject *handle);
+PyObject *lm_loop_method_take_timers(PyObject *self, PyObject *unused);
+PyObject *lm_loop_method_put_timer(PyObject *self, PyObject *handle);
+PyObject *lm_loop_method_poll(PyObject *self, PyObject *timeout);
+PyObject *lm_loop_method_run_once(PyObject *self, PyObject *unused);
+PyObject *lm_loop_get_ready_count(PyObject *self, void *closure);
+PyObject *lm_loop_get_patched(PyObject *self, void *closure);
+PyObject *lm_loop_get_own_select(PyObject *self, void *closure);
+int lm_loop_set_own_select(PyObject *self, PyObject *value, void *closure);
 
 /* loop_net.c */
 PyObject *lm_loop_method_add_reader(LM_VECTOR);

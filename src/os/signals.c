@@ -4,7 +4,6 @@
 #include "base/oserr.h"
 #include "base/sys.h"
 #include "core/fault.h"
-#include "core/handle.h"
 #include "core/ready.h"
 
 #include <stdlib.h>
@@ -38,35 +37,14 @@ set_wakeup_fd(long fd)
     return old_fd == -1 && PyErr_Occurred() ? -2 : old_fd;
 }
 
-/* Queues the handle of a signal; one that was cancelled is forgotten, as in asyncio. */
+/* Queues the handle of a signal; one that was cancelled is forgotten. */
 static int
 queue_handler(LmLoop *loop, unsigned char signum)
 {
-    PyObject *handlers = PyObject_GetAttrString((PyObject *)loop, "_signal_handlers");
-    PyObject *number = handlers != NULL ? PyLong_FromLong(signum) : NULL;
-    PyObject *handle = number != NULL ? PyObject_GetItem(handlers, number) : NULL;
-    int failed = 0;
-    if (handle == NULL) {
-        failed = number == NULL || !PyErr_ExceptionMatches(PyExc_KeyError) ? -1 : 0;
-        if (failed == 0) {
-            PyErr_Clear();
-        }
-    }
-    else if (Py_IS_TYPE(handle, lm_type(loop->st->HandleType))) {
-        if (lm_handle(handle)->is_cancelled) {
-            PyObject *done = PyObject_CallMethod((PyObject *)loop,
-                                                 "remove_signal_handler", "O", number);
-            failed = done != NULL ? 0 : -1;
-            Py_XDECREF(done);
-        }
-        else {
-            failed = lm_ready_push(loop, lm_handle_run_item, Py_NewRef(handle));
-        }
-    }
-    Py_XDECREF(handlers);
-    Py_XDECREF(number);
-    Py_XDECREF(handle);
-    return failed;
+    PyObject *done =
+        PyObject_CallMethod((PyObject *)loop, "_handle_signal", "i", (int)signum);
+    Py_XDECREF(done);
+    return done != NULL ? 0 : -1;
 }
 
 static void

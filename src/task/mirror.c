@@ -27,6 +27,11 @@ lm_mirror_show_name(PyObject *task LM_UNUSED)
 }
 
 void
+lm_mirror_show_coro(PyObject *task LM_UNUSED)
+{
+}
+
+void
 lm_mirror_show_await(PyObject *future LM_UNUSED, PyObject *task LM_UNUSED)
 {
 }
@@ -157,6 +162,16 @@ lm_mirror_show_name(PyObject *self)
     const LmMirror *places = &t->future.st->mirror;
     if (places->is_known && t->coro != NULL && t->name != NULL) {
         write_word(self, places->name, t->name);
+    }
+}
+
+void
+lm_mirror_show_coro(PyObject *self)
+{
+    LmTask *t = lm_task(self);
+    const LmMirror *places = &t->future.st->mirror;
+    if (places->is_known && t->listed != NULL) {
+        write_word(self, places->coro, t->coro);
     }
 }
 

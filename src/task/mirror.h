@@ -20,8 +20,9 @@ int lm_mirror_is_known(LmState *st);
 /* Shows the coroutine and the name of a task before it is listed. -1 with an exception. */
 int lm_mirror_show_task(PyObject *task);
 
-/* The task's name has changed. */
+/* The task's name, or its coroutine, has changed. */
 void lm_mirror_show_name(PyObject *task);
+void lm_mirror_show_coro(PyObject *task);
 
 /* The task waits for the future, a Future or Task of any kind; and does so no longer.
    Neither fails: what cannot be shown is not. Both keep a set exception. */

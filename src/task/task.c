@@ -437,6 +437,23 @@ get_coro(PyObject *self, void *closure LM_UNUSED)
     return none_or(lm_task(self)->coro);
 }
 
+/* For tools that put a coroutine of theirs around a task's, as asyncio's tasks in Python
+   allow it. A step that runs goes on with the one that it began with. */
+static int
+set_coro(PyObject *self, PyObject *value, void *closure LM_UNUSED)
+{
+    LmTask *t = lm_task(self);
+    if (value == NULL) {
+        PyErr_SetString(PyExc_AttributeError, "cannot delete attribute");
+        return -1;
+    }
+    PyObject *old = t->coro;
+    t->coro = Py_NewRef(value);
+    lm_mirror_show_coro(self);
+    Py_XDECREF(old);
+    return 0;
+}
+
 static PyObject *
 get_awaits(PyObject *self, void *closure LM_UNUSED)
 {
@@ -511,7 +528,7 @@ static PyMethodDef task_methods[] = {
     {NULL, NULL, 0, NULL}};
 
 static PyGetSetDef task_getset[] = {LM_FUTURE_COMMON_GETSET,
-                                    {"_coro", get_coro, NULL, NULL, NULL},
+                                    {"_coro", get_coro, set_coro, NULL, NULL},
                                     {"_fut_waiter", get_awaits, NULL, NULL, NULL},
                                     {"_must_cancel", get_must_cancel, NULL, NULL, NULL},
                                     {"_log_destroy_pending", get_log_destroy_pending,

@@ -75,7 +75,9 @@ def name():
 def run_pytest(directory, *options, name):
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST")}
     environment |= {"PYTHONPATH": str(ROOT), "LOOP_NAME": name}
-    words = ["-p", "no:cacheprovider", "-p", "loopmod.pytest_plugin", *options, "."]
+    # looptime gives the loops of pytest-asyncio another class; ddtrace takes a second to be loaded.
+    others = ["-p", "no:cacheprovider", "-p", "no:ddtrace", "-p", "no:looptime_plugin"]
+    words = [*others, "-p", "loopmod.pytest_plugin", *options, "."]
     return subprocess.run(
         [sys.executable, "-m", "pytest", *words],
         cwd=directory,

@@ -45,6 +45,7 @@ RESULTS = {
     "websockets_echo": list(range(10)),
     "zmq_echo": [b"ONE", b"TWO", b"THREE"],
 }
+NEW_IN_314 = {"interpreter_pool": [f"WORKER {number}, loopmod.loop" for number in range(6)]}
 OWN_RUN = {
     "anyio_echo": b"hello",
     "fastapi_app": ['"loopmod.loop"', "42", "0,1,2,3,4,", "SAID", [21]],
@@ -113,7 +114,14 @@ def server_url(request):
 
 
 def test_every_recipe_is_tested():
-    named = {*RESULTS, *OWN_RUN, *PROCESSES, *WITH_SERVER, *(words.partition(" ")[0] for words, _ in SERVERS)}
+    named = {
+        *RESULTS,
+        *NEW_IN_314,
+        *OWN_RUN,
+        *PROCESSES,
+        *WITH_SERVER,
+        *(words.partition(" ")[0] for words, _ in SERVERS),
+    }
     assert named == {path.stem for path in RECIPES.glob("*.py")}
 
 
@@ -150,6 +158,12 @@ def test_program(recipe):
 def test_program_with_a_server(recipe, server_url):
     need_imports_of(recipe)
     assert run_program(recipe, server_url(recipe)).rstrip("\n") == str(WITH_SERVER[recipe])
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="InterpreterPoolExecutor is new in Python 3.14")
+@pytest.mark.parametrize("recipe", NEW_IN_314)
+def test_program_of_314(recipe):
+    assert run_program(recipe).rstrip("\n") == str(NEW_IN_314[recipe])
 
 
 def answer_of(process, port):

@@ -197,13 +197,20 @@ def test_selector_forgets_a_descriptor(loop):
         loop.remove_reader(near)
 
 
-def test_queues_are_snapshots(kind, loop):
-    only_loopmod(kind, "asyncio's own queues can be changed")
-    loop.call_soon(int)
-    for queue in (loop._ready, loop._scheduled):
-        assert type(queue) is tuple
-    with pytest.raises(AttributeError):
-        loop._ready = []
+def test_what_is_appended_to_ready_runs(loop):
+    seen = []
+    handle = asyncio.Handle(seen.append, (1,), loop)
+    loop._ready.append(handle)
+    assert len(loop._ready) == 1 and loop._ready[0] is handle
+    loop.call_soon(loop.stop)
+    loop.run_forever()
+    assert seen == [1]
+
+
+def test_timers_are_a_snapshot(kind, loop):
+    only_loopmod(kind, "asyncio's own heap can be changed")
+    loop.call_later(1, int)
+    assert isinstance(loop._scheduled, tuple)
 
 
 # Servers

@@ -220,7 +220,7 @@ def test_outcome_cannot_be_set_from_outside(loop, turn):
     assert task.result() == 1
 
 
-@pytest.mark.parametrize("name", ["_coro", "_fut_waiter", "_must_cancel", "_state", "_result", "_exception", "_loop"])
+@pytest.mark.parametrize("name", ["_fut_waiter", "_must_cancel", "_state", "_result", "_exception", "_loop"])
 def test_read_only_attributes(loop, turn, name):
     task = loop.create_task(gives())
     before = getattr(task, name)

@@ -1,0 +1,218 @@
+"""Which of asyncio's functions and classes are patched, and which methods of ours give way to them.
+
+A method of ours stands for one of asyncio's of the same name. Where that is patched, or anything that its code
+names, a forwarder takes the place of ours: it leads to whatever asyncio's classes have, with its full effect on a
+loop of ours (loopmod/queues.py). C notices and opens (src/core/patched.h); `settle` looks at everything.
+"""
+
+import asyncio
+import functools
+import time
+import types
+from asyncio import base_events, events, futures, selector_events, tasks, unix_events
+from contextlib import nullcontext
+from typing import Any
+
+from . import _loopmod, queues
+from .loop import Loop
+
+# A class of ours, a name, the method of ours, and what takes its place.
+_Entry = tuple[type, str, Any, Any]
+_Opens = dict[str, tuple[_Entry, ...]]
+
+_BASES = asyncio.SelectorEventLoop.__mro__[:-2]  # down to BaseEventLoop: it overrides all that the last two have
+_HANDLES = tuple(
+    getattr(events, name) for name in ("Handle", "TimerHandle", "_ThreadSafeHandle") if hasattr(events, name)
+)
+_MODULES = (time, events, tasks, futures, base_events, selector_events, unix_events)
+
+# These call asyncio's own in any case, so that a patch is seen without more.
+_CALL_BASE = frozenset(
+    (
+        "_check_running",
+        "_make_self_pipe",
+        "_stop_serving",
+        "_timer_handle_cancelled",
+        "create_server",
+        "create_unix_server",
+        "run_until_complete",
+    )
+)
+# Asked of the loop by name where a run begins, whoever begins it.
+_ASKED_BY_NAME = frozenset(("_asyncgen_finalizer_hook", "_asyncgen_firstiter_hook"))
+# With a clock that is patched, timers in C ask it; nothing else has to give way.
+_CLOCK = frozenset(("monotonic", "time"))
+_MISSING = object()
+_UNKNOWN = object()
+
+
+class _Forward:
+    """In the place of a method of ours: what the classes after `owner` have of that name, as it is now."""
+
+    __slots__ = ("_name", "_owner")
+
+    def __init__(self, owner: type, name: str) -> None:
+        self._owner = owner
+        self._name = name
+
+    def __get__(self, instance: Any, cls: type | None = None) -> Any:
+        return getattr(super(self._owner, cls if instance is None else instance), self._name)
+
+
+@functools.cache
+def _names_in(code: types.CodeType) -> frozenset[str]:
+    inner = (_names_in(const) for const in code.co_consts if isinstance(const, types.CodeType))
+    return frozenset(code.co_names).union(*inner) - _ASKED_BY_NAME
+
+
+def _callees(name: str, own: frozenset[str]) -> frozenset[str]:
+    """Return all that asyncio's method names, and what those of its methods name that we have none for."""
+    found: set[str] = set()
+    todo = [name]
+    seen = {name}
+    while todo:
+        current = todo.pop()
+        for base in _BASES:
+            function = vars(base).get(current)
+            if isinstance(function, types.FunctionType):
+                names = _names_in(function.__code__)
+                found |= names
+                todo += names - own - seen
+                seen |= names
+    return frozenset(found | {name})
+
+
+def _is_compiled(code: types.CodeType, qualname: str) -> bool:
+    """Whether a compiler made the code of that function: one that ddtrace assembles has functions for constants."""
+    return code.co_qualname == qualname and not any(map(callable, code.co_consts))
+
+
+def _is_stock(owner: Any, name: str, value: Any) -> bool:
+    """Whether a function or class that is found at import is asyncio's own."""
+    if isinstance(value, types.FunctionType):
+        qualname = f"{owner.__qualname__}.{name}" if isinstance(owner, type) else name
+        home = str(value.__globals__.get("__name__"))
+        return home.startswith("asyncio.") and _is_compiled(value.__code__, qualname) and not vars(value)
+    if isinstance(value, type):
+        return value.__module__.startswith(("asyncio.", "_asyncio"))
+    if name == "monotonic":
+        return isinstance(value, types.BuiltinFunctionType)
+    return True
+
+
+def _entries() -> tuple[dict[str, _Entry], dict[str, list[_Entry]]]:
+    """Return what can give way in Loop, and in the classes of handles, by name."""
+    in_loop: dict[str, _Entry] = {}
+    for name, value in vars(Loop).items():
+        is_method = isinstance(value, types.FunctionType | types.MethodDescriptorType) and not name.startswith("__")
+        if is_method and name not in _CALL_BASE and any(name in vars(base) for base in _BASES):
+            in_loop[name] = (Loop, name, value, _Forward(_loopmod.Loop, name))
+    in_handles: dict[str, list[_Entry]] = {}
+    for handle in (getattr(_loopmod, base.__name__) for base in _HANDLES):
+        for name, value in vars(handle).items():
+            if isinstance(value, types.MethodDescriptorType):
+                in_handles.setdefault(name, []).append((handle, name, value, _Forward(handle, name)))
+    return in_loop, in_handles
+
+
+_IN_LOOP, _IN_HANDLES = _entries()
+_shared: dict[tuple[_Entry, ...], tuple[_Entry, ...]] = {}
+_NAMED_BY: dict[str, list[_Entry]] = {}
+for _name, _entry in _IN_LOOP.items():
+    for _callee in _callees(_name, frozenset(_IN_LOOP)):
+        _NAMED_BY.setdefault(_callee, []).append(_entry)
+# Who makes a future or task by ours need not name the class.
+for _name, _method in (("Future", "create_future"), ("Task", "create_task")):
+    _NAMED_BY[_name] = [*_NAMED_BY.get(_name, ()), *_NAMED_BY[_method]]
+# A timer's cancel() tells the loop.
+_NAMED_BY["_timer_handle_cancelled"] = [*_NAMED_BY["TimerHandle"], *_NAMED_BY["_run"], *_IN_HANDLES["cancel"]]
+for _name in _CLOCK:
+    _NAMED_BY[_name] = [_IN_LOOP["time"]]
+
+
+def _opened_by(owner: Any, name: str) -> tuple[_Entry, ...]:
+    found = list(_NAMED_BY.get(name, ()))
+    if owner in _HANDLES:
+        found += _NAMED_BY[owner.__name__] if owner.__name__ in _NAMED_BY else _NAMED_BY["Handle"]
+        found += _NAMED_BY["Handle"] + _NAMED_BY["_run"] + _IN_HANDLES.get(name, [])
+    entries = tuple(dict.fromkeys(found))
+    return _shared.setdefault(entries, entries)
+
+
+def _opens_of(owner: Any) -> _Opens:
+    if owner is Loop:
+        return dict.fromkeys((*_IN_LOOP, "_selector"), ())
+    if isinstance(owner, type):
+        names = {*vars(owner), *_IN_LOOP} if owner in _BASES else {*vars(owner), "__repr__", "__init__"}
+        return {name: opened for name in names if (opened := _opened_by(owner, name)) or name == "__init__"}
+    if owner is time:
+        return {"monotonic": _opened_by(owner, "monotonic")}
+    names = {name for name in _NAMED_BY if name in vars(owner)}
+    return {name: _opened_by(owner, name) for name in names}
+
+
+_OWNERS: tuple[Any, ...] = (*_MODULES, *_BASES, *_HANDLES, Loop)
+_OPENS = tuple(_opens_of(owner) for owner in _OWNERS)
+_NAMED_BY.clear()  # much for the collector to look at, and for nothing
+_names_in.cache_clear()
+_shared.clear()
+
+
+def _stock_value(owner: Any, name: str) -> Any:
+    value = vars(owner).get(name, _MISSING)
+    return value if value is _MISSING or _is_stock(owner, name, value) else _UNKNOWN
+
+
+_stock = tuple(
+    {name: _stock_value(owner, name) for name in opens} for owner, opens in zip(_OWNERS, _OPENS, strict=True)
+)
+_codes = {
+    value: value.__code__ for stock in _stock for value in stock.values() if isinstance(value, types.FunctionType)
+}
+
+
+def _is_patched(owner: Any, name: str, stock: dict[str, Any]) -> bool:
+    value = vars(owner).get(name, _MISSING)
+    if stock[name] is _UNKNOWN and value is not _MISSING and _is_stock(owner, name, value):
+        # A patch from before our import is undone.
+        stock[name] = value
+        if isinstance(value, types.FunctionType):
+            _codes[value] = value.__code__
+    if value is not stock[name]:
+        # nest_asyncio puts asyncio's classes in Python in the place of those in C.
+        return not isinstance(value, type) or not _is_stock(owner, name, value)
+    return isinstance(value, types.FunctionType) and value.__code__ is not _codes[value]
+
+
+def settle() -> tuple[bool, bool, tuple[Any, ...]]:
+    """Let methods give way, or be ours again, by what is patched now.
+
+    Return whether turns and runs are asyncio's own, and (function, code, ...) by which that was judged.
+    """
+    wanted: set[_Entry] = set()
+    is_init_patched = False
+    for owner, opens, stock in zip(_OWNERS, _OPENS, _stock, strict=True):
+        if owner is not Loop:
+            for name, entries in opens.items():
+                if _is_patched(owner, name, stock):
+                    wanted.update(entries)
+                    is_init_patched |= name == "__init__" and owner in _BASES
+    for entry in (*_IN_LOOP.values(), *(entry for entries in _IN_HANDLES.values() for entry in entries)):
+        owner, name, own, forward = entry
+        before, after = (own, forward) if entry in wanted else (forward, own)
+        if vars(owner).get(name) is before:
+            setattr(owner, name, after)
+    Loop._calls_base_init = is_init_patched
+    judged = tuple(item for function in _codes for item in (function, function.__code__))
+    return (
+        not wanted.isdisjoint((_IN_LOOP["_run_once"], _IN_LOOP["call_at"])),
+        _IN_LOOP["run_forever"] in wanted,
+        judged,
+    )
+
+
+if hasattr(_loopmod, "_ThreadSafeHandle"):
+    # What asyncio's own methods take; ours has its own way to keep threads apart.
+    _loopmod._ThreadSafeHandle._lock = nullcontext()
+
+_loopmod._watch_patches(_OWNERS, _OPENS, settle, queues.make_handle)

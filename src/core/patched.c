@@ -1,0 +1,461 @@
+/* Patches noticed, and turns that are asyncio's own: see patched.h. Relies on
+   loopmod/patched.py for what is whose. */
+#include "core/patched.h"
+
+#include "base/oserr.h"
+#include "core/handle.h"
+#include "core/ready.h"
+
+#define HAS_WATCHERS (PY_VERSION_HEX >= 0x030C0000)
+
+/* Where the interpreter keeps the state for the watcher, which is told of no module. */
+#define STATE_KEY "loopmod._loopmod.patched"
+#define DUE_NAME "loopmod._loopmod.due"
+
+int
+lm_patched_init(PyObject *module LM_UNUSED, LmState *st)
+{
+    lm_list_init(&st->loops);
+    st->patch_watcher = -1;
+    return 0;
+}
+
+void
+lm_patched_look_closer(LmLoop *loop)
+{
+    loop->is_plain = 0;
+    loop->has_own_time = 1;
+    loop->is_patched = LM_PATCHED_PERHAPS;
+    loop->is_first_turn = 1;
+    loop->is_slow = 1;
+}
+
+static void
+warn_all_loops(LmState *st)
+{
+    for (LmList *node = st->loops.next; node != &st->loops; node = node->next) {
+        lm_patched_look_closer(LM_CONTAINER_OF(node, LmLoop, among));
+    }
+}
+
+#if HAS_WATCHERS
+
+static LmState *
+state_of_interpreter(void)
+{
+    PyObject *dict = PyInterpreterState_GetDict(PyInterpreterState_Get());
+    PyObject *capsule = dict != NULL ? PyDict_GetItemString(dict, STATE_KEY) : NULL;
+    return capsule != NULL && PyCapsule_IsValid(capsule, STATE_KEY)
+               ? PyCapsule_GetPointer(capsule, STATE_KEY)
+               : NULL;
+}
+
+static int
+keep_state_for_watcher(LmState *st)
+{
+    PyObject *dict = PyInterpreterState_GetDict(PyInterpreterState_Get());
+    PyObject *capsule = dict != NULL ? PyCapsule_New(st, STATE_KEY, NULL) : NULL;
+    int failed = capsule == NULL || PyDict_SetItemString(dict, STATE_KEY, capsule) < 0;
+    Py_XSETREF(st->patch_capsule, capsule);
+    return failed ? -1 : 0;
+}
+
+static void
+end_watch(LmState *st)
+{
+    if (st->patch_watcher >= 0 && PyDict_ClearWatcher(st->patch_watcher) < 0) {
+        PyErr_Clear(); /* the interpreter has forgotten it */
+    }
+    st->patch_watcher = -1;
+    if (st->patch_capsule != NULL) {
+        PyCapsule_SetName(st->patch_capsule, NULL); /* the interpreter may keep it */
+    }
+}
+
+/* Gives way: each entry is (class, name, own method, forwarder). A method that the program
+   has replaced in that class stays as it is. */
+static int
+open_all(PyObject *entries)
+{
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(entries); i++) {
+        PyObject *owner, *name, *own, *forward;
+        if (!PyArg_ParseTuple(PyTuple_GET_ITEM(entries, i), "OUOO", &owner, &name, &own,
+                              &forward)) {
+            return -1;
+        }
+        PyObject *dict = PyType_GetDict((PyTypeObject *)owner);
+        PyObject *found = PyDict_GetItemWithError(dict, name);
+        Py_DECREF(dict);
+        if (found == NULL && PyErr_Occurred()) {
+            return -1;
+        }
+        if (found == own && PyObject_SetAttr(owner, name, forward) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* What a change of the key opens: a borrowed tuple, or NULL without an exception. */
+static PyObject *
+opened_by(LmState *st, PyObject *dict, PyObject *key)
+{
+    PyObject *dicts = st->patch_dicts;
+    for (Py_ssize_t i = 0; dicts != NULL && i < PyTuple_GET_SIZE(dicts); i++) {
+        if (PyTuple_GET_ITEM(dicts, i) == dict) {
+            return PyDict_GetItemWithError(PyTuple_GET_ITEM(st->patch_opens, i), key);
+        }
+    }
+    return NULL;
+}
+
+/* Called before the change, by whatever thread makes it, in the midst of it. Our own dicts
+   are among the watched: opening comes back here once. None is what an interpreter that
+   ends puts into modules. */
+static int
+on_change(PyDict_WatchEvent event LM_UNUSED, PyObject *dict, PyObject *key,
+          PyObject *value)
+{
+    if (value == Py_None || lm_is_finalizing()) {
+        return 0;
+    }
+    PyObject *exc = PyErr_GetRaisedException();
+    LmState *st = state_of_interpreter();
+    if (st != NULL && key != NULL && PyUnicode_CheckExact(key)) {
+        PyObject *entries = opened_by(st, dict, key);
+        if (entries != NULL) {
+            st->is_patch_new = 1;
+            warn_all_loops(st);
+            if (open_all(entries) < 0) {
+                PyErr_WriteUnraisable(key);
+            }
+        }
+    }
+    PyErr_Clear();
+    if (exc != NULL) {
+        PyErr_SetRaisedException(exc);
+    }
+    return 0;
+}
+
+static PyObject *
+dict_of(PyObject *owner)
+{
+    return PyType_Check(owner) ? PyType_GetDict((PyTypeObject *)owner)
+                               : Py_XNewRef(PyModule_GetDict(owner));
+}
+
+/* Where all of the interpreter's watchers are in use, it is looked as before 3.12. */
+static int
+begin_to_watch(LmState *st)
+{
+    if (keep_state_for_watcher(st) < 0) {
+        return -1;
+    }
+    st->patch_watcher = PyDict_AddWatcher(on_change);
+    if (st->patch_watcher < 0) {
+        PyErr_Clear();
+        return 0;
+    }
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(st->patch_dicts); i++) {
+        if (PyDict_Watch(st->patch_watcher, PyTuple_GET_ITEM(st->patch_dicts, i)) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* Without a watcher every look is a close one. */
+static int
+is_any_dict_new(LmState *st)
+{
+    return st->patch_watcher < 0;
+}
+
+#else
+
+static PyObject *
+dict_of(PyObject *owner)
+{
+    return Py_XNewRef(PyType_Check(owner) ? lm_type(owner)->tp_dict
+                                          : PyModule_GetDict(owner));
+}
+
+static uint64_t
+version_of(LmState *st, Py_ssize_t i)
+{
+    return ((PyDictObject *)PyTuple_GET_ITEM(st->patch_dicts, i))->ma_version_tag;
+}
+
+static void
+end_watch(LmState *st LM_UNUSED)
+{
+}
+
+static int
+begin_to_watch(LmState *st)
+{
+    if (PyTuple_GET_SIZE(st->patch_dicts) > LM_MOST_PATCH_DICTS) {
+        PyErr_SetString(PyExc_ValueError, "too many dicts");
+        return -1;
+    }
+    return 0;
+}
+
+/* The first of the dicts has the clock. */
+int
+lm_patched_is_clock_new(LmState *st)
+{
+    return st->patch_dicts != NULL && st->patch_versions[0] != version_of(st, 0);
+}
+
+static int
+is_any_dict_new(LmState *st)
+{
+    int is_new = 0;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(st->patch_dicts); i++) {
+        uint64_t version = version_of(st, i);
+        is_new |= st->patch_versions[i] != version;
+        st->patch_versions[i] = version;
+    }
+    return is_new;
+}
+
+#endif
+
+static PyObject *
+dicts_of(PyObject *owners)
+{
+    Py_ssize_t count = PyTuple_Size(owners);
+    PyObject *dicts = count >= 0 ? PyTuple_New(count) : NULL;
+    for (Py_ssize_t i = 0; dicts != NULL && i < count; i++) {
+        PyObject *dict = dict_of(PyTuple_GET_ITEM(owners, i));
+        if (dict == NULL) {
+            Py_CLEAR(dicts);
+            return NULL;
+        }
+        PyTuple_SET_ITEM(dicts, i, dict);
+    }
+    return dicts;
+}
+
+PyObject *
+lm_patched_watch(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+{
+    LmState *st = lm_state_of_module(module);
+    if (nargs != 4 || !PyTuple_Check(args[0]) || !PyTuple_Check(args[1]) ||
+        PyTuple_GET_SIZE(args[0]) != PyTuple_GET_SIZE(args[1]) ||
+        st->patch_dicts != NULL) {
+        PyErr_SetString(PyExc_TypeError, "_watch_patches() is for loopmod.patched");
+        return NULL;
+    }
+    st->patch_dicts = dicts_of(args[0]);
+    st->patch_opens = Py_NewRef(args[1]);
+    st->patch_settle = Py_NewRef(args[2]);
+    st->patch_handle = Py_NewRef(args[3]);
+    st->is_patch_new = 1;
+    if (st->patch_dicts == NULL || begin_to_watch(st) < 0) {
+        return NULL;
+    }
+    return lm_patched_settle(st) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+void
+lm_patched_end(LmState *st)
+{
+    PyObject *exc = PyErr_GetRaisedException();
+    end_watch(st);
+    lm_exc_put_back(exc);
+}
+
+static int
+is_any_code_new(LmState *st)
+{
+    PyObject *codes = st->patch_codes;
+    for (Py_ssize_t i = 0; codes != NULL && i < PyTuple_GET_SIZE(codes); i += 2) {
+        if (PyFunction_GetCode(PyTuple_GET_ITEM(codes, i)) !=
+            PyTuple_GET_ITEM(codes, i + 1)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+int
+lm_patched_settle(LmState *st)
+{
+    if (st->patch_settle == NULL ||
+        !(st->is_patch_new | is_any_dict_new(st) | is_any_code_new(st))) {
+        return 0;
+    }
+    st->is_patch_new = 0; /* first: what is patched meanwhile counts */
+    PyObject *found = PyObject_CallNoArgs(st->patch_settle);
+    PyObject *codes;
+    int is_turn_patched, is_run_patched;
+    if (found == NULL || !PyArg_ParseTuple(found, "ppO!", &is_turn_patched,
+                                           &is_run_patched, &PyTuple_Type, &codes)) {
+        st->is_patch_new = 1;
+        Py_XDECREF(found);
+        return -1;
+    }
+    st->is_turn_patched = is_turn_patched;
+    st->is_run_patched = is_run_patched;
+    Py_XSETREF(st->patch_codes, Py_NewRef(codes));
+    Py_DECREF(found);
+    /* Where no watcher told them. */
+    warn_all_loops(st);
+    return 1;
+}
+
+static int
+has_patched_turn(const LmLoop *loop)
+{
+    return loop->st->is_turn_patched || loop->has_own_turn || loop->has_own_select;
+}
+
+int
+lm_patched_look(LmLoop *loop)
+{
+    if (lm_patched_settle(loop->st) < 0 || lm_loop_note_overrides(loop) < 0) {
+        return -1;
+    }
+    if (has_patched_turn(loop) || loop->is_patched) {
+        loop->is_patched = LM_PATCHED;
+        loop->is_first_turn = 1;
+        loop->is_slow = 1;
+    }
+    return 0;
+}
+
+/* The timers that the asyncio's way has kept go back to the heap. */
+static int
+become_plain(LmLoop *loop)
+{
+    loop->is_patched = LM_PLAIN;
+    loop->is_slow = loop->is_debug;
+    PyObject *done = PyObject_CallMethod((PyObject *)loop, "_take_back_timers", NULL);
+    Py_XDECREF(done);
+    return done != NULL ? 0 : -1;
+}
+
+int
+lm_patched_take_turn(LmLoop *loop)
+{
+    lm_loop_leave_task(loop);
+    if ((loop->is_patched == LM_PATCHED_PERHAPS || loop->st->is_patch_new) &&
+        lm_patched_look(loop) < 0) {
+        return -1;
+    }
+    if (!has_patched_turn(loop)) {
+        return become_plain(loop);
+    }
+    PyObject *done =
+        PyObject_CallMethodNoArgs((PyObject *)loop, loop->st->str._run_once);
+    lm_loop_leave_task(loop);
+    Py_XDECREF(done);
+    return done != NULL ? 1 : -1;
+}
+
+/* Ready-queue function: a handle of any class. */
+static int
+run_by_method(LmLoop *loop, PyObject *handle)
+{
+    PyObject *done = NULL;
+    lm_loop_leave_task(loop);
+    PyObject *cancelled = PyObject_GetAttr(handle, loop->st->str._cancelled);
+    int is_cancelled = cancelled != NULL ? PyObject_IsTrue(cancelled) : -1;
+    Py_XDECREF(cancelled);
+    if (is_cancelled == 0) {
+        done = PyObject_CallMethodNoArgs(handle, loop->st->str._run);
+    }
+    Py_DECREF(handle);
+    Py_XDECREF(done);
+    return is_cancelled > 0 || done != NULL ? 0 : -1;
+}
+
+LmReadyItem
+lm_patched_item(LmLoop *loop, PyObject *handle)
+{
+    LmState *st = loop->st;
+    PyTypeObject *type = Py_TYPE(handle);
+    int is_ours = type == lm_type(st->HandleType) ||
+                  type == lm_type(st->TimerHandleType) ||
+                  type == lm_type(st->SafeHandleType);
+    return (LmReadyItem){
+        is_ours && !loop->is_patched ? lm_handle_run_item : run_by_method, handle};
+}
+
+/* An item of another kind, to be run once. */
+typedef struct {
+    LmReadyFn fn;
+    LmLoop *loop;
+    PyObject *obj; /* NULL once it was run */
+} Due;
+
+static void
+drop_due(PyObject *capsule)
+{
+    Due *due = PyCapsule_GetPointer(capsule, DUE_NAME);
+    PyObject *exc = PyErr_GetRaisedException();
+    Py_XDECREF(due->obj);
+    Py_DECREF(due->loop);
+    PyMem_Free(due);
+    if (exc != NULL) {
+        PyErr_SetRaisedException(exc);
+    }
+}
+
+static PyObject *
+capsule_of(LmLoop *loop, LmReadyItem item)
+{
+    Due *due = PyMem_Malloc(sizeof(*due));
+    if (due == NULL) {
+        Py_DECREF(item.obj);
+        return PyErr_NoMemory();
+    }
+    *due = (Due){item.fn, (LmLoop *)Py_NewRef(loop), item.obj};
+    PyObject *capsule = PyCapsule_New(due, DUE_NAME, drop_due);
+    if (capsule == NULL) {
+        Py_DECREF(due->obj);
+        Py_DECREF(due->loop);
+        PyMem_Free(due);
+    }
+    return capsule;
+}
+
+PyObject *
+lm_patched_show(LmLoop *loop, LmReadyItem item)
+{
+    if (item.fn == lm_handle_run_item) {
+        if (!lm_handle(item.obj)->is_tracked) {
+            lm_handle_track(item.obj);
+        }
+        return item.obj;
+    }
+    if (item.fn == run_by_method) {
+        return item.obj;
+    }
+    PyObject *obj = Py_NewRef(item.obj);
+    PyObject *capsule = capsule_of(loop, item);
+    PyObject *args[] = {(PyObject *)loop, obj, capsule};
+    PyObject *handle = capsule != NULL
+                           ? PyObject_Vectorcall(loop->st->patch_handle, args, 3, NULL)
+                           : NULL;
+    Py_XDECREF(capsule);
+    Py_DECREF(obj);
+    return handle;
+}
+
+PyObject *
+lm_patched_run_due(PyObject *module LM_UNUSED, PyObject *capsule)
+{
+    Due *due = PyCapsule_GetPointer(capsule, DUE_NAME);
+    if (due == NULL) {
+        return NULL;
+    }
+    PyObject *obj = due->obj;
+    due->obj = NULL;
+    int failed = obj != NULL ? due->fn(due->loop, obj) : 0;
+    lm_loop_leave_task(due->loop);
+    return failed < 0 ? NULL : Py_NewRef(Py_None);
+}
