@@ -13,7 +13,7 @@ Everything that asyncio offers then runs on it unchanged.
 from ._loopmod import Future, Handle, Task, TimerHandle
 from .loop import Loop
 from .nested import allow_nested_runs
-from .policy import EventLoopPolicy, install, new_event_loop, new_server_loop, run
+from .policy import EventLoopPolicy, install, new_event_loop, new_server_loop, run, uninstall
 from .server import Server
 
 __version__ = "0.1.0"
@@ -32,4 +32,5 @@ __all__ = (
     "new_event_loop",
     "new_server_loop",
     "run",
+    "uninstall",
 )

@@ -1,11 +1,10 @@
-"""Runs a program as the interpreter itself would, but with loopmod's loop wherever the program makes a loop.
+"""Runs a program as the interpreter itself would.
 
 What is started (a script, a module, code, standard input) finds sys.argv, sys.path and __main__ as `python` alone
 sets them, and what leaves it uncaught shows no frame of this file. Relies on runpy for modules, as the
 interpreter does, and on being called from `python -m`, which put the current directory first on sys.path.
 """
 
-import asyncio
 import builtins
 import importlib.machinery
 import importlib.util
@@ -18,23 +17,10 @@ import runpy
 import sys
 import textwrap
 import types
-from asyncio import events
 from collections.abc import Callable
 from typing import Any
 
-from . import policy
-
 _PYC_HEADER_SIZE = 16
-
-
-def use_loop() -> None:
-    """Make every new loop of the process one of ours, through the policy where this Python has one."""
-    if hasattr(events, "_set_event_loop_policy") or hasattr(events, "set_event_loop_policy"):
-        policy.install()
-        return
-    # The only door that asyncio.run, asyncio.Runner and asyncio.new_event_loop then share.
-    events.new_event_loop = policy.new_event_loop
-    asyncio.new_event_loop = policy.new_event_loop
 
 
 def run_script(name: str, arguments: list[str]) -> None:

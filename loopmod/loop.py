@@ -89,7 +89,12 @@ class Loop(_loopmod.Loop, asyncio.SelectorEventLoop):
     _csock = None
     _ssock = None
 
+    # Whether the process ever had a loop, for loopmod/notice.py.
+    _was_made = False
+
     def __init__(self, *, join_writes: bool | Literal["step", "turn"] = False) -> None:
+        if not Loop._was_made:
+            Loop._was_made = True
         self._debug = coroutines._is_debug_mode()  # type: ignore[attr-defined]
         if join_writes:
             if join_writes not in _JOINS:
