@@ -1,4 +1,4 @@
-"""How Pythons that a program starts anew inherit its choice: by multiprocessing's spawn and forkserver, or as programs.
+"""How Pythons that a program starts anew inherit its choice: by multiprocessing, or as programs of their own.
 
 The environment carries it: LOOPMOD_CHILDREN holds the words, and PYTHONPATH begins with the directory startup/, whose
 sitecustomize.py the interpreter runs before anything else. A child that gets another environment, or is told by -E,

@@ -1,7 +1,7 @@
 """What a process chose for all its loops, by words that its children can inherit: see WORDS.
 
-Chooses for `python -m loopmod`, for what it starts anew and for `pytest --loopmod`. Relies on asyncio's policies where
-this Python has them.
+Chooses for `python -m loopmod`, for what it starts anew and for `pytest --loopmod`. Relies on asyncio's policies
+where this Python has them.
 """
 
 import asyncio

@@ -78,7 +78,7 @@ def install(*, as_uvloop: bool = False) -> None:
 
     as_uvloop: also answer for uvloop: who imports that name, whether it is installed or not, gets a module whose
     public names, those of uvloop 0.23, are loopmod's. It reaches programs that can be told no loop but look for
-    uvloop. Modules that hold uvloop already get the names too; what they took out of it by name stays uvloop's.
+    uvloop. Modules that hold uvloop already get the names too; classes that they took out of it stay uvloop's.
 
     Raises RuntimeError on a Python that has no policies any more (3.16 and later). `uninstall` undoes it.
     """

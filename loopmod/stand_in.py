@@ -1,8 +1,8 @@
 """Answers for uvloop: who imports that name gets modules whose public names, those of uvloop 0.23, are ours.
 
 For programs that can be told no loop but take uvloop where it can be imported. Whether uvloop is installed makes no
-difference, and it is not loaded. Where it was imported before, the very modules that its importers hold get the names;
-what they took out of them by `from uvloop import ...` stays uvloop's.
+difference, and it is not loaded. Where it was imported before, the very modules that its importers hold get the
+names; classes that they took out of them stay uvloop's.
 """
 
 import asyncio

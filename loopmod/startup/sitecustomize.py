@@ -24,11 +24,12 @@ def run_next(here: str) -> None:
 
 def choose(root: str) -> None:
     """Make the choice of the environment. The child may have another way to loopmod than the parent, or none."""
+    before = sys.path[:]
     sys.path.append(root)
     try:
         from loopmod import children, choice
     finally:
-        sys.path.remove(root)
+        sys.path[:] = before
     choice.make(children.inherited())
 
 
