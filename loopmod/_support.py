@@ -5,6 +5,7 @@ ours."""
 import sys
 import traceback
 import types
+import warnings
 from asyncio import (
     base_events,
     base_futures,
@@ -12,6 +13,7 @@ from asyncio import (
     coroutines,
     format_helpers,
     futures,
+    selector_events,
     sslproto,
     streams,
     tasks,
@@ -220,3 +222,36 @@ def mirror_specimen(add_to_awaited_by: Any) -> tuple[Any, Any, Any, Any]:
     add_to_awaited_by(future, task)
     coroutine.close()
     return task, coroutine, name, future
+
+
+# Transports of ours by name, and asyncio's of the same kind.
+_STOCK: dict[str, Any] = {
+    "SocketTransport": selector_events._SelectorSocketTransport,  # type: ignore[attr-defined]
+    "DatagramTransport": selector_events._SelectorDatagramTransport,  # type: ignore[attr-defined]
+    "ReadPipeTransport": unix_events._UnixReadPipeTransport,  # type: ignore[attr-defined]
+    "WritePipeTransport": unix_events._UnixWritePipeTransport,  # type: ignore[attr-defined]
+    "SSLTransport": sslproto._SSLProtocolTransport,  # type: ignore[attr-defined]
+}
+
+
+def warn_unclosed(transport: Any) -> None:
+    """Warn that a transport was dropped without being closed: as asyncio, by the name of its class, in its place.
+
+    Filters of warnings go by the text and by the module.
+    """
+    name = type(transport).__name__
+    stock = _STOCK[name]
+    text = repr(transport).replace(name, stock.__name__, 1)
+    if stock is sslproto._SSLProtocolTransport:  # type: ignore[attr-defined]
+        text = "<asyncio._SSLProtocolTransport object>"
+    place = stock.__del__.__code__
+    module = vars(sys.modules[stock.__module__])
+    warnings.warn_explicit(
+        f"unclosed transport {text}",
+        ResourceWarning,
+        place.co_filename,
+        place.co_firstlineno,
+        stock.__module__,
+        module.setdefault("__warningregistry__", {}),
+        source=transport,
+    )

@@ -3,6 +3,7 @@
 #include "net/transport.h"
 
 #include "base/args.h"
+#include "core/fault.h"
 #include "net/flow.h"
 #include "net/join.h"
 #include "net/readers.h"
@@ -260,9 +261,7 @@ transport_finalize(PyObject *self)
         return;
     }
     PyObject *exc = PyErr_GetRaisedException();
-    if (PyErr_ResourceWarning(self, 1, "unclosed transport %R", self) < 0) {
-        PyErr_WriteUnraisable(self);
-    }
+    lm_fault_unclosed(t->st, self);
     lm_readers_set_owner(t->loop, t->fd, NULL);
     if (t->sock != NULL) {
         PyObject *done = PyObject_CallMethodNoArgs(t->sock, t->st->str.close);
