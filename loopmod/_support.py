@@ -32,7 +32,21 @@ def source_traceback(is_whole: bool) -> Any:
         frame = sys._getframe(1)
     except ValueError:
         return traceback.StackSummary()
-    return traceback.extract_stack(frame) if is_whole else format_helpers.extract_stack(frame)
+    stack = traceback.extract_stack(frame) if is_whole else format_helpers.extract_stack(frame)
+    if launcher is not None:
+        _drop_launcher(stack)
+    return stack
+
+
+# The file that runs the program under `python -m loopmod`; it and what called it are none of the program's stack.
+launcher: str | None = None
+
+
+def _drop_launcher(stack: traceback.StackSummary) -> None:
+    for index in range(len(stack) - 1, -1, -1):
+        if stack[index].filename == launcher:
+            del stack[: index + 1]
+            return
 
 
 def _describe_callback(loop: Any, handle: Any) -> str:
@@ -230,7 +244,7 @@ _STOCK: dict[str, Any] = {
     "DatagramTransport": selector_events._SelectorDatagramTransport,  # type: ignore[attr-defined]
     "ReadPipeTransport": unix_events._UnixReadPipeTransport,  # type: ignore[attr-defined]
     "WritePipeTransport": unix_events._UnixWritePipeTransport,  # type: ignore[attr-defined]
-    "SSLTransport": sslproto._SSLProtocolTransport,  # type: ignore[attr-defined]
+    "SSLTransport": sslproto._SSLProtocolTransport,
 }
 
 
@@ -242,7 +256,7 @@ def warn_unclosed(transport: Any) -> None:
     name = type(transport).__name__
     stock = _STOCK[name]
     text = repr(transport).replace(name, stock.__name__, 1)
-    if stock is sslproto._SSLProtocolTransport:  # type: ignore[attr-defined]
+    if stock is sslproto._SSLProtocolTransport:
         text = "<asyncio._SSLProtocolTransport object>"
     place = stock.__del__.__code__
     module = vars(sys.modules[stock.__module__])

@@ -9,6 +9,7 @@ import builtins
 import importlib.machinery
 import importlib.util
 import io
+import itertools
 import linecache
 import marshal
 import os
@@ -16,11 +17,16 @@ import pkgutil
 import runpy
 import sys
 import textwrap
+import traceback
 import types
+import warnings
 from collections.abc import Callable
 from typing import Any
 
+from . import _support
+
 _PYC_HEADER_SIZE = 16
+_FILE = (lambda: None).__code__.co_filename
 
 
 def run_script(name: str, arguments: list[str]) -> None:
@@ -157,6 +163,8 @@ def _runpy_main(name: str, alter_argv: bool) -> None:
 
 def _run_as_program(start: Callable[[], object]) -> None:
     """Call `start`; what it raises goes on to the interpreter, which ends the process as for any program."""
+    _support.launcher = _FILE
+    warnings._warn_unawaited_coroutine = _warn_unawaited_coroutine  # type: ignore[attr-defined]
     try:
         start()
     except SystemExit as exc:
@@ -185,3 +193,13 @@ def _hide_frames(exc: BaseException) -> None:
         hook(kind, value.with_traceback(shown), shown)
 
     sys.excepthook = report
+
+
+def _warn_unawaited_coroutine(coro: Any) -> None:
+    """Warn as warnings' own function of this name, which the interpreter calls, of places in the program alone."""
+    lines = [f"coroutine '{coro.__qualname__}' was never awaited\n"]
+    if coro.cr_origin is not None:
+        inner = itertools.takewhile(lambda place: place[0] != _FILE, coro.cr_origin)
+        places = [(name, line, function, linecache.getline(name, line)) for name, line, function in inner]
+        lines += ["Coroutine created at (most recent call last)\n", *traceback.format_list(places[::-1])]
+    warnings.warn("".join(lines).rstrip("\n"), RuntimeWarning, stacklevel=2, source=coro)
