@@ -129,6 +129,16 @@ def test_plain_python_says_nothing():
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_what_it_replaces(python):
+    show = (
+        "import asyncio, sys, warnings\n"
+        "print(*{f.__module__ for f in (asyncio._set_running_loop, asyncio.events._set_running_loop)})\n"
+        "print(warnings._warn_unawaited_coroutine.__module__)"
+    )
+    assert python(script=show)[0] == ["loopmod.notice", "loopmod.launch"]
+    assert python("--no-notice", script=show)[0] == ["_asyncio", "loopmod.launch"]
+
+
 # --- what reaches it --------------------------------------------------------------------------------------
 
 

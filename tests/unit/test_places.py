@@ -97,6 +97,14 @@ def test_places_of_a_coroutine_that_nobody_awaited(errors, depth):
     assert "start.py" in seen.partition("Coroutine created at (most recent call last)\n")[2].splitlines()[0]
 
 
+def test_asyncio_frames_that_are_c_here(errors):
+    plain = errors(CREATED, flags=("-X", "dev"))
+    assert "in run_forever" in plain and "in _run_once" in plain and "in _run\n" in plain
+    seen = errors(CREATED, "-m", "loopmod", flags=("-X", "dev"))
+    assert not re.search(r"in (run_forever|_run_once|_run)\n", seen)
+    assert "in run_until_complete\n" in seen
+
+
 def places(text):
     """The lines of the program that are named, in order; how asyncio calls them is its own affair."""
     assert not re.search(r'File ".*/loopmod/(launch|__main__)\.py"', text), text

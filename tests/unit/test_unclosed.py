@@ -96,6 +96,19 @@ def test_filters_match(new_loop, kind_of_transport):
     assert warned(new_loop, kind_of_transport, {**by_module, "module": "unheard_of"}) != []
 
 
+def test_loop(new_loop, kind):
+    """Warned of by asyncio's own finalizer, of whichever loop."""
+    loop = type(new_loop())()  # which nobody else holds
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        del loop
+        gc.collect()
+    (found,) = (w for w in caught if "unclosed event loop" in str(w.message))
+    name = "Loop" if kind == "loopmod" else "_UnixSelectorEventLoop"
+    assert str(found.message).startswith(f"unclosed event loop <{name} running=False closed=False")
+    assert found.filename == asyncio.base_events.__file__
+
+
 def test_as_an_error(new_loop, monkeypatch):
     seen = []
     monkeypatch.setattr("sys.unraisablehook", lambda hooked: seen.append((hooked.exc_type, str(hooked.exc_value))))
