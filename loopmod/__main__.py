@@ -60,7 +60,7 @@ def make_parser() -> argparse.ArgumentParser:
     switches = {
         "debug": "run loops in debug mode, as PYTHONASYNCIODEBUG=1 does",
         "as-uvloop": "answer for uvloop, for programs that look for it",
-        "policies": "reach event loop policies of the program's own that derive from asyncio's default one",
+        "defaults": "reach policies derived from asyncio's default one, and asyncio.EventLoop",
         "children": "let Pythons that the program starts anew inherit all this, by LOOPMOD_CHILDREN and PYTHONPATH",
         "no-notice": "do not say when a loop of another kind runs (--debug always does)",
     }

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from . import policy
 
 # Each is an option of `python -m loopmod`, where it is described, without its dashes.
-WORDS = ("as-uvloop", "policies", "children", "debug", "no-notice")
+WORDS = ("as-uvloop", "defaults", "children", "debug", "no-notice")
 
 
 def use_loop() -> None:
@@ -31,8 +31,8 @@ def make(words: Collection[str]) -> None:
         from . import stand_in
 
         stand_in.install()
-    if "policies" in words:
-        policy.reach_derived()
+    if "defaults" in words:
+        policy.reach_defaults()
     if "children" in words:
         from . import children
 

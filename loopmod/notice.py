@@ -45,12 +45,13 @@ def _set_running_loop(loop: Any) -> None:
 def _hint(module: str) -> str:
     """How the loop of this module could be one of ours."""
     assert _words is not None
-    if policy.is_derived() and "policies" not in _words:
-        return "--policies reaches the program's own event loop policy"
+    if policy.is_derived() and "defaults" not in _words:
+        return "--defaults reaches the program's own event loop policy"
     looks_for_uvloop = module.partition(".")[0] == "uvloop" or "uvicorn" in sys.modules
     if looks_for_uvloop and "as-uvloop" not in _words:
         return "--as-uvloop reaches what looks for uvloop"
-    return "name loopmod:new_event_loop where the program takes a loop"
+    last = "" if "defaults" in _words else ", or try --defaults"
+    return f"name loopmod:new_event_loop where the program takes a loop{last}"
 
 
 class _Lookout:

@@ -128,10 +128,13 @@ def is_derived() -> bool:
     return has_policies() and isinstance(current, _asyncio_policy) and not isinstance(current, EventLoopPolicy)
 
 
-def reach_derived() -> None:
-    """Let policies that derive from asyncio's default one make loops of ours, unless they name a class themselves."""
+def reach_defaults() -> None:
+    """Let asyncio's default loop be ours: for policies derived from its own, and by the name EventLoop (3.13)."""
     if has_policies():
         _asyncio_policy._loop_factory = Loop
+    for module in (asyncio, unix_events):
+        if hasattr(module, "EventLoop"):
+            vars(module)["EventLoop"] = Loop
 
 
 def _current_policy() -> Any:

@@ -4,6 +4,7 @@ Each case is a process of its own; standard error is compared as a whole. Server
 tests/apps/test_servers_inside.py.
 """
 
+import asyncio
 import os
 import re
 import subprocess
@@ -86,7 +87,7 @@ def notices(lines):
 
 
 @pytest.mark.parametrize("script", [RUN + "asyncio.run(main())", OURS_DERIVED, "print('loopmod.loop')"])
-@pytest.mark.parametrize("words", [(), ("--as-uvloop", "--policies", "--children")], ids=" ".join)
+@pytest.mark.parametrize("words", [(), ("--as-uvloop", "--defaults", "--children")], ids=" ".join)
 def test_nothing_is_said_where_the_loop_is_ours(python, script, words):
     output, errors = python(*words, script=script)
     assert ({*output}, errors) == ({"loopmod.loop"}, [])
@@ -97,7 +98,7 @@ def test_another_loop_is_named_once(python):
     assert output == ["asyncio.unix_events"] * 2
     assert errors == [
         f"loopmod: {SELECTOR} runs here, not loopmod's loop: name loopmod:new_event_loop where the program takes a"
-        " loop (docs: Programs with a server inside; --no-notice hides this)"
+        " loop, or try --defaults (docs: Programs with a server inside; --no-notice hides this)"
     ]
 
 
@@ -158,8 +159,16 @@ def test_what_looks_for_uvloop(python, tmp_path):
 def test_derived_policies(python):
     output, errors = python(script=DERIVED)
     assert output == ["asyncio.unix_events"]
-    assert re.fullmatch(rf"loopmod: {SELECTOR} runs here, .* --policies reaches the program's own event .*", *errors)
-    assert python("--policies", script=DERIVED) == (["loopmod.loop"], [])
+    assert re.fullmatch(rf"loopmod: {SELECTOR} runs here, .* --defaults reaches the program's own event .*", *errors)
+    assert python("--defaults", script=DERIVED) == (["loopmod.loop"], [])
+
+
+@pytest.mark.skipif(not hasattr(asyncio, "EventLoop"), reason="there is no such name before 3.13")
+def test_the_name_of_the_default_loop(python):
+    script = RUN + "loop = asyncio.EventLoop(); loop.run_until_complete(main()); loop.close()"
+    output, errors = python(script=script)
+    assert output == ["asyncio.unix_events"] and len(errors) == 1 and "try --defaults" in errors[0]
+    assert python("--defaults", script=script) == (["loopmod.loop"], [])
 
 
 def test_as_uvloop_shows_in_info(python):
@@ -231,7 +240,7 @@ def test_children_inherit_every_word(python, tmp_path):
     child = DERIVED + LOOKS + "print(asyncio.coroutines._is_debug_mode())\n" + NAMED
     (tmp_path / "child.py").write_text(child, encoding="utf-8")
     script = "import subprocess, sys; subprocess.run([sys.executable, 'child.py'], check=True)"
-    words = ("--as-uvloop", "--policies", "--children")
+    words = ("--as-uvloop", "--defaults", "--children")
     output, errors = python(*words, script=script)
     assert output == ["loopmod.loop", "loopmod.loop", "False", *["asyncio.unix_events"] * 2]
     assert len(errors) == 1 and SELECTOR in errors[0]
