@@ -259,7 +259,7 @@ def test_the_variable_is_the_words(python):
 
 
 def test_another_sitecustomize_has_its_turn(python, tmp_path):
-    (tmp_path / "sitecustomize.py").write_text("import sys; print('theirs'); sys.theirs = True")
+    (tmp_path / "sitecustomize.py").write_text("import sys; print('theirs', flush=True)")
     script = "import subprocess, sys; subprocess.run([sys.executable, 'child.py'], check=True)"
     child = RUN + "import sitecustomize, sys; print(sys.path); print(sitecustomize.__file__)\nasyncio.run(main())"
     (tmp_path / "child.py").write_text(child, encoding="utf-8")
