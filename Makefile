@@ -10,8 +10,8 @@ BUILD_EXT = setup.py -q build_ext --inplace
 C_FILES = find src benchmarks -name '*.c' -o -name '*.h'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build servers test test-sanitize test-embedded test-stdlib test-apps test-sid test-debug coverage lint \
-    stubtest format docs demo wheel bench bench-instructions clean
+.PHONY: help setup build servers test test-sanitize test-embedded test-stdlib test-apps test-inside test-sid test-debug coverage \
+    lint stubtest format docs demo wheel bench bench-instructions clean
 
 help: ## print this list
 	@echo "make TARGET [PYTHON=python3.12] [JOBS=1] [ARGS='arguments for pytest or the benchmark']"
@@ -58,6 +58,12 @@ test-stdlib: ## only CPython's own asyncio suite, as the interpreter ships it, o
 
 test-apps: ## the suites of other projects on stock asyncio and on loopmod, compared: ARGS='anyio janus'
 	@bin=$$($(SETUP) build test) && "$$bin/python" $(BUILD_EXT) && "$$bin/python" tests/suites $(ARGS)
+
+test-inside: ## programs with servers inside (datasette, Gradio, mitmproxy, ...), in an environment of their own
+	@bin=$$($(SETUP) build) && "$$bin/python" $(BUILD_EXT) && \
+	{ [ -x build/inside/bin/pytest ] || { "$$bin/python" -m venv build/inside && \
+	    build/inside/bin/pip install -q -r requirements/inside.txt; }; } && \
+	build/inside/bin/python -m pytest -q -rs tests/apps/test_servers_inside.py $(ARGS)
 
 test-sid: ## the same suite on CPython 3.14 and 3.15, in a chroot; ARGS='3.15 tests/unit', see tools/test-sid
 	@tools/test-sid $(ARGS)

@@ -14,7 +14,7 @@ from . import patched as patched
 from ._loopmod import Future, Handle, Task, TimerHandle
 from .loop import Loop
 from .nested import allow_nested_runs
-from .policy import EventLoopPolicy, install, new_event_loop, new_server_loop, run
+from .policy import EventLoopPolicy, install, new_event_loop, new_server_loop, run, uninstall
 from .server import Server
 
 __version__ = "0.1.0"
@@ -33,4 +33,5 @@ __all__ = (
     "new_event_loop",
     "new_server_loop",
     "run",
+    "uninstall",
 )

@@ -7,10 +7,10 @@ import argparse
 import os
 import sys
 
-from . import __version__, launch
+from . import __version__, choice, launch
 
 PROG = "python -m loopmod"
-USAGE = f"{PROG} [--debug] [script | -m module | -c code | -] [argument ...]\n       {PROG} info"
+USAGE = f"{PROG} [option ...] [script | -m module | -c code | -] [argument ...]\n       {PROG} [option ...] info"
 HELP = """\
 Run an asyncio program as python does, with loopmod's event loop wherever the program
 makes a loop. Without a program, open a REPL that takes await at the top level.
@@ -33,15 +33,17 @@ def main() -> None:
     parser = make_parser()
     own, program = split(sys.argv[1:])
     options = parser.parse_args(own)
+    words = choice_of(parser, options)
     if asks_for_info(program):
+        choice.make(words)
         # Here and not above: a program finds no more modules imported than it needs.
         from . import info
 
         print(info.text())
         return
     if options.debug:
-        set_debug(parser)
-    launch.use_loop()
+        os.environ["PYTHONASYNCIODEBUG"] = "1"
+    choice.make(words)
     if not start(parser, program):
         start_repl()
 
@@ -55,7 +57,15 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--debug", action="store_true", help="run loops in debug mode, as PYTHONASYNCIODEBUG=1 does")
+    switches = {
+        "debug": "run loops in debug mode, as PYTHONASYNCIODEBUG=1 does",
+        "as-uvloop": "answer for uvloop, for programs that look for it",
+        "defaults": "reach policies derived from asyncio's default one, and asyncio.EventLoop",
+        "children": "let Pythons that the program starts anew inherit all this, by LOOPMOD_CHILDREN and PYTHONPATH",
+        "no-notice": "do not say when a loop of another kind runs (--debug always does)",
+    }
+    for word, described in switches.items():
+        parser.add_argument(f"--{word}", action="store_true", help=described)
     parser.add_argument("-V", "--version", action="version", version=f"loopmod {__version__}")
     return parser
 
@@ -78,11 +88,14 @@ def asks_for_info(program: list[str]) -> bool:
     return program == ["info"] and not os.path.lexists("info")
 
 
-def set_debug(parser: argparse.ArgumentParser) -> None:
-    """Switch asyncio's debug mode on, for this process and those it starts."""
-    if sys.flags.ignore_environment:
-        parser.error("--debug goes through the environment, which python -E and -I ignore: use python -X dev")
-    os.environ["PYTHONASYNCIODEBUG"] = "1"
+def choice_of(parser: argparse.ArgumentParser, options: argparse.Namespace) -> list[str]:
+    """Return the words of loopmod/choice.py that the options are."""
+    words = [word for word in choice.WORDS if getattr(options, word.replace("-", "_"))]
+    for word in ("debug", "children"):
+        if word in words and sys.flags.ignore_environment:
+            instead = ": use python -X dev" if word == "debug" else ""
+            parser.error(f"--{word} goes through the environment, which python -E and -I ignore{instead}")
+    return words
 
 
 def start(parser: argparse.ArgumentParser, program: list[str]) -> bool:

@@ -5,6 +5,7 @@ ours."""
 import sys
 import traceback
 import types
+import warnings
 from asyncio import (
     base_events,
     base_futures,
@@ -12,6 +13,7 @@ from asyncio import (
     coroutines,
     format_helpers,
     futures,
+    selector_events,
     sslproto,
     streams,
     tasks,
@@ -30,7 +32,21 @@ def source_traceback(is_whole: bool) -> Any:
         frame = sys._getframe(1)
     except ValueError:
         return traceback.StackSummary()
-    return traceback.extract_stack(frame) if is_whole else format_helpers.extract_stack(frame)
+    stack = traceback.extract_stack(frame) if is_whole else format_helpers.extract_stack(frame)
+    if launcher is not None:
+        _drop_launcher(stack)
+    return stack
+
+
+# The file that runs the program under `python -m loopmod`; it and what called it are none of the program's stack.
+launcher: str | None = None
+
+
+def _drop_launcher(stack: traceback.StackSummary) -> None:
+    for index in range(len(stack) - 1, -1, -1):
+        if stack[index].filename == launcher:
+            del stack[: index + 1]
+            return
 
 
 def _run_once() -> float:
@@ -239,3 +255,36 @@ def mirror_specimen(add_to_awaited_by: Any) -> tuple[Any, Any, Any, Any]:
     add_to_awaited_by(future, task)
     coroutine.close()
     return task, coroutine, name, future
+
+
+# Transports of ours by name, and asyncio's of the same kind.
+_STOCK: dict[str, Any] = {
+    "SocketTransport": selector_events._SelectorSocketTransport,  # type: ignore[attr-defined]
+    "DatagramTransport": selector_events._SelectorDatagramTransport,  # type: ignore[attr-defined]
+    "ReadPipeTransport": unix_events._UnixReadPipeTransport,  # type: ignore[attr-defined]
+    "WritePipeTransport": unix_events._UnixWritePipeTransport,  # type: ignore[attr-defined]
+    "SSLTransport": sslproto._SSLProtocolTransport,
+}
+
+
+def warn_unclosed(transport: Any) -> None:
+    """Warn that a transport was dropped without being closed: as asyncio, by the name of its class, in its place.
+
+    Filters of warnings go by the text and by the module.
+    """
+    name = type(transport).__name__
+    stock = _STOCK[name]
+    text = repr(transport).replace(name, stock.__name__, 1)
+    if stock is sslproto._SSLProtocolTransport:
+        text = "<asyncio._SSLProtocolTransport object>"
+    place = stock.__del__.__code__
+    module = vars(sys.modules[stock.__module__])
+    warnings.warn_explicit(
+        f"unclosed transport {text}",
+        ResourceWarning,
+        place.co_filename,
+        place.co_firstlineno,
+        stock.__module__,
+        module.setdefault("__warningregistry__", {}),
+        source=transport,
+    )

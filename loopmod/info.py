@@ -6,6 +6,7 @@ function it stands in for. Relies on the C core for what it alone knows.
 
 import asyncio
 import errno
+import importlib.metadata
 import os
 import platform
 import socket
@@ -32,6 +33,7 @@ def _versions(facts: "_loopmod._Facts") -> list[tuple[str, str]]:
         ("OpenSSL", _openssl()),
         ("system", f"{platform.system()} {platform.release()}, {platform.machine()}"),
         ("extension", str(_loopmod.__file__)),
+        ("import uvloop", _uvloop()),
     ]
 
 
@@ -41,6 +43,17 @@ def _openssl() -> str:
     except ImportError:
         return "none: this Python has no ssl module"
     return ssl.OPENSSL_VERSION
+
+
+def _uvloop() -> str:
+    """Who answers for that name in this process."""
+    stand_in = sys.modules.get(f"{__package__}.stand_in")
+    if stand_in is not None and stand_in.is_installed():
+        return f"loopmod, with the names of uvloop {stand_in.VERSION}"
+    try:
+        return f"uvloop {importlib.metadata.version('uvloop')}"
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def _paths(facts: "_loopmod._Facts") -> list[tuple[str, str]]:

@@ -1,15 +1,15 @@
-"""Runs a program as the interpreter itself would, but with loopmod's loop wherever the program makes a loop.
+"""Runs a program as the interpreter itself would.
 
 What is started (a script, a module, code, standard input) finds sys.argv, sys.path and __main__ as `python` alone
 sets them, and what leaves it uncaught shows no frame of this file. Relies on runpy for modules, as the
 interpreter does, and on being called from `python -m`, which put the current directory first on sys.path.
 """
 
-import asyncio
 import builtins
 import importlib.machinery
 import importlib.util
 import io
+import itertools
 import linecache
 import marshal
 import os
@@ -17,24 +17,16 @@ import pkgutil
 import runpy
 import sys
 import textwrap
+import traceback
 import types
-from asyncio import events
+import warnings
 from collections.abc import Callable
 from typing import Any
 
-from . import policy
+from . import _support
 
 _PYC_HEADER_SIZE = 16
-
-
-def use_loop() -> None:
-    """Make every new loop of the process one of ours, through the policy where this Python has one."""
-    if hasattr(events, "_set_event_loop_policy") or hasattr(events, "set_event_loop_policy"):
-        policy.install()
-        return
-    # The only door that asyncio.run, asyncio.Runner and asyncio.new_event_loop then share.
-    events.new_event_loop = policy.new_event_loop
-    asyncio.new_event_loop = policy.new_event_loop
+_FILE = (lambda: None).__code__.co_filename
 
 
 def run_script(name: str, arguments: list[str]) -> None:
@@ -171,6 +163,8 @@ def _runpy_main(name: str, alter_argv: bool) -> None:
 
 def _run_as_program(start: Callable[[], object]) -> None:
     """Call `start`; what it raises goes on to the interpreter, which ends the process as for any program."""
+    _support.launcher = _FILE
+    warnings._warn_unawaited_coroutine = _warn_unawaited_coroutine  # type: ignore[attr-defined]
     try:
         start()
     except SystemExit as exc:
@@ -199,3 +193,13 @@ def _hide_frames(exc: BaseException) -> None:
         hook(kind, value.with_traceback(shown), shown)
 
     sys.excepthook = report
+
+
+def _warn_unawaited_coroutine(coro: Any) -> None:
+    """Warn as warnings' own function of this name, which the interpreter calls, of places in the program alone."""
+    lines = [f"coroutine '{coro.__qualname__}' was never awaited\n"]
+    if coro.cr_origin is not None:
+        inner = itertools.takewhile(lambda place: place[0] != _FILE, coro.cr_origin)
+        places = [(name, line, function, linecache.getline(name, line)) for name, line, function in inner]
+        lines += ["Coroutine created at (most recent call last)\n", *traceback.format_list(places[::-1])]
+    warnings.warn("".join(lines).rstrip("\n"), RuntimeWarning, stacklevel=2, source=coro)

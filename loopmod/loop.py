@@ -64,7 +64,12 @@ class Loop(_loopmod.Loop, asyncio.SelectorEventLoop):
     _old_agen_hooks = None
     _calls_base_init = False  # loopmod/patched.py: it is patched
 
+    # Whether the process ever had a loop, for loopmod/notice.py.
+    _was_made = False
+
     def __init__(self, *, join_writes: bool | Literal["step", "turn"] = False) -> None:
+        if not Loop._was_made:
+            Loop._was_made = True
         if self._calls_base_init:
             super().__init__(self._selector)  # type: ignore[arg-type]
         else:
@@ -212,14 +217,8 @@ class Loop(_loopmod.Loop, asyncio.SelectorEventLoop):
         if not nested.is_allowed():
             super()._check_running()  # type: ignore[misc]
 
-    def run_until_complete(self, future: Any) -> Any:
-        """Run until the future or coroutine is done and return its result.
-
-        Within a running loop it raises RuntimeError, unless nested runs are allowed: then the loop's other work
-        goes on meanwhile. Implements AbstractEventLoop.run_until_complete.
-        """
-        if not self.is_running():
-            return super().run_until_complete(future)
+    def _run_within(self, future: Any) -> Any:
+        """Run until the future or coroutine is done: run_until_complete of a loop that runs already."""
         if self.is_closed():
             raise RuntimeError("Event loop is closed")
         self._check_running()

@@ -1,4 +1,4 @@
-"""How a program chooses the loop: a factory, a policy, `run` and `install`. Relies on asyncio's own policy class."""
+"""How a program chooses the loop: factories, a policy, `run` and `install`. Relies on asyncio's own policy class."""
 
 import asyncio
 import sys
@@ -69,12 +69,80 @@ class EventLoopPolicy(_Policy):  # type: ignore[misc]
             super().set_event_loop(loop)
 
 
-def install() -> None:
+# The policy that install() set, and the one before it (None where none was made yet).
+_installed: tuple[Any, Any] | None = None
+
+
+def install(*, as_uvloop: bool = False) -> None:
     """Make every new loop of this process one of ours, by setting the event loop policy.
 
-    Raises RuntimeError on a Python that has no policies any more (3.16 and later).
+    as_uvloop: also answer for uvloop: who imports that name, whether it is installed or not, gets a module whose
+    public names, those of uvloop 0.23, are loopmod's. It reaches programs that can be told no loop but look for
+    uvloop. Modules that hold uvloop already get the names too; classes that they took out of it stay uvloop's.
+
+    Raises RuntimeError on a Python that has no policies any more (3.16 and later). `uninstall` undoes it.
     """
+    install_policy()
+    if as_uvloop:
+        # Here and not above: nobody else pays for it.
+        from . import stand_in
+
+        stand_in.install()
+
+
+def install_policy() -> None:
+    """Set the event loop policy: `install` for those who answer for uvloop."""
+    global _installed
     policy = EventLoopPolicy()
+    before = _current_policy()
+    if _installed is not None and before is _installed[0]:
+        before = _installed[1]
+    _put_policy(policy)
+    _installed = policy, before
+
+
+def uninstall() -> None:
+    """Undo `install`: the policy before it is back, and `uvloop` is uvloop. Loops that were made go on.
+
+    A policy that was set since then stays, and so does a module that somebody took for uvloop. Idempotent.
+    """
+    global _installed
+    if _installed is not None:
+        policy, before = _installed
+        _installed = None
+        if _current_policy() is policy:
+            _put_policy(before)
+    stand_in = sys.modules.get(f"{__package__}.stand_in")
+    if stand_in is not None:
+        stand_in.uninstall()
+
+
+def has_policies() -> bool:
+    """Return whether this Python has policies."""
+    return _set_policy is not None
+
+
+def is_derived() -> bool:
+    """Return whether the policy in use is somebody's own, made from asyncio's default."""
+    current = _current_policy()
+    return has_policies() and isinstance(current, _asyncio_policy) and not isinstance(current, EventLoopPolicy)
+
+
+def reach_defaults() -> None:
+    """Let asyncio's default loop be ours: for policies derived from its own, and by the name EventLoop (3.13)."""
+    if has_policies():
+        _asyncio_policy._loop_factory = Loop
+    for module in (asyncio, unix_events):
+        if hasattr(module, "EventLoop"):
+            vars(module)["EventLoop"] = Loop
+
+
+def _current_policy() -> Any:
+    """Return the policy, or None where none was set or asked for yet: asking makes one."""
+    return getattr(events, "_event_loop_policy", None)
+
+
+def _put_policy(policy: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         _set_policy(policy)

@@ -23,9 +23,9 @@ def pytest_configure(config: "pytest.Config") -> None:
     """Choose the loop before anything makes one."""
     if _is_chosen(config):
         # Here and not above: a run without the option does not load the extension.
-        from . import launch
+        from . import choice
 
-        launch.use_loop()
+        choice.use_loop()
 
 
 def pytest_report_header(config: "pytest.Config") -> str | None:

@@ -99,7 +99,7 @@ def install_alone(wheel: Path, tmp_path: Path) -> Path:
 def test_wheel_from_sdist_installs_and_imports(wheel, tmp_path):
     """A wheel built from the sdist runs a coroutine in an environment that holds nothing else."""
     names = zipfile.ZipFile(wheel).namelist()
-    assert {"loopmod/py.typed", "loopmod/_loopmod.pyi"} <= set(names)
+    assert {"loopmod/py.typed", "loopmod/_loopmod.pyi", "loopmod/startup/sitecustomize.py"} <= set(names)
     assert [name for name in names if name.endswith((".c", ".h"))] == []
 
     python = install_alone(wheel, tmp_path)

@@ -98,6 +98,30 @@ lm_fault_report(PyObject *loop, LmState *st, const char *message, ...)
     return done != NULL ? 0 : -1;
 }
 
+/* At the interpreter's end asyncio's modules may be gone: then from where we are. */
+static int
+warn_unclosed(LmState *st, PyObject *transport)
+{
+    PyObject *done = lm_state_support(st, "warn_unclosed", "O", transport);
+    Py_XDECREF(done);
+    if (done != NULL) {
+        return 0;
+    }
+    if (PyErr_ExceptionMatches(PyExc_Warning)) {
+        return -1;
+    }
+    PyErr_Clear();
+    return PyErr_ResourceWarning(transport, 1, "unclosed transport %R", transport);
+}
+
+void
+lm_fault_unclosed(LmState *st, PyObject *transport)
+{
+    if (warn_unclosed(st, transport) < 0) {
+        PyErr_WriteUnraisable(transport);
+    }
+}
+
 void
 lm_fault_unraisable(PyObject *where)
 {

@@ -16,6 +16,11 @@ int lm_fault_in_callback(LmLoop *loop, PyObject *handle);
    with a NULL value are left out. Loop and values need not be held by the caller. */
 int lm_fault_report(PyObject *loop, LmState *st, const char *message, ...);
 
+/* A transport is dropped without being closed: asyncio's ResourceWarning, from the place and
+   with the class name that filters written for asyncio know. For finalizers: leaves no
+   exception; none may be set. */
+void lm_fault_unclosed(LmState *st, PyObject *transport);
+
 /* An exception that must not leave, in a place that cannot report: finalizers. */
 void lm_fault_unraisable(PyObject *where);
 

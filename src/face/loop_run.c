@@ -2,6 +2,7 @@
    os/signals.h. */
 #include "face/loop_type.h"
 
+#include "base/args.h"
 #include "core/handle.h"
 #include "core/patched.h"
 #include "core/run.h"
@@ -254,6 +255,37 @@ PyObject *
 lm_loop_method_run_nested(PyObject *self, PyObject *future)
 {
     return run((LmLoop *)self, future);
+}
+
+/* asyncio's own method, which comes after ours in the order of classes; a method of Python
+   between the two would show in every traceback of asyncio.run. */
+static PyObject *
+run_by_asyncio(LmLoop *loop, PyObject *future)
+{
+    PyObject *self = (PyObject *)loop;
+    PyObject *rest = PyObject_CallFunctionObjArgs((PyObject *)&PySuper_Type,
+                                                  loop->st->LoopType, self, NULL);
+    PyObject *result =
+        rest != NULL ? PyObject_CallMethod(rest, "run_until_complete", "(O)", future)
+                     : NULL;
+    Py_XDECREF(rest);
+    return result;
+}
+
+PyObject *
+lm_loop_method_run_until_complete(PyObject *self, PyObject *const *args,
+                                  Py_ssize_t nargs, PyObject *kwnames)
+{
+    LmLoop *loop = (LmLoop *)self;
+    PyObject *future =
+        lm_args_only("run_until_complete", args, nargs, kwnames, "future");
+    if (future == NULL) {
+        return NULL;
+    }
+    if (loop->thread_id == 0) {
+        return run_by_asyncio(loop, future);
+    }
+    return PyObject_CallMethod(self, "_run_within", "(O)", future);
 }
 
 PyObject *

@@ -243,6 +243,13 @@ static PyMethodDef loop_methods[] = {
          "Run until stop() is called, in the calling thread.\n\n"
          "Raises RuntimeError if it is closed or running, or if another loop "
          "runs in the thread.\nImplements AbstractEventLoop.run_forever.")},
+    {"run_until_complete", LM_METHOD_FASTCALL(lm_loop_method_run_until_complete),
+     DOC("run_until_complete($self, future)",
+         "Run until the future or coroutine is done and return its result.\n\n"
+         "Within a running loop it raises RuntimeError, unless nested runs are "
+         "allowed: "
+         "then\nthe loop's other work goes on meanwhile. "
+         "Implements AbstractEventLoop.run_until_complete.")},
     {"_run_nested", lm_loop_method_run_nested, METH_O,
      DOC("_run_nested($self, future, /)",
          "Run within a running loop until the future is done.")},

@@ -24,6 +24,8 @@ PyObject *lm_loop_own_methods(PyObject *module, PyObject *loop_class);
 /* loop_run.c */
 PyObject *lm_loop_method_run_forever(PyObject *self, PyObject *unused);
 PyObject *lm_loop_method_run_nested(PyObject *self, PyObject *future);
+PyObject *lm_loop_method_run_until_complete(PyObject *self, PyObject *const *args,
+                                            Py_ssize_t nargs, PyObject *kwnames);
 PyObject *lm_loop_method_stop(PyObject *self, PyObject *unused);
 PyObject *lm_loop_method_is_running(PyObject *self, PyObject *unused);
 PyObject *lm_loop_method_is_closed(PyObject *self, PyObject *unused);

@@ -3,6 +3,7 @@
 #include "net/pipe.h"
 
 #include "base/args.h"
+#include "core/fault.h"
 
 #define FASTCALL(function) \
     (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS
@@ -212,9 +213,7 @@ pipe_finalize(PyObject *self)
         return;
     }
     PyObject *exc = PyErr_GetRaisedException();
-    if (PyErr_ResourceWarning(self, 1, "unclosed transport %R", self) < 0) {
-        PyErr_WriteUnraisable(self);
-    }
+    lm_fault_unclosed(p->st, self);
     PyObject *pipe = p->pipe; /* who was shown the warning may have closed it */
     p->own_fd = &lm_sock_fd_by_method;
     p->pipe = NULL;

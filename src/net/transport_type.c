@@ -3,6 +3,7 @@
 #include "net/transport_extra.h"
 
 #include "base/args.h"
+#include "core/fault.h"
 #include "net/flow.h"
 #include "net/join.h"
 #include "net/readers.h"
@@ -286,9 +287,7 @@ transport_finalize(PyObject *self)
         return;
     }
     PyObject *exc = PyErr_GetRaisedException();
-    if (PyErr_ResourceWarning(self, 1, "unclosed transport %R", self) < 0) {
-        PyErr_WriteUnraisable(self);
-    }
+    lm_fault_unclosed(t->st, self);
     /* Who is shown the warning is given the transport. */
     if (t->loop != NULL && t->fd >= 0) {
         close_dropped(self);

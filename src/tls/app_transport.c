@@ -5,6 +5,7 @@
 #include "tls/tls.h"
 
 #include "base/args.h"
+#include "core/fault.h"
 #include "net/flow.h"
 #include "net/transport_extra.h"
 
@@ -362,9 +363,7 @@ app_transport_finalize(PyObject *self)
     }
     app(self)->is_closed = 1;
     PyObject *exc = PyErr_GetRaisedException();
-    if (PyErr_ResourceWarning(self, 1, "unclosed transport %R", self) < 0) {
-        PyErr_WriteUnraisable(self);
-    }
+    lm_fault_unclosed(app(self)->tls->st, self);
     if (exc != NULL) {
         PyErr_SetRaisedException(exc);
     }

@@ -315,8 +315,8 @@ def test_without_policies(python, files):
         start="import asyncio.events\n"
         "for name in ('set_event_loop_policy', '_set_event_loop_policy'):\n"
         "    vars(asyncio.events).pop(name, None)\n"
-        "from loopmod import launch\n"
-        "launch.use_loop()\n"
+        "from loopmod import choice, launch\n"
+        "choice.use_loop()\n"
         "launch.run_command('import sys; from which import *; print(sys.argv)', ['a'])",
         which=WHICH_LOOP,
     )
@@ -385,10 +385,10 @@ def test_help(python):
     for word in ("--help", "-h"):
         output, complaints, code = python(*OURS, word)
         assert (complaints, code) == ("", 0)
-        assert output.startswith("usage: python -m loopmod [--debug] [script | -m module | -c code | -]")
-        for described in ("script  ", "-m module  ", "-c code  ", "-  ", "--debug  ", "--version  "):
+        assert output.startswith("usage: python -m loopmod [option ...] [script | -m module | -c code | -]")
+        for described in ("script  ", "-m module  ", "-c code  ", "-  ", "--debug  ", "--as-uvloop  ", "--version  "):
             assert f"  {described}" in output or f", {described}" in output
-        assert "\n       python -m loopmod info\n" in output
+        assert "\n       python -m loopmod [option ...] info\n" in output
         assert max(map(len, output.splitlines())) <= 90
 
 

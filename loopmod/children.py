@@ -1,0 +1,31 @@
+"""How Pythons that a program starts anew inherit its choice: by multiprocessing, or as programs of their own.
+
+The environment carries it: LOOPMOD_CHILDREN holds the words, and PYTHONPATH begins with the directory startup/, whose
+sitecustomize.py the interpreter runs before anything else. A child that gets another environment, or is told by -E,
+-I or -S to look at neither, starts on asyncio's loop.
+"""
+
+import os
+from collections.abc import Collection
+from pathlib import Path
+
+from .choice import WORDS
+
+VARIABLE = "LOOPMOD_CHILDREN"
+_STARTUP = str(Path(__file__).resolve().parent / "startup")
+
+
+def let_inherit(words: Collection[str]) -> None:
+    """Let what is started from here on make the choice of these words. Idempotent."""
+    os.environ[VARIABLE] = " ".join(sorted(words))
+    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path != _STARTUP]
+    os.environ["PYTHONPATH"] = os.pathsep.join([_STARTUP, *filter(None, paths)])
+
+
+def inherited() -> set[str]:
+    """Return the words of the environment. Raises ValueError for one that there is not."""
+    words = set(os.environ.get(VARIABLE, "").split())
+    unknown = words.difference(WORDS)
+    if unknown:
+        raise ValueError(f"{VARIABLE} holds {' '.join(sorted(unknown))!r}, and may hold {' '.join(WORDS)!r}")
+    return words

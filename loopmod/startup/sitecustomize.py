@@ -1,0 +1,48 @@
+"""What a Python runs first that was started under `python -m loopmod --children`: see loopmod/children.py.
+
+It stands before whatever other sitecustomize there is, which has its turn here. A failure is said and stops nothing:
+the program may be one of another Python, for which there is no loopmod.
+"""
+
+import os
+import sys
+
+
+def run_next(here: str) -> None:
+    """Import the sitecustomize that this one hides, and leave sys.path as it would be without us."""
+    sys.path[:] = [entry for entry in sys.path if os.path.realpath(entry) != here]
+    own = sys.modules.pop("sitecustomize")
+    try:
+        import sitecustomize  # type: ignore[import-not-found] # noqa: F401
+    except ImportError as exc:
+        if exc.name != "sitecustomize":
+            raise
+    finally:
+        # The interpreter, which is importing us under this name, wants to find it.
+        sys.modules.setdefault("sitecustomize", own)
+
+
+def choose(root: str) -> None:
+    """Make the choice of the environment. The child may have another way to loopmod than the parent, or none."""
+    before = sys.path[:]
+    sys.path.append(root)
+    try:
+        from loopmod import children, choice
+    finally:
+        sys.path[:] = before
+    choice.make(children.inherited())
+
+
+def start() -> None:
+    here = os.path.dirname(os.path.realpath(__file__))
+    try:
+        run_next(here)
+    finally:
+        if os.environ.get("LOOPMOD_CHILDREN"):
+            try:
+                choose(os.path.dirname(os.path.dirname(here)))
+            except Exception as exc:
+                sys.stderr.write(f"loopmod: {sys.executable} does not inherit the loop: {exc}\n")
+
+
+start()
