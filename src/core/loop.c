@@ -12,6 +12,7 @@ void
 lm_loop_init(LmLoop *loop, LmState *st)
 {
     loop->st = lm_state_hold(st);
+    loop->interp = PyInterpreterState_Get();
     loop->is_plain = 1;
     lm_list_push_back(&st->loops, &loop->among);
     lm_list_init(&loop->kept);

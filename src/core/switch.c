@@ -32,7 +32,6 @@ note_threads(LmLoop *loop)
 void
 lm_switch_begin(LmLoop *loop)
 {
-    loop->interp = PyInterpreterState_Get();
     note_threads(loop);
 }
 
@@ -47,7 +46,7 @@ note_interval(LmLoop *loop, PyObject *interval)
     }
     double every_ns = seconds * 1e9 / TIMES_PER_INTERVAL;
     loop->switch_every_ns = every_ns < LONGEST_NS ? (int64_t)every_ns : LONGEST_NS;
-    loop->switched_at_ns = lm_clock_ns();
+    loop->switched_at_ns = lm_switch_now(loop);
     note_threads(loop);
     return 0;
 }

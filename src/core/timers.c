@@ -56,7 +56,7 @@ lm_timers_expire(LmLoop *loop, double now)
             return -1;
         }
         if (LM_UNLIKELY(++moved % TIMERS_UNLOOKED == 0) &&
-            lm_switch_look(loop, lm_clock_ns()) < 0) {
+            lm_switch_look(loop, lm_switch_now(loop)) < 0) {
             return -1;
         }
     }
