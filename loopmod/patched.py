@@ -158,6 +158,11 @@ _names_in.cache_clear()
 _shared.clear()
 
 
+def _is_ours(value: Any) -> bool:
+    """Whether a function is one that the package itself has put there, in front of asyncio's (loopmod/notice.py)."""
+    return isinstance(value, types.FunctionType) and str(value.__module__).startswith(f"{__package__}.")
+
+
 def _stock_value(owner: Any, name: str) -> Any:
     value = vars(owner).get(name, _MISSING)
     return value if value is _MISSING or _is_stock(owner, name, value) else _UNKNOWN
@@ -179,6 +184,8 @@ def _is_patched(owner: Any, name: str, stock: dict[str, Any]) -> bool:
         if isinstance(value, types.FunctionType):
             _codes[value] = value.__code__
     if value is not stock[name]:
+        if _is_ours(value):
+            return False
         # nest_asyncio puts asyncio's classes in Python in the place of those in C.
         return not isinstance(value, type) or not _is_stock(owner, name, value)
     return isinstance(value, types.FunctionType) and value.__code__ is not _codes[value]

@@ -129,8 +129,7 @@ begin(LmLoop *loop, Surroundings *before)
     if (before->asyncgen_hooks == NULL || install_asyncgen_hooks(loop) < 0) {
         return -1;
     }
-    lm_signals_prepare(loop);
-    return set_running_loop(st, (PyObject *)loop);
+    return lm_signals_prepare(loop) < 0 ? -1 : set_running_loop(st, (PyObject *)loop);
 }
 
 static int

@@ -187,12 +187,19 @@ give_back(struct LmSignals *signals)
     }
 }
 
-void
+int
 lm_signals_prepare(LmLoop *loop)
 {
-    if (loop->signals == NULL && lm_sys_is_main_thread() && open_pipe(loop) == NULL) {
+    if (loop->signals != NULL || !lm_sys_is_main_thread()) {
+        return 0;
+    }
+    if (lm_loop_poll(loop) == NULL) {
+        return -1;
+    }
+    if (open_pipe(loop) == NULL) {
         PyErr_Clear(); /* whoever adds the first handler tries again, and is told */
     }
+    return 0;
 }
 
 int

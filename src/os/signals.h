@@ -13,8 +13,8 @@
 #include "core/loop.h"
 
 /* Before a run: opens the pipe in the main thread, so that a handler can be added when no
-   descriptor is left, as in asyncio. Sets no exception. */
-void lm_signals_prepare(LmLoop *loop);
+   descriptor is left, as in asyncio. -1 with OSError set where the poll cannot be opened. */
+int lm_signals_prepare(LmLoop *loop);
 
 /* Takes the wakeup descriptor, and gives it back; both idempotent. -1 with ValueError
    (not the main thread) or OSError set. */

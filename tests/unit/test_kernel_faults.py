@@ -370,7 +370,10 @@ def test_a_refused_timer_costs_only_precision(program):
 
 SIGNALS = """
 loop = new_loop()
-spin(loop)
+# A run in the main thread opens the pipe.
+thread = threading.Thread(target=spin, args=(loop,))
+thread.start()
+thread.join()
 fault("epoll_ctl", errno.ENOSPC)
 if sys.argv[1] != "asyncio":  # has its pair watched already
     try:
