@@ -11,7 +11,7 @@ C_FILES = find src benchmarks -name '*.c' -o -name '*.h'
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build servers test test-sanitize test-embedded test-stdlib test-apps test-inside test-sid test-debug coverage \
-    lint stubtest format docs demo wheel bench bench-instructions clean
+    lint stubtest format docs demo wheel bench bench-instructions bench-gil clean
 
 help: ## print this list
 	@echo "make TARGET [PYTHON=python3.12] [JOBS=1] [ARGS='arguments for pytest or the benchmark']"
@@ -107,6 +107,9 @@ bench: ## compare with every other loop that is installed: ARGS=--quick; see ben
 
 bench-instructions: ## count the instructions of core and server cases with callgrind: ARGS='--case sleep_0'
 	@bin=$$($(SETUP) build bench) && "$$bin/python" $(BUILD_EXT) && "$$bin/python" benchmarks/instructions.py $(ARGS)
+
+bench-gil: ## how long another thread waits for the GIL beside callbacks that are C only
+	@bin=$$($(SETUP) build bench) && "$$bin/python" $(BUILD_EXT) && "$$bin/python" benchmarks/gil_wait.py $(ARGS)
 
 clean: ## remove everything that a build or a test run left
 	rm -rf build dist .venv-* *.egg-info .mypy_cache .pytest_cache .ruff_cache
