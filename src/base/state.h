@@ -85,7 +85,6 @@
     X(patch_codes)                                                                        \
     X(patch_settle)                                                                       \
     X(patch_handle)                                                                       \
-    X(patch_capsule) /* the state itself, for the watcher */                              \
     /* the dict of loopmod._support: what is cold enough to be Python */                  \
     X(support)                                                                            \
     X(run_once) /* its function that does nothing, to be called (core/switch.h) */        \
@@ -193,6 +192,7 @@ typedef struct LmState {
     unsigned stream_versions[2]; /* of the stream classes, by which they were judged */
     LmList loops;                /* all of the interpreter's (core/patched.h) */
     int patch_watcher;           /* the dict watcher, or -1 */
+    PyObject *patch_capsule;     /* borrowed: this state, for the watcher; or NULL */
 #if PY_VERSION_HEX < 0x030C0000
     uint64_t
         patch_versions[LM_MOST_PATCH_DICTS]; /* of the dicts, when last looked at */

@@ -8,7 +8,7 @@
 
 #define HAS_WATCHERS (PY_VERSION_HEX >= 0x030C0000)
 
-/* Where the interpreter keeps the state for the watcher, which is told of no module. */
+/* Where the interpreter keeps the last state for the watcher, which is told of no module. */
 #define STATE_KEY "loopmod._loopmod.patched"
 #define DUE_NAME "loopmod._loopmod.due"
 
@@ -50,25 +50,52 @@ state_of_interpreter(void)
                : NULL;
 }
 
-static int
-keep_state_for_watcher(LmState *st)
-{
-    PyObject *dict = PyInterpreterState_GetDict(PyInterpreterState_Get());
-    PyObject *capsule = dict != NULL ? PyCapsule_New(st, STATE_KEY, NULL) : NULL;
-    int failed = capsule == NULL || PyDict_SetItemString(dict, STATE_KEY, capsule) < 0;
-    Py_XSETREF(st->patch_capsule, capsule);
-    return failed ? -1 : 0;
-}
-
 static void
-end_watch(LmState *st)
+stop_watching(LmState *st)
 {
     if (st->patch_watcher >= 0 && PyDict_ClearWatcher(st->patch_watcher) < 0) {
         PyErr_Clear(); /* the interpreter has forgotten it */
     }
     st->patch_watcher = -1;
+}
+
+/* Called when the interpreter gives up its dict, or another state takes the place. To ask
+   for that dict once it is gone would make one, which nobody frees, with the interpreter's
+   memory around it: so no watcher may be called from now on. */
+static void
+stop_with_capsule(PyObject *capsule)
+{
+    LmState *st = PyCapsule_GetPointer(capsule, STATE_KEY);
+    PyObject *exc = PyErr_GetRaisedException();
+    st->patch_capsule = NULL;
+    stop_watching(st);
+    lm_exc_put_back(exc);
+}
+
+/* The capsule is the interpreter's alone: it ends with its dict. */
+static int
+keep_state_for_watcher(LmState *st)
+{
+    PyObject *dict = PyInterpreterState_GetDict(PyInterpreterState_Get());
+    PyObject *capsule =
+        dict != NULL ? PyCapsule_New(st, STATE_KEY, stop_with_capsule) : NULL;
+    if (capsule == NULL) {
+        return -1;
+    }
+    st->patch_capsule = capsule; /* borrowed */
+    int failed = PyDict_SetItemString(dict, STATE_KEY, capsule);
+    Py_DECREF(capsule);
+    return failed;
+}
+
+static void
+end_watch(LmState *st)
+{
+    stop_watching(st);
     if (st->patch_capsule != NULL) {
-        PyCapsule_SetName(st->patch_capsule, NULL); /* the interpreter may keep it */
+        PyCapsule_SetDestructor(st->patch_capsule, NULL);
+        PyCapsule_SetName(st->patch_capsule, NULL); /* the interpreter keeps it */
+        st->patch_capsule = NULL;
     }
 }
 

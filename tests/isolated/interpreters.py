@@ -72,6 +72,28 @@ async def main():
     warnings.simplefilter("ignore")
 loop.run_until_complete(main())
 """,
+    "patched": """
+plain = asyncio.BaseEventLoop.call_soon
+
+
+def call_soon(self, *args, **options):
+    return plain(self, *args, **options)
+
+
+class Late:
+    def __init__(self):
+        self.cycle = self
+
+    def __del__(self, owner=asyncio.BaseEventLoop, patch=call_soon, plain=plain):
+        owner.call_soon = plain
+        owner.call_soon = patch
+
+
+asyncio.BaseEventLoop.call_soon = call_soon
+sys.late = Late()
+loop.run_until_complete(talk())
+loop.close()
+""",
     "imported twice": """
 loop.close()
 if KIND == "loopmod":

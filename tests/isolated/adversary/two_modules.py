@@ -21,6 +21,26 @@ async def waits(future):
     return await future
 
 
+async def calls_soon(loop):
+    loop.call_soon(len, "")
+
+
+def patch_under_both(*loops):
+    plain, patched = asyncio.BaseEventLoop.call_soon, []
+
+    def call_soon(self, *args, **options):
+        patched.append(self)
+        return plain(self, *args, **options)
+
+    asyncio.BaseEventLoop.call_soon = call_soon
+    try:
+        for loop in loops:
+            loop.run_until_complete(calls_soon(loop))
+            assert loop in patched
+    finally:
+        asyncio.BaseEventLoop.call_soon = plain
+
+
 def use_both(first, second):
     one, two = first.new_event_loop(), second.new_event_loop()
     of_one, of_two = first.Future(loop=two), second.Future(loop=one)
@@ -34,6 +54,7 @@ def use_both(first, second):
             method(future, 1)
         except TypeError:
             pass
+    patch_under_both(one, two)
     one.close()
     two.close()
     return of_one, first.Future.__new__(first.Future), first.Task.__new__(first.Task), first.Future(loop=two)
