@@ -47,16 +47,24 @@ _UNKNOWN = object()
 
 
 class _Forward:
-    """In the place of a method of ours: what the classes after `owner` have of that name, as it is now."""
+    """In the place of a method of ours: what the classes after `after` have of that name, as it is now.
 
-    __slots__ = ("_name", "_owner")
+    It may stand there in vain: whether it does is found out before anything is done by it.
+    """
 
-    def __init__(self, owner: type, name: str) -> None:
-        self._owner = owner
+    __slots__ = ("_after", "_name", "_own", "_place")
+
+    def __init__(self, place: type, name: str, own: Any, after: type) -> None:
+        self._place = place
         self._name = name
+        self._own = own
+        self._after = after
 
     def __get__(self, instance: Any, cls: type | None = None) -> Any:
-        return getattr(super(self._owner, cls if instance is None else instance), self._name)
+        _loopmod._settle_patches()
+        if vars(self._place).get(self._name) is self._own:
+            return self._own.__get__(instance, cls)
+        return getattr(super(self._after, cls if instance is None else instance), self._name)
 
 
 @functools.cache
@@ -106,12 +114,13 @@ def _entries() -> tuple[dict[str, _Entry], dict[str, list[_Entry]]]:
     for name, value in vars(Loop).items():
         is_method = isinstance(value, types.FunctionType | types.MethodDescriptorType) and not name.startswith("__")
         if is_method and name not in _CALL_BASE and any(name in vars(base) for base in _BASES):
-            in_loop[name] = (Loop, name, value, _Forward(_loopmod.Loop, name))
+            in_loop[name] = (Loop, name, value, _Forward(Loop, name, value, _loopmod.Loop))
     in_handles: dict[str, list[_Entry]] = {}
     for handle in (getattr(_loopmod, base.__name__) for base in _HANDLES):
         for name, value in vars(handle).items():
             if isinstance(value, types.MethodDescriptorType):
-                in_handles.setdefault(name, []).append((handle, name, value, _Forward(handle, name)))
+                forward = _Forward(handle, name, value, handle)
+                in_handles.setdefault(name, []).append((handle, name, value, forward))
     return in_loop, in_handles
 
 

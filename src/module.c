@@ -156,6 +156,9 @@ static PyMethodDef module_methods[] = {
      "_watch_patches($module, owners, opens, settle, make_handle, /)\n--\n\nNotice "
      "from "
      "now on what is patched, for loopmod/patched.py."},
+    {"_settle_patches", lm_patched_settle_now, METH_NOARGS,
+     "_settle_patches($module)\n--\n\nLook anew where anything was "
+     "patched."},
     {"_run_due", lm_patched_run_due, METH_O,
      "_run_due($module, due, /)\n--\n\nRun an item of the ready queue that was taken "
      "out of it."},

@@ -334,6 +334,13 @@ lm_patched_settle(LmState *st)
     return 1;
 }
 
+PyObject *
+lm_patched_settle_now(PyObject *module, PyObject *unused LM_UNUSED)
+{
+    LmState *st = lm_state_of_module(module);
+    return st->is_patch_new && lm_patched_settle(st) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
 static int
 has_patched_turn(const LmLoop *loop)
 {

@@ -5,7 +5,8 @@
    it. Where something of that is patched, those methods give way ("open"): Loop's class gets
    forwarders in their place, which lead to asyncio's function, patched or calling what is.
    From 3.12 on dict watchers tell at once, by on_change, which runs no Python; what was
-   opened in vain, or may close again, the next turn of any loop finds out by `settle`.
+   opened in vain, or may close again, its first use or the next turn of any loop finds out
+   by `settle`.
    Before 3.12 it is looked where a loop is made and where a run begins; functions whose code
    alone was exchanged are found there on every version.
 
@@ -35,6 +36,10 @@ void lm_patched_end(LmState *st);
 /* Looks anew where anything was patched: 1 where that was so. Runs Python; -1 with an
    exception set. */
 int lm_patched_settle(LmState *st);
+
+/* The same from Python, for a forwarder that is about to be used: only where a watcher has
+   told of a patch. */
+PyObject *lm_patched_settle_now(PyObject *module, PyObject *unused);
 
 /* A loop is made, or a run begins: the same, and the loop's own overrides. */
 int lm_patched_look(LmLoop *loop);

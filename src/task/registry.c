@@ -324,6 +324,10 @@ lm_registry_enter(PyObject *task)
 {
     LmFuture *f = &lm_task(task)->future;
     if (LM_UNLIKELY(!f->is_native)) {
+        /* Made while the loop was not plain: the slot may name one made at another time. */
+        if (PyObject_TypeCheck(f->loop, lm_type(f->st->LoopType))) {
+            lm_loop_leave_task((LmLoop *)f->loop);
+        }
         return enter_empty(f->st, f->loop, task);
     }
     LmLoop *loop = (LmLoop *)f->loop;
@@ -367,18 +371,19 @@ lm_registry_leave(PyObject *task)
     }
 }
 
-/* The slot names `task` again: where that is a native task of a native loop, the loop
-   knows it, and will empty the slot. 1 where that is so. */
-static int
+/* The slot names `task` again: where lm_registry_enter() notes such a task, so that the loop
+   empties the slot, it is noted anew. Of the others the step itself empties it. */
+static void
 note_current(LmState *st, PyObject *loop, PyObject *task)
 {
-    if (task == NULL || lm_loop_native(st, loop) == NULL ||
-        !PyObject_TypeCheck(task, lm_type(st->TaskType))) {
-        return 0;
+    if (task == NULL || !PyObject_TypeCheck(task, lm_type(st->TaskType))) {
+        return;
     }
-    ((LmLoop *)loop)->current_task = task;
-    ((LmLoop *)loop)->leave_task = leave_lazily;
-    return 1;
+    LmFuture *f = &lm_task(task)->future;
+    if (f->is_native && f->loop == loop) {
+        ((LmLoop *)loop)->current_task = task;
+        ((LmLoop *)loop)->leave_task = leave_lazily;
+    }
 }
 
 int
@@ -431,6 +436,7 @@ lm_registry_suspend(LmState *st, PyObject *loop, LmSuspended *suspended)
 {
     int is_ours = PyObject_TypeCheck(loop, lm_type(st->LoopType));
     if (is_ours) {
+        suspended->stepping = ((LmLoop *)loop)->stepping;
         lm_loop_leave_task((LmLoop *)loop);
     }
     if (swap_slot(st, loop, NULL, &suspended->task) < 0 ||
@@ -451,8 +457,11 @@ lm_registry_resume(LmState *st, PyObject *loop, LmSuspended *suspended)
     PyObject *found = NULL;
     int failed = task != NULL ? swap_slot(st, loop, task, &found) : 0;
     Py_CLEAR(found);
-    if (failed == 0 && note_current(st, loop, task)) {
-        ((LmLoop *)loop)->stepping = task;
+    if (failed == 0) {
+        note_current(st, loop, task);
+    }
+    if (PyObject_TypeCheck(loop, lm_type(st->LoopType))) {
+        ((LmLoop *)loop)->stepping = suspended->stepping;
     }
     if (python_task != NULL && swap_python_slot(st, loop, python_task, &found) < 0) {
         failed = -1;

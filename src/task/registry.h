@@ -28,11 +28,12 @@ int lm_registry_enter(PyObject *task);
    set exception. */
 void lm_registry_leave(PyObject *task);
 
-/* What a loop's slots named. From 3.14 on asyncio's tasks in Python have one of their
-   own. */
+/* What a loop's slots named, and whose step it was in (borrowed from that step). From 3.14
+   on asyncio's tasks in Python have a slot of their own. */
 typedef struct {
     PyObject *task;
     PyObject *python_task;
+    PyObject *stepping;
 } LmSuspended;
 
 /* Around a run within a run: the slots of the loop that runs further out (any loop object)

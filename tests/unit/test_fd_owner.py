@@ -85,6 +85,11 @@ def test_a_number_of_an_open_transport_is_refused(run):
         if sys.version_info >= (3, 13):
             with pytest.raises(RuntimeError, match="is used by transport"):
                 await loop.create_connection(Notes, sock=c)
+        if c.fileno() < 0:
+            # Later asyncio closes a socket that no transport could be made of.
+            assert d.recv(1) == b""
+            d.close()
+            c, d = pair_at(fd)
         d.send(b"x")
         assert c.recv(1) == b"x"
         old.abort()

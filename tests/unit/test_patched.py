@@ -228,6 +228,27 @@ def test_classes_replaced(new_loop):
     assert OwnTask not in new_loop().run_until_complete(main())
 
 
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="up to 3.11 it is looked when a run begins")
+def test_opened_in_vain(kind, new_loop):
+    """A class of asyncio's own in the place of another is no patch, and one that is undone is none either."""
+
+    def made():
+        loop = new_loop()
+        task = loop.create_task(asyncio.sleep(0))
+        loop.run_until_complete(task)
+        return type(task)
+
+    plain = made()
+    loop = new_loop()
+    with mock.patch.object(tasks, "Task", tasks._PyTask):
+        first = loop.create_task(asyncio.sleep(0))
+    second = loop.create_task(asyncio.sleep(0))
+    for task in (first, second):
+        loop.run_until_complete(task)
+    assert type(first) is (tasks._PyTask if kind == "asyncio" else plain)
+    assert type(second) is plain
+
+
 def test_clock(loop):
     """time.monotonic() counts at once on every version."""
     real = time.monotonic
