@@ -62,7 +62,8 @@ class _Forward:
 
     def __get__(self, instance: Any, cls: type | None = None) -> Any:
         _loopmod._settle_patches()
-        if vars(self._place).get(self._name) is self._own:
+        is_closed = vars(self._place).get(self._name) is self._own
+        if is_closed:
             return self._own.__get__(instance, cls)
         return getattr(super(self._after, cls if instance is None else instance), self._name)
 
