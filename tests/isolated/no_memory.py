@@ -173,6 +173,7 @@ def attempt(testcapi, name, number):
         failed = isinstance(exc, MemoryError | SystemError)
     finally:
         testcapi.remove_mem_hooks()
+    asyncio._set_running_loop(None)  # before 3.12 that needs memory, and so may have failed where the run ended
     try:
         turn(loop)
     except BaseException as exc:
