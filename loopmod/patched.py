@@ -74,21 +74,22 @@ def _names_in(code: types.CodeType) -> frozenset[str]:
     return frozenset(code.co_names).union(*inner) - _ASKED_BY_NAME
 
 
+@functools.cache
+def _named_by_methods(name: str) -> frozenset[str]:
+    """Return all that asyncio's methods of that name, in any of its classes, name."""
+    functions = (vars(base).get(name) for base in _BASES)
+    named = (_names_in(function.__code__) for function in functions if isinstance(function, types.FunctionType))
+    return frozenset[str]().union(*named)
+
+
 def _callees(name: str, own: frozenset[str]) -> frozenset[str]:
     """Return all that asyncio's method names, and what those of its methods name that we have none for."""
-    found: set[str] = set()
-    todo = [name]
-    seen = {name}
+    found = todo = frozenset((name,))
     while todo:
-        current = todo.pop()
-        for base in _BASES:
-            function = vars(base).get(current)
-            if isinstance(function, types.FunctionType):
-                names = _names_in(function.__code__)
-                found |= names
-                todo += names - own - seen
-                seen |= names
-    return frozenset(found | {name})
+        named = frozenset[str]().union(*map(_named_by_methods, todo))
+        todo = named - own - found
+        found |= named
+    return found
 
 
 def _is_compiled(code: types.CodeType, qualname: str) -> bool:
@@ -165,6 +166,7 @@ _OWNERS: tuple[Any, ...] = (*_MODULES, *_BASES, *_HANDLES, Loop)
 _OPENS = tuple(_opens_of(owner) for owner in _OWNERS)
 _NAMED_BY.clear()  # much for the collector to look at, and for nothing
 _names_in.cache_clear()
+_named_by_methods.cache_clear()
 _shared.clear()
 
 
