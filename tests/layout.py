@@ -150,6 +150,68 @@ def include_errors(files: Mapping[str, str]) -> list[str]:
     return errors
 
 
+def calls_between(symbols: Mapping[str, str]) -> dict[str, set[str]]:
+    """Which files use what others define, by the output of `nm` for the object of each file.
+
+    Data counts as well as functions: who names another file's table calls what stands in it.
+    """
+    defined_in = {}
+    wanted: dict[str, set[str]] = {}
+    for path, text in symbols.items():
+        wanted[path] = set()
+        for line in text.splitlines():
+            *_, kind, name = line.split()
+            if kind in "TDBRC":
+                defined_in[name] = path
+            elif kind == "U":
+                wanted[path].add(name)
+    return {
+        path: {defined_in[name] for name in names if name in defined_in} - {path} for path, names in wanted.items()
+    }
+
+
+def knots(calls: Mapping[str, set[str]]) -> list[frozenset[str]]:
+    """The largest sets of files each of which reaches each other one: Tarjan's components of more than one."""
+    order: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    open_paths: list[str] = []
+    found = []
+
+    def visit(path: str) -> None:
+        order[path] = lowest[path] = len(order)
+        open_paths.append(path)
+        for other in sorted(calls[path]):
+            if other not in order:
+                visit(other)
+            if other in open_paths:
+                lowest[path] = min(lowest[path], lowest[other])
+        if lowest[path] == order[path]:
+            place = open_paths.index(path)
+            component = frozenset(open_paths[place:])
+            del open_paths[place:]
+            if len(component) > 1:
+                found.append(component)
+
+    for path in sorted(calls):
+        if path not in order:
+            visit(path)
+    return found
+
+
+def call_errors(calls: Mapping[str, set[str]], knotted: Mapping[frozenset[str], str]) -> list[str]:
+    """Calls into later rooms, and files that call each other in a circle without a reason."""
+    errors = []
+    for path, others in sorted(calls.items()):
+        level = LEVELS.get(room_of(path) or "", MODULE_LEVEL)
+        for other in sorted(others):
+            below = LEVELS.get(room_of(other) or "", MODULE_LEVEL)
+            if room_of(other) != room_of(path) and below >= level:
+                errors.append(f"{path}: calls {other}, which is not below {room_of(path)}")
+    found = knots(calls)
+    errors += [f"call each other: {', '.join(sorted(knot))}" for knot in found if knot not in knotted]
+    return errors + [f"listed without need: {', '.join(sorted(knot))}" for knot in knotted if knot not in found]
+
+
 def private_api_errors(files: Mapping[str, str], allowed: Iterable[str]) -> list[str]:
     """Uses of what CPython keeps to itself, outside the files (prefixes of paths) that may."""
     errors = []

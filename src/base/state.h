@@ -215,12 +215,18 @@ lm_type(PyObject *type)
     return (PyTypeObject *)type;
 }
 
+/* The module's definition, by whose address its types are known. module.c completes it. */
+extern struct PyModuleDef lm_module;
+
 /* That of our module: NULL before it was executed. */
 static inline LmState *
 lm_state_of_module(PyObject *module)
 {
     return *(LmState **)PyModule_GetState(module);
 }
+
+/* Sets what no room owns: names and the cold functions. asyncio has been imported. */
+int lm_state_fill(LmState *st);
 
 /* The state of the module that made `type` or one of its bases; NULL with TypeError set
    where there is none. */
