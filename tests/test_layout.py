@@ -22,6 +22,7 @@ SOURCES = {
 HEADERLESS = {
     "src/poll/evsrc.c": "compiles libev in, whose header is ev.h",
     "src/core/handle_type.c": "a part of core/handle.h",
+    "src/core/loop_life.c": "a part of core/loop.h",
     "src/face/loop_net.c": "methods of the table in face/loop_type.h",
     "src/face/loop_run.c": "methods of the table in face/loop_type.h",
     "src/face/loop_schedule.c": "methods of the table in face/loop_type.h",

@@ -9,7 +9,8 @@
 #include "core/fault.h"
 #include "core/ready.h"
 #include "core/safe_handle.h"
-#include "core/timers.h"
+
+Py_ssize_t lm_handle_offset;
 
 static PyObject *
 alloc_handle(PyTypeObject *type, LmFreelist *spare)
@@ -26,6 +27,15 @@ lm_handle_track(PyObject *self)
 {
     lm_handle(self)->is_tracked = 1;
     PyObject_GC_Track(self);
+}
+
+void
+lm_handle_unschedule(LmLoop *loop, LmHandle *handle)
+{
+    if (handle->node.index < LM_HEAP_ELSEWHERE) {
+        lm_heap_remove(&loop->timers, &handle->node);
+        lm_handle_leave_queue(lm_handle_object(handle));
+    }
 }
 
 void
@@ -316,9 +326,9 @@ lm_handle_run(LmLoop *loop, PyObject *self)
     if (LM_LIKELY(!h->is_safe)) {
         return run_in_kept(loop, self);
     }
-    lm_safe_handle_begin(self);
+    lm_safe_handle_begin(h);
     int failed = run_in_kept(loop, self);
-    lm_safe_handle_end(self);
+    lm_safe_handle_end(h);
     return failed;
 }
 
@@ -404,7 +414,7 @@ lm_handle_cancel(PyObject *self)
         }
         Py_XSETREF(h->repr, repr);
     }
-    lm_timers_remove(h->loop, h);
+    lm_handle_unschedule(h->loop, h);
     int failed = 0;
     if (LM_UNLIKELY(h->node.index == LM_HEAP_ELSEWHERE)) {
         failed = tell_own_queue(self);

@@ -81,6 +81,10 @@ lm_handle_leave_queue(PyObject *handle)
     Py_DECREF(handle);
 }
 
+/* Takes it out of the heap; nothing where it is not there. Drops the heap's reference: the
+   caller has one too. */
+void lm_handle_unschedule(LmLoop *loop, LmHandle *handle);
+
 /* The run ends: tracks all that is queued. */
 void lm_handle_track_queued(LmLoop *loop);
 

@@ -10,8 +10,6 @@
    this many of a kind, 5 MB of the largest, are kept until a loop is closed. */
 #define MOST_SPARE 32768
 
-Py_ssize_t lm_handle_offset;
-
 static int
 handle_traverse(PyObject *self, visitproc visit, void *arg)
 {
@@ -54,7 +52,7 @@ static void
 free_instance(PyObject *self)
 {
     if (lm_handle(self)->is_safe) {
-        lm_safe_handle_free(self);
+        lm_safe_handle_free(lm_handle(self));
     }
     Py_TYPE(self)->tp_free(self);
 }
@@ -368,14 +366,14 @@ make_type(PyObject *module, const char *name, size_t own_size, PyType_Slot *slot
 static PyObject *
 safe_cancel(PyObject *self, PyObject *unused)
 {
-    lm_safe_handle_wait(self);
+    lm_safe_handle_wait(lm_handle(self));
     return handle_cancel(self, unused);
 }
 
 static PyObject *
 safe_cancelled(PyObject *self, PyObject *unused)
 {
-    lm_safe_handle_wait(self);
+    lm_safe_handle_wait(lm_handle(self));
     return handle_cancelled(self, unused);
 }
 

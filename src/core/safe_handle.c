@@ -1,22 +1,16 @@
 /* Waiting for a callback that another thread runs: see safe_handle.h. */
 #include "core/safe_handle.h"
 
-static LmSafeHandle *
-safe_handle(PyObject *self)
+void
+lm_safe_handle_begin(LmHandle *handle)
 {
-    return (LmSafeHandle *)lm_handle(self);
+    ((LmSafeHandle *)handle)->runner = PyThread_get_thread_ident();
 }
 
 void
-lm_safe_handle_begin(PyObject *self)
+lm_safe_handle_end(LmHandle *handle)
 {
-    safe_handle(self)->runner = PyThread_get_thread_ident();
-}
-
-void
-lm_safe_handle_end(PyObject *self)
-{
-    LmSafeHandle *h = safe_handle(self);
+    LmSafeHandle *h = (LmSafeHandle *)handle;
     h->runner = 0;
     if (h->is_locked) {
         h->is_locked = 0;
@@ -43,9 +37,9 @@ lock_for_runner(LmSafeHandle *h)
 }
 
 void
-lm_safe_handle_wait(PyObject *self)
+lm_safe_handle_wait(LmHandle *handle)
 {
-    LmSafeHandle *h = safe_handle(self);
+    LmSafeHandle *h = (LmSafeHandle *)handle;
     while (h->runner != 0 && h->runner != PyThread_get_thread_ident()) {
         if (lock_for_runner(h) < 0) {
             return;
@@ -58,9 +52,9 @@ lm_safe_handle_wait(PyObject *self)
 }
 
 void
-lm_safe_handle_free(PyObject *self)
+lm_safe_handle_free(LmHandle *handle)
 {
-    LmSafeHandle *h = safe_handle(self);
+    LmSafeHandle *h = (LmSafeHandle *)handle;
     if (h->lock != NULL) {
         PyThread_free_lock(h->lock);
         h->lock = NULL;

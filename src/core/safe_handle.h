@@ -18,12 +18,12 @@ typedef struct {
 } LmSafeHandle;
 
 /* Around the callback, by the loop. */
-void lm_safe_handle_begin(PyObject *handle);
-void lm_safe_handle_end(PyObject *handle);
+void lm_safe_handle_begin(LmHandle *handle);
+void lm_safe_handle_end(LmHandle *handle);
 
 /* Waits, without the GIL, while another thread runs the callback. */
-void lm_safe_handle_wait(PyObject *handle);
+void lm_safe_handle_wait(LmHandle *handle);
 
-void lm_safe_handle_free(PyObject *handle);
+void lm_safe_handle_free(LmHandle *handle);
 
 #endif

@@ -34,15 +34,6 @@ lm_timers_add(LmLoop *loop, LmHandle *handle)
     return 0;
 }
 
-void
-lm_timers_remove(LmLoop *loop, LmHandle *handle)
-{
-    if (handle->node.index < LM_HEAP_ELSEWHERE) {
-        lm_heap_remove(&loop->timers, &handle->node);
-        lm_handle_leave_queue(lm_handle_object(handle));
-    }
-}
-
 int
 lm_timers_expire(LmLoop *loop, double now)
 {
@@ -93,7 +84,7 @@ lm_timers_clear(LmLoop *loop)
     while (loop->timers.size > 0) {
         /* The last slot: no sifting. */
         LmHeapNode *node = loop->timers.slots[loop->timers.size - 1].node;
-        lm_timers_remove(loop, LM_CONTAINER_OF(node, LmHandle, node));
+        lm_handle_unschedule(loop, LM_CONTAINER_OF(node, LmHandle, node));
     }
     lm_heap_free(&loop->timers);
 }

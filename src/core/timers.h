@@ -9,10 +9,6 @@
 /* Schedules a timer handle; takes a reference of its own. -1 with MemoryError set. */
 int lm_timers_add(LmLoop *loop, LmHandle *handle);
 
-/* Unschedules; nothing where it is not scheduled. Drops the heap's reference: the
-   caller has one too. */
-void lm_timers_remove(LmLoop *loop, LmHandle *handle);
-
 /* Moves to the ready queue what is due at `now`. Where that is much, other threads and
    signal handlers get their turn. -1 with an exception set. */
 int lm_timers_expire(LmLoop *loop, double now);

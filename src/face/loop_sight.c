@@ -49,7 +49,7 @@ lm_loop_method_take_timers(PyObject *self, PyObject *unused LM_UNUSED)
             Py_CLEAR(taken);
             return NULL;
         }
-        lm_timers_remove(loop, handle);
+        lm_handle_unschedule(loop, handle);
         handle->node.index = LM_HEAP_ELSEWHERE;
     }
     return taken;
