@@ -49,6 +49,8 @@ lm_state_support(LmState *st, const char *name, const char *format, ...)
     return result;
 }
 
+Py_ssize_t lm_handle_offset, lm_future_offset, lm_transport_offset;
+
 static int
 intern_strings(LmState *st)
 {

@@ -10,6 +10,7 @@
 #include "base/freelist.h"
 #include "base/list.h"
 #include "base/lm.h"
+#include "base/ring.h"
 
 /* clang-format off */
 /* Owned references; NULL until the room that owns the entry has been initialised. */
@@ -197,10 +198,12 @@ typedef struct LmState {
     uint64_t
         patch_versions[LM_MOST_PATCH_DICTS]; /* of the dicts, when last looked at */
 #endif
-    int is_patch_new;    /* something was patched since the last look */
-    int is_turn_patched; /* turns are asyncio's own */
-    int is_run_patched;  /* and run_forever() */
-    uint64_t task_names; /* number of the last default task name given */
+    int is_patch_new;       /* something was patched since the last look */
+    int is_turn_patched;    /* turns are asyncio's own */
+    int is_run_patched;     /* and run_forever() */
+    LmReadyFn step_task;    /* steps a task that is ready: task/step.c */
+    PyMethodDef *wake_task; /* the callable that does it for a foreign loop or future */
+    uint64_t task_names;    /* number of the last default task name given */
     LmFreelist handles;
     LmFreelist timer_handles;
     LmFreelist safe_handles;
@@ -217,6 +220,10 @@ lm_type(PyObject *type)
 
 /* The module's definition, by whose address its types are known. module.c completes it. */
 extern struct PyModuleDef lm_module;
+
+/* Where our structs begin in the instances of types that derive from asyncio's: set once, at
+   import, to the same in every interpreter. */
+extern Py_ssize_t lm_handle_offset, lm_future_offset, lm_transport_offset;
 
 /* That of our module: NULL before it was executed. */
 static inline LmState *

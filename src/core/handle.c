@@ -10,8 +10,6 @@
 #include "core/ready.h"
 #include "core/safe_handle.h"
 
-Py_ssize_t lm_handle_offset;
-
 static PyObject *
 alloc_handle(PyTypeObject *type, LmFreelist *spare)
 {

@@ -49,8 +49,6 @@ typedef struct LmHandle {
 
 /* Where the struct begins in an instance, the same in all types: at the base's first slot,
    or behind the base where its slots are not those known (handle_type.c). */
-extern Py_ssize_t lm_handle_offset;
-
 static inline LmHandle *
 lm_handle(PyObject *self)
 {

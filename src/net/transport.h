@@ -111,8 +111,6 @@ typedef struct LmTransport {
     uint8_t is_finished; /* connection_lost was called */
 } LmTransport;
 
-extern Py_ssize_t lm_transport_offset;
-
 static inline LmTransport *
 lm_transport(PyObject *self)
 {

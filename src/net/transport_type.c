@@ -11,7 +11,6 @@
 
 #include <unistd.h>
 
-Py_ssize_t lm_transport_offset;
 
 #define FASTCALL(function) \
     (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS

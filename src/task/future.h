@@ -52,8 +52,6 @@ typedef struct LmFuture {
 } LmFuture;
 
 /* Where the fields of ours begin in an instance: the same in futures and tasks. */
-extern Py_ssize_t lm_future_offset;
-
 static inline LmFuture *
 lm_future(PyObject *self)
 {

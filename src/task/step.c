@@ -498,12 +498,6 @@ lm_task_step_item(LmLoop *loop, PyObject *self)
     return failed;
 }
 
-PyObject *
-lm_task_wakeup_callable(PyObject *task)
-{
-    return PyCFunction_New(&wakeup_def, task);
-}
-
 static int
 schedule_on_foreign(PyObject *self)
 {
@@ -574,4 +568,11 @@ lm_task_start_eagerly(PyObject *self)
         Py_CLEAR(t->coro);
     }
     return failed;
+}
+
+void
+lm_task_step_init(LmState *st)
+{
+    st->step_task = lm_task_step_item;
+    st->wake_task = &wakeup_def;
 }

@@ -15,7 +15,7 @@ int lm_task_schedule(PyObject *task);
    exception set. */
 int lm_task_start_eagerly(PyObject *task);
 
-/* Bound callables that a foreign future or loop is given. New references. */
-PyObject *lm_task_wakeup_callable(PyObject *task);
+/* Makes steps known to who wakes tasks. */
+void lm_task_step_init(LmState *st);
 
 #endif

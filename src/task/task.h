@@ -19,6 +19,7 @@
 #ifndef LM_TASK_TASK_H
 #define LM_TASK_TASK_H
 
+#include "core/context.h"
 #include "task/future.h"
 
 typedef struct LmTask {
@@ -51,9 +52,26 @@ int lm_task_init(PyObject *module, LmState *st);
 PyObject *lm_task_new(LmLoop *loop, PyObject *coro, PyObject *name, PyObject *context,
                       int eager);
 
+/* The rest of __init__ after the future's fields: the coroutine, its surroundings, the
+   first step. -1 with an exception set. */
+int lm_task_begin(PyObject *self, PyObject *coro, PyObject *name, PyObject *context,
+                  int eager);
+
 /* The context to be shown or handed on: a new reference, or NULL with an exception set.
    The task is set up. */
-PyObject *lm_task_context(LmTask *task);
+static inline PyObject *
+lm_task_context(LmTask *task)
+{
+    task->is_context_shown = 1;
+    return lm_context_show(&task->context);
+}
+
+/* The bound callable that a foreign future or loop is given. New reference. */
+static inline PyObject *
+lm_task_wakeup_callable(PyObject *task)
+{
+    return PyCFunction_New(lm_task(task)->future.st->wake_task, task);
+}
 
 /* 1 where a cancellation was requested, 0 where the task is done; -1 with an exception
    set. May run Python. */

@@ -6,7 +6,6 @@
 #include "core/debug.h"
 #include "core/handle.h"
 #include "core/ready.h"
-#include "task/step.h"
 #include "task/task.h"
 
 /* From this version on a stdlib task looks at what woke it for more than the outcome. */
@@ -113,7 +112,7 @@ wake_task(PyObject *future, PyObject *task)
         (LM_UNLIKELY(loop->is_debug) && lm_loop_check_thread(loop) < 0)) {
         return -1;
     }
-    return lm_ready_push(loop, lm_task_step_item, Py_NewRef(task));
+    return lm_ready_push(loop, loop->st->step_task, Py_NewRef(task));
 }
 
 static uint32_t
@@ -270,7 +269,7 @@ push_waiter(LmLoop *loop, PyObject *future, LmWaiter *waiter)
         return lm_ready_push(loop, callback_item, Py_NewRef(future));
     }
     PyObject *task = waiter->callable;
-    if (task != NULL && lm_ring_push(&loop->ready, lm_task_step_item, task) < 0) {
+    if (task != NULL && lm_ring_push(&loop->ready, loop->st->step_task, task) < 0) {
         PyErr_NoMemory();
         return -1;
     }

@@ -1,0 +1,121 @@
+/* Making of tasks: see task.h. Relies on registry.h for asyncio's registers, step.h for
+   the first step. */
+#include "task/task.h"
+
+#include "core/context.h"
+#include "task/registry.h"
+#include "task/step.h"
+
+static int
+check_coroutine(LmState *st, PyObject *coro)
+{
+    if (LM_LIKELY(PyCoro_CheckExact(coro))) {
+        return 0;
+    }
+    PyObject *answer = PyObject_CallOneArg(st->iscoroutine, coro);
+    int is_coroutine = answer != NULL ? PyObject_IsTrue(answer) : -1;
+    Py_XDECREF(answer);
+    if (is_coroutine == 0) {
+        PyErr_Format(PyExc_TypeError, "a coroutine was expected, got %R", coro);
+    }
+    return is_coroutine > 0 ? 0 : -1;
+}
+
+static int
+set_name(LmTask *t, PyObject *name)
+{
+    PyObject *text = NULL;
+    if (name == NULL || name == Py_None) {
+        t->number = ++t->future.st->task_names;
+    }
+    else {
+        text = PyUnicode_CheckExact(name) ? Py_NewRef(name) : PyObject_Str(name);
+        if (text == NULL) {
+            return -1;
+        }
+    }
+    Py_XSETREF(t->name, text);
+    return 0;
+}
+
+static int
+set_context(LmTask *t, PyObject *context)
+{
+    LmFuture *f = &t->future;
+    t->is_context_new = 0;
+    if (context == NULL || context == Py_None) {
+        t->is_context_new = f->is_native;
+        context = f->is_native ? lm_context_of_queued((LmLoop *)f->loop)
+                               : lm_context_snapshot();
+        if (context == NULL) {
+            return -1;
+        }
+    }
+    else {
+#if PY_VERSION_HEX >= 0x030F0000
+        if (!PyContext_CheckExact(context)) {
+            PyErr_Format(PyExc_TypeError, "context must be a Context, not %T", context);
+            return -1;
+        }
+#endif
+        Py_INCREF(context);
+    }
+    Py_XSETREF(t->context, context);
+    t->is_context_shown = 0;
+    return 0;
+}
+
+int
+lm_task_begin(PyObject *self, PyObject *coro, PyObject *name, PyObject *context,
+              int eager)
+{
+    LmTask *t = lm_task(self);
+    t->future.is_task = 1;
+    t->log_destroy_pending = 0;
+    if (check_coroutine(t->future.st, coro) < 0 || set_context(t, context) < 0 ||
+        set_name(t, name) < 0) {
+        return -1;
+    }
+    Py_XSETREF(t->coro, Py_NewRef(coro));
+    Py_CLEAR(t->awaits);
+    if (t->future.rare != NULL) {
+        Py_CLEAR(t->future.rare->raising);
+    }
+    t->must_cancel = 0;
+    t->cancels_requested = 0;
+    t->log_destroy_pending = 1;
+    if (LM_UNLIKELY(t->listed != NULL)) {
+        lm_registry_remove(self);
+    }
+    if (lm_registry_add(self) < 0) {
+        return -1;
+    }
+    return eager ? lm_task_start_eagerly(self) : lm_task_schedule(self);
+}
+
+PyObject *
+lm_task_new(LmLoop *loop, PyObject *coro, PyObject *name, PyObject *context, int eager)
+{
+    PyTypeObject *type = lm_type(loop->st->TaskType);
+    PyObject *self = lm_state_alloc(loop->st, &loop->st->tasks, type);
+    if (self == NULL) {
+        return NULL;
+    }
+    LmFuture *f = lm_future(self);
+    f->st = loop->st;
+    PyObject_GC_Track(self);
+    if (LM_LIKELY(loop->is_plain && !loop->is_debug)) {
+        f->loop = Py_NewRef(loop);
+        f->is_native = 1;
+    }
+    else if (lm_future_setup(self, (PyObject *)loop) < 0) {
+        goto fail;
+    }
+    if (lm_task_begin(self, coro, name, context, eager && loop->thread_id != 0) < 0) {
+        goto fail;
+    }
+    return self;
+fail:
+    Py_DECREF(self);
+    return NULL;
+}

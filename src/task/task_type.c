@@ -1,0 +1,427 @@
+/* The Python type Task: slots, methods and the type itself over task.h. Relies on
+   registry.h for asyncio's registers, future_methods.h for what Future has too. */
+#include "task/task.h"
+
+#include "base/args.h"
+#include "base/held.h"
+#include "core/fault.h"
+#include "task/future_iter.h"
+#include "task/future_methods.h"
+#include "task/mirror.h"
+#include "task/registry.h"
+#include "task/step.h"
+
+static PyObject *
+task_new(PyTypeObject *type, PyObject *args LM_UNUSED, PyObject *kwargs LM_UNUSED)
+{
+    LmState *st = lm_state_of_type(type);
+    PyObject *self = st != NULL ? type->tp_alloc(type, 0) : NULL;
+    if (self != NULL) {
+        lm_future(self)->st = lm_state_hold(st);
+        lm_future(self)->is_task = 1;
+    }
+    return self;
+}
+
+static int
+loop_is_running(LmState *st, PyObject *loop)
+{
+    PyObject *answer = lm_held_call(loop, st->str.is_running);
+    int running = answer != NULL ? PyObject_IsTrue(answer) : -1;
+    Py_XDECREF(answer);
+    return running;
+}
+
+static int
+task_init(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+    PyObject *coro, *loop = NULL, *name = NULL, *context = NULL;
+    int eager = 0;
+#if PY_VERSION_HEX >= 0x030C0000
+    static char *names[] = {"coro", "loop", "name", "context", "eager_start", NULL};
+    const char *format = "O|$OOOp:Task";
+#else
+    static char *names[] = {"coro", "loop", "name", "context", NULL};
+    const char *format = "O|$OOO:Task";
+#endif
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, format, names, &coro, &loop, &name,
+                                     &context, &eager) ||
+        lm_future_setup(self, loop) < 0) {
+        return -1;
+    }
+    LmFuture *f = lm_future(self);
+    if (eager && (eager = loop_is_running(f->st, f->loop)) < 0) {
+        return -1;
+    }
+    return lm_task_begin(self, coro, name, context, eager);
+}
+
+static int
+task_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    LmTask *t = lm_task(self);
+    PyTypeObject *base = lm_type(t->future.st->asyncio_Task);
+    if (!(base->tp_flags & Py_TPFLAGS_HEAPTYPE)) {
+        Py_VISIT(Py_TYPE(self));
+    }
+    Py_VISIT(t->coro);
+    Py_VISIT(t->context);
+    Py_VISIT(t->name);
+    Py_VISIT(t->awaits);
+    int failed = lm_future_traverse_fields(&t->future, visit, arg);
+    return failed ? failed : base->tp_traverse(self, visit, arg);
+}
+
+static int
+task_clear(PyObject *self)
+{
+    LmTask *t = lm_task(self);
+    lm_future_clear_fields(&t->future);
+    Py_CLEAR(t->coro);
+    Py_CLEAR(t->name);
+    Py_CLEAR(t->awaits);
+    return lm_type(t->future.st->asyncio_Task)->tp_clear(self);
+}
+
+static void
+task_finalize(PyObject *self)
+{
+    LmTask *t = lm_task(self);
+    PyObject *pending = PyErr_GetRaisedException();
+    if (t->future.loop != NULL && t->future.state == LM_PENDING &&
+        t->log_destroy_pending &&
+        lm_fault_report(t->future.loop, t->future.st,
+                        "Task was destroyed but it is pending!", "task", self,
+                        "source_traceback", LM_RARE(&t->future, source_traceback),
+                        NULL) < 0) {
+        PyErr_WriteUnraisable(self);
+    }
+    lm_future_report_unread(self);
+    lm_registry_remove(self);
+    if (pending != NULL) {
+        PyErr_SetRaisedException(pending);
+    }
+}
+
+/* A finalizer that was called once is never called again. */
+static int
+may_serve_again(PyObject *self, LmState *st)
+{
+    return Py_IS_TYPE(self, lm_type(st->TaskType)) && !PyObject_GC_IsFinalized(self);
+}
+
+static void
+task_dealloc(PyObject *self)
+{
+    LmTask *t = lm_task(self);
+    int has_report = t->future.log_traceback || t->listed != NULL ||
+                     (t->future.state == LM_PENDING && t->log_destroy_pending);
+    if (has_report && Py_IS_TYPE(self, lm_type(t->future.st->TaskType)) &&
+        PyObject_CallFinalizerFromDealloc(self) < 0) {
+        return;
+    }
+    PyObject_GC_UnTrack(self);
+    LM_TRASHCAN_BEGIN(self, task_dealloc)
+    lm_clear_weakrefs(self);
+    if (LM_UNLIKELY(t->listed != NULL)) {
+        /* A finalizer in Python need not have called ours, and is never called twice: a
+           dead task must not stay in the register. */
+        lm_registry_remove_dead(self);
+    }
+    task_clear(self);
+    Py_CLEAR(t->context);
+    PyObject *loop = t->future.loop;
+    t->future.loop = NULL;
+    PyTypeObject *type = Py_TYPE(self);
+    LmState *st = t->future.st;
+    if (!may_serve_again(self, st) ||
+        !lm_freelist_give(&st->tasks, self, LM_FREELIST_SIZE)) {
+        type->tp_free(self);
+        lm_state_drop(st);
+    }
+    Py_DECREF(type);
+    Py_XDECREF(loop);
+    LM_TRASHCAN_END
+}
+
+static PyObject *
+task_repr(PyObject *self)
+{
+    LmFuture *f = lm_future(self);
+    return lm_future_check_ready(f) < 0
+               ? NULL
+               : lm_state_support(f->st, "task_repr", "O", self);
+}
+
+static PyObject *
+task_set_result(PyObject *self LM_UNUSED, PyObject *unused LM_UNUSED)
+{
+    PyErr_SetString(PyExc_RuntimeError, "Task does not support set_result operation");
+    return NULL;
+}
+
+static PyObject *
+task_set_exception(PyObject *self LM_UNUSED, PyObject *unused LM_UNUSED)
+{
+    PyErr_SetString(PyExc_RuntimeError,
+                    "Task does not support set_exception operation");
+    return NULL;
+}
+
+static PyObject *
+task_cancel(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyObject *message = lm_future_parse_cancel(args, nargs, kwnames);
+    if (message == NULL || lm_future_check_ready(lm_future(self)) < 0) {
+        return NULL;
+    }
+    int cancelled = lm_task_cancel(self, message);
+    return cancelled < 0 ? NULL : PyBool_FromLong(cancelled);
+}
+
+static PyObject *
+task_cancelling(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    return PyLong_FromLong(lm_task(self)->cancels_requested);
+}
+
+static PyObject *
+task_uncancel(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    LmTask *t = lm_task(self);
+    if (t->cancels_requested > 0) {
+        t->cancels_requested--;
+#if PY_VERSION_HEX >= 0x030D0000
+        if (t->cancels_requested == 0) {
+            t->must_cancel = 0;
+        }
+#endif
+    }
+    return PyLong_FromLong(t->cancels_requested);
+}
+
+static PyObject *
+task_get_stack(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+               PyObject *kwnames)
+{
+    static const char *const names[] = {"limit", NULL};
+    PyObject *limit = Py_None;
+    LmFuture *f = lm_future(self);
+    if (lm_future_check_ready(f) < 0 ||
+        lm_args_parse("get_stack", args, nargs, kwnames, 0, 0, names, &limit) < 0) {
+        return NULL;
+    }
+    return lm_state_support(f->st, "task_get_stack", "OO", self, limit);
+}
+
+static PyObject *
+task_print_stack(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                 PyObject *kwnames)
+{
+    static const char *const names[] = {"limit", "file", NULL};
+    PyObject *values[] = {Py_None, Py_None};
+    LmFuture *f = lm_future(self);
+    if (lm_future_check_ready(f) < 0 ||
+        lm_args_parse("print_stack", args, nargs, kwnames, 0, 0, names, values) < 0) {
+        return NULL;
+    }
+    return lm_state_support(f->st, "task_print_stack", "OOO", self, values[0],
+                            values[1]);
+}
+
+static PyObject *
+task_get_name(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    LmTask *t = lm_task(self);
+    if (t->name == NULL) {
+        if (t->number == 0) {
+            Py_RETURN_NONE;
+        }
+        t->name = PyUnicode_FromFormat("Task-%llu", (unsigned long long)t->number);
+        lm_mirror_show_name(self);
+    }
+    return Py_XNewRef(t->name);
+}
+
+static PyObject *
+task_set_name(PyObject *self, PyObject *value)
+{
+    PyObject *text =
+        PyUnicode_CheckExact(value) ? Py_NewRef(value) : PyObject_Str(value);
+    if (text == NULL) {
+        return NULL;
+    }
+    Py_XSETREF(lm_task(self)->name, text);
+    lm_mirror_show_name(self);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+none_or(PyObject *value)
+{
+    return Py_NewRef(value != NULL ? value : Py_None);
+}
+
+static PyObject *
+task_get_coro(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    return none_or(lm_task(self)->coro);
+}
+
+#if PY_VERSION_HEX >= 0x030C0000
+static PyObject *
+task_get_context(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    LmTask *t = lm_task(self);
+    return t->context != NULL ? lm_task_context(t) : Py_NewRef(Py_None);
+}
+#endif
+
+static PyObject *
+get_coro(PyObject *self, void *closure LM_UNUSED)
+{
+    return none_or(lm_task(self)->coro);
+}
+
+/* For tools that put a coroutine of theirs around a task's, as asyncio's tasks in Python
+   allow it. A step that runs goes on with the one that it began with. */
+static int
+set_coro(PyObject *self, PyObject *value, void *closure LM_UNUSED)
+{
+    LmTask *t = lm_task(self);
+    if (value == NULL) {
+        PyErr_SetString(PyExc_AttributeError, "cannot delete attribute");
+        return -1;
+    }
+    PyObject *old = t->coro;
+    t->coro = Py_NewRef(value);
+    lm_mirror_show_coro(self);
+    Py_XDECREF(old);
+    return 0;
+}
+
+static PyObject *
+get_awaits(PyObject *self, void *closure LM_UNUSED)
+{
+    return none_or(lm_task(self)->awaits);
+}
+
+static PyObject *
+get_must_cancel(PyObject *self, void *closure LM_UNUSED)
+{
+    return PyBool_FromLong(lm_task(self)->must_cancel);
+}
+
+static PyObject *
+get_log_destroy_pending(PyObject *self, void *closure LM_UNUSED)
+{
+    return PyBool_FromLong(lm_task(self)->log_destroy_pending);
+}
+
+static int
+set_log_destroy_pending(PyObject *self, PyObject *value, void *closure LM_UNUSED)
+{
+    if (value == NULL) {
+        PyErr_SetString(PyExc_AttributeError, "cannot delete attribute");
+        return -1;
+    }
+    int truth = PyObject_IsTrue(value);
+    if (truth >= 0) {
+        lm_task(self)->log_destroy_pending = (uint8_t)truth;
+    }
+    return truth < 0 ? -1 : 0;
+}
+
+#define FASTCALL(function) \
+    (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS
+
+static PyMethodDef task_methods[] = {
+    LM_FUTURE_COMMON_METHODS,
+    {"set_result", task_set_result, METH_O,
+     "set_result($self, result, /)\n--\n\nRaise RuntimeError."},
+    {"set_exception", task_set_exception, METH_O,
+     "set_exception($self, exception, /)\n--\n\nRaise RuntimeError."},
+    {"cancel", FASTCALL(task_cancel),
+     "cancel($self, msg=None)\n--\n\nRequest that CancelledError(msg) be thrown into "
+     "the "
+     "coroutine; "
+     "return False if it is done.\n\nLoop's thread only. Implements "
+     "asyncio.Task.cancel."},
+    {"cancelling", task_cancelling, METH_NOARGS,
+     "cancelling($self)\n--\n\nReturn the number of cancellation requests not yet "
+     "uncancelled."},
+    {"uncancel", task_uncancel, METH_NOARGS,
+     "uncancel($self)\n--\n\nTake back one cancellation request; return how many "
+     "remain.\n\n"
+     "Implements asyncio.Task.uncancel."},
+    {"get_stack", FASTCALL(task_get_stack),
+     "get_stack($self, *, limit=None)\n--\n\nReturn the frames of the suspended or "
+     "failed "
+     "coroutine.\n\nImplements asyncio.Task.get_stack."},
+    {"print_stack", FASTCALL(task_print_stack),
+     "print_stack($self, *, limit=None, file=None)\n--\n\nPrint the stack or "
+     "traceback.\n\n"
+     "Implements asyncio.Task.print_stack."},
+    {"get_name", task_get_name, METH_NOARGS, "get_name($self)\n--\n\nReturn the name."},
+    {"set_name", task_set_name, METH_O,
+     "set_name($self, value, /)\n--\n\nSet the name to str(value)."},
+    {"get_coro", task_get_coro, METH_NOARGS,
+     "get_coro($self)\n--\n\nReturn the coroutine."},
+#if PY_VERSION_HEX >= 0x030C0000
+    {"get_context", task_get_context, METH_NOARGS,
+     "get_context($self)\n--\n\nReturn the contextvars.Context it runs in."},
+#endif
+    {NULL, NULL, 0, NULL}};
+
+static PyGetSetDef task_getset[] = {LM_FUTURE_COMMON_GETSET,
+                                    {"_coro", get_coro, set_coro, NULL, NULL},
+                                    {"_fut_waiter", get_awaits, NULL, NULL, NULL},
+                                    {"_must_cancel", get_must_cancel, NULL, NULL, NULL},
+                                    {"_log_destroy_pending", get_log_destroy_pending,
+                                     set_log_destroy_pending, NULL, NULL},
+                                    {NULL, NULL, NULL, NULL, NULL}};
+
+#if PY_VERSION_HEX >= 0x030C0000
+#define EAGER_START ", eager_start=False"
+#else
+#define EAGER_START ""
+#endif
+
+static PyType_Slot task_slots[] = {
+    {Py_tp_doc,
+     "Task(coro, *, loop=None, name=None, context=None" EAGER_START ")\n--\n\n"
+     "A coroutine that runs on the loop. Implements asyncio.Task."},
+    {Py_tp_new, task_new},
+    {Py_tp_init, task_init},
+    {Py_tp_dealloc, task_dealloc},
+    {Py_tp_finalize, task_finalize},
+    {Py_tp_traverse, task_traverse},
+    {Py_tp_clear, task_clear},
+    {Py_tp_repr, task_repr},
+    {Py_tp_methods, task_methods},
+    {Py_tp_getset, task_getset},
+    {Py_tp_iter, lm_future_iter_new},
+    {Py_am_await, lm_future_iter_new},
+    {0, NULL}};
+
+int
+lm_task_init(PyObject *module, LmState *st)
+{
+    lm_task_step_init(st);
+    st->iscoroutine = lm_state_import("asyncio", "iscoroutine");
+    if (st->iscoroutine == NULL || lm_registry_init(st) < 0) {
+        return -1;
+    }
+    PyType_Spec spec = {
+        .name = "loopmod.Task",
+        .basicsize = (int)(lm_future_offset + (Py_ssize_t)sizeof(LmTask)),
+        .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+        .slots = task_slots,
+    };
+    st->TaskType = PyType_FromModuleAndSpec(module, &spec, st->asyncio_Task);
+    if (st->TaskType == NULL) {
+        return -1;
+    }
+    lm_type_drop_inline_values(st->TaskType);
+    return PyModule_AddObjectRef(module, "Task", st->TaskType);
+}
