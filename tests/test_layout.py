@@ -6,6 +6,8 @@ Each rule (tests/layout.py) is first shown to fail on a few made-up lines, then 
 import ast
 import shutil
 import subprocess
+import sys
+import sysconfig
 import types
 from pathlib import Path
 
@@ -20,6 +22,7 @@ SOURCES = {
 
 # C files that declare nothing for others, or whose declarations stand in a header of their room.
 HEADERLESS = {
+    "src/module.c": "includes all, and nobody includes it",
     "src/poll/evsrc.c": "compiles libev in, whose header is ev.h",
     "src/core/handle_type.c": "a part of core/handle.h",
     "src/core/loop_life.c": "a part of core/loop.h",
@@ -47,6 +50,22 @@ HEADERLESS = {
 }
 # `path` or `path:function`: what is longer than the limits, and why.
 LONGER: dict[str, str] = {}
+# Files that call each other in a circle, and why they do.
+KNOTS = {
+    frozenset({"src/poll/once.c", "src/poll/poll.c", "src/poll/watch.c"}): (
+        "a poll watches its own descriptors; what starts a watch may have to tell the kernel at once"
+    ),
+    frozenset(
+        f"src/net/{name}.c" for name in ("join", "stream_write", "transport", "transport_extra", "transport_watch")
+    ): "a transport that ends sends what it joined, and a send that fails ends the transport",
+    frozenset({"src/net/pipe.c", "src/net/pipe_read.c", "src/net/pipe_write.c"}): (
+        "a pipe calls its kind's end by a table, whose functions end the pipe"
+    ),
+    frozenset(
+        f"src/tls/{name}.c"
+        for name in ("app_transport", "handshake", "incoming", "outgoing", "protocol", "protocol_type", "shutdown")
+    ): "each phase of a connection may begin the next, or its end",
+}
 # The places that know more than the public C API promises.
 PRIVATE_API_FILES = ("src/base/compat.h", "src/task/mirror.")
 # Writable static data, and why it may not live in the module's state.
@@ -73,14 +92,28 @@ LIBEV_WRITABLE = {
 }
 
 
-def nm(*arguments: str) -> str:
+def run_nm(*arguments: str) -> str:
     tool = shutil.which("nm")
     if tool is None:
         pytest.skip("needs nm (binutils)")
+    return subprocess.run([tool, *arguments], capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+def nm(*arguments: str) -> str:
+    """What `nm` says of the module."""
     from loopmod import _loopmod
 
-    command = [tool, *arguments, _loopmod.__file__]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    return run_nm(*arguments, _loopmod.__file__)
+
+
+def built_object(path: str) -> Path | None:
+    """The object that this interpreter's module was linked from, or None where it was built elsewhere."""
+    from loopmod import _loopmod
+
+    debug = "-pydebug" if hasattr(sys, "gettotalrefcount") else ""
+    folder = f"temp.{sysconfig.get_platform()}-{sys.implementation.cache_tag}{debug}"
+    found = Path(_loopmod.__file__).parent.parent / "build" / folder / f"{path[:-2]}.o"
+    return found if found.exists() else None
 
 
 def skip_if_instrumented() -> None:
@@ -117,6 +150,26 @@ def test_include_rule(path, line, complaint):
         assert errors == []
     else:
         assert len(errors) == 1 and complaint in errors[0] and path in errors[0]
+
+
+def test_call_rule():
+    """By what `nm` says of objects: functions, tables, what is undefined."""
+    symbols = {
+        "src/base/a.c": "0000 T lm_a\n     U PyObject_Call\n0010 t hidden\n     U lm_b\n",
+        "src/base/b.c": "0000 T lm_b\n     U lm_a\n0000 d hidden\n",
+        "src/core/c.c": "0000 D lm_table\n     U lm_a\n",
+        "src/task/d.c": "0000 T lm_d\n     U lm_table\n",
+        "src/module.c": "0000 T PyInit__loopmod\n     U lm_d\n",
+    }
+    calls = layout.calls_between(symbols)
+    knot = frozenset({"src/base/a.c", "src/base/b.c"})
+    assert calls["src/base/a.c"] == {"src/base/b.c"} and calls["src/task/d.c"] == {"src/core/c.c"}
+    assert layout.knots(calls) == [knot]
+    assert layout.call_errors(calls, {knot: "reason"}) == []
+    assert "src/base/a.c, src/base/b.c" in layout.call_errors(calls, {})[0]
+    assert "without need" in layout.call_errors(calls, {knot: "r", frozenset({"src/core/c.c", "x"}): "r"})[0]
+    symbols["src/core/c.c"] += "     U lm_d\n"
+    assert "src/core/c.c: calls src/task/d.c" in layout.call_errors(layout.calls_between(symbols), {knot: "r"})[0]
 
 
 @pytest.mark.parametrize(
@@ -260,6 +313,15 @@ def test_there_is_a_source():
 
 def test_includes_go_downwards():
     assert layout.include_errors(SOURCES) == []
+
+
+def test_calls_go_downwards():
+    """By the objects of this interpreter's build, where the module was built here."""
+    objects = {path: built_object(path) for path in SOURCES if path.endswith(".c")}
+    if any(found is None for found in objects.values()):
+        pytest.skip("not built in this tree")
+    symbols = {path: run_nm(str(found)) for path, found in objects.items()}
+    assert layout.call_errors(layout.calls_between(symbols), KNOTS) == []
 
 
 def test_private_api_stays_in_its_place():
