@@ -6,18 +6,18 @@
 #include "core/patched.h"
 
 int
-lm_loop_send_next(LmLoop *loop)
+lm_loop_run_next_postponed(LmLoop *loop)
 {
-    LmReadyItem item = lm_ring_pop(&loop->joined);
+    LmReadyItem item = lm_ring_pop(&loop->postponed);
     return item.fn(loop, item.obj);
 }
 
 int
-lm_loop_send_joined(LmLoop *loop)
+lm_loop_run_postponed(LmLoop *loop)
 {
     int failed = 0;
-    while (failed == 0 && lm_ring_length(&loop->joined) > 0) {
-        failed = lm_loop_send_next(loop);
+    while (failed == 0 && lm_ring_length(&loop->postponed) > 0) {
+        failed = lm_loop_run_next_postponed(loop);
     }
     return failed;
 }

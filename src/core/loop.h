@@ -22,7 +22,8 @@
 #include "base/ring.h"
 #include "poll/poll.h"
 
-enum { LM_JOIN_NONE, LM_JOIN_STEP, LM_JOIN_TURN }; /* the writes of what are joined */
+/* Until the end of what a room may put off work that comes up in a step. */
+enum { LM_POSTPONE_NONE, LM_POSTPONE_STEP, LM_POSTPONE_TURN };
 
 typedef struct LmLoop {
     PyObject_HEAD
@@ -54,9 +55,9 @@ typedef struct LmLoop {
     uint8_t is_first_turn; /* of this run: it polls whatever is ready */
     uint8_t
         has_done_io; /* since the last poll: a descriptor of ours may be ready by it */
-    uint8_t join_writes; /* asked for by the user: LM_JOIN_* */
-    uint8_t joins_now;   /* and in a step of this loop */
-    uint8_t is_plain;    /* scheduling methods are the C ones: tasks may go past them */
+    uint8_t postpones;     /* to when work may be put off: LM_POSTPONE_* */
+    uint8_t postpones_now; /* and in a step of this loop, else LM_POSTPONE_NONE */
+    uint8_t is_plain; /* scheduling methods are the C ones: tasks may go past them */
     uint8_t has_own_time;   /* time() is overridden, on the class or on the instance */
     uint8_t has_own_turn;   /* the same of _run_once() */
     uint8_t has_own_select; /* the selector, or its select(), was replaced */
@@ -75,10 +76,10 @@ typedef struct LmLoop {
         *stepping; /* the native task whose coroutine runs now (borrowed), or NULL */
     void (*leave_task)(struct LmLoop *loop);
 
-    /* A loop whose streams join their writes, see net/join.h: what sends those of each, and
-       until when they may wait (0: the end of the step). */
-    LmRing joined;
-    int64_t joined_until_ns;
+    /* What was put off, in a loop that was asked to (net/join.h), and until when at most (0:
+       the end of the step). */
+    LmRing postponed;
+    int64_t postponed_until_ns;
 
     LmList kept;   /* what the loop keeps alive because it watches it: net/kept.h */
     char *scratch; /* lm_loop_scratch(), or NULL until it was asked for */
@@ -95,10 +96,10 @@ void lm_loop_close(LmLoop *loop);
 void lm_loop_clear(LmLoop *loop);
 int lm_loop_traverse(LmLoop *loop, visitproc visit, void *arg);
 
-/* Sends all that is joined, or what is next of it. May run Python; -1 with an exception
+/* Runs all that was put off, or the next of it. May run Python; -1 with an exception
    that has to leave the loop, and then some may be left. */
-int lm_loop_send_joined(LmLoop *loop);
-int lm_loop_send_next(LmLoop *loop);
+int lm_loop_run_postponed(LmLoop *loop);
+int lm_loop_run_next_postponed(LmLoop *loop);
 
 /* Looks anew at which scheduling methods are overridden; -1 with an exception set. */
 int lm_loop_note_overrides(LmLoop *loop);

@@ -24,7 +24,7 @@ lm_loop_clear(LmLoop *loop)
     lm_timers_clear(loop);
     Py_CLEAR(loop->task_factory);
     Py_CLEAR(loop->shown_handle);
-    lm_ring_clear(&loop->joined);
+    lm_ring_clear(&loop->postponed);
 }
 
 void

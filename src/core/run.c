@@ -127,37 +127,37 @@ expire_timers(LmLoop *loop)
 }
 
 static int
-has_joined(const LmLoop *loop)
+has_postponed(const LmLoop *loop)
 {
-    return lm_ring_length(&loop->joined) > 0;
+    return lm_ring_length(&loop->postponed) > 0;
 }
 
 static int
-is_joined_due(const LmLoop *loop)
+is_postponed_due(const LmLoop *loop)
 {
-    return loop->joined_until_ns == 0 || lm_clock_ns() >= loop->joined_until_ns;
+    return loop->postponed_until_ns == 0 || lm_clock_ns() >= loop->postponed_until_ns;
 }
 
-/* Of the tasks of a turn none is the one that wrote what fails now. */
+/* Of the tasks of a turn none is the one that put off what fails now. */
 static int
-send_joined(LmLoop *loop)
+run_postponed(LmLoop *loop)
 {
-    if (loop->join_writes == LM_JOIN_TURN) {
+    if (loop->postpones == LM_POSTPONE_TURN) {
         lm_loop_leave_task(loop);
     }
     int failed = 0;
-    while (failed == 0 && has_joined(loop)) {
-        failed = lm_loop_send_next(loop) < 0 ? -1 : lm_switch_between(loop);
+    while (failed == 0 && has_postponed(loop)) {
+        failed = lm_loop_run_next_postponed(loop) < 0 ? -1 : lm_switch_between(loop);
     }
     return failed;
 }
 
-/* After an item: what it wrote, or what has waited for long enough. */
+/* After an item: what it put off, or what has waited for long enough. */
 LM_INLINE int
-send_due(LmLoop *loop, int failed)
+run_due(LmLoop *loop, int failed)
 {
-    return LM_UNLIKELY(has_joined(loop)) && failed == 0 && is_joined_due(loop)
-               ? send_joined(loop)
+    return LM_UNLIKELY(has_postponed(loop)) && failed == 0 && is_postponed_due(loop)
+               ? run_postponed(loop)
                : failed;
 }
 
@@ -173,7 +173,7 @@ run_item_timed(LmLoop *loop, LmReadyItem item)
     int failed = item.fn(loop, item.obj);
     loop->current_item = outer;
     int64_t ended_ns = lm_clock_ns();
-    failed = send_due(loop, failed);
+    failed = run_due(loop, failed);
     lm_loop_leave_task(loop);
     if (failed == 0) {
         failed = lm_debug_note_duration(loop, obj, (double)(ended_ns - began_ns) / 1e9);
@@ -194,7 +194,7 @@ run_item_slowly(LmLoop *loop, LmReadyItem item)
         item = lm_patched_item(loop, handle);
     }
     return loop->is_debug ? run_item_timed(loop, item)
-                          : send_due(loop, item.fn(loop, item.obj));
+                          : run_due(loop, item.fn(loop, item.obj));
 }
 
 static int
@@ -206,7 +206,7 @@ run_items(LmLoop *loop)
         LmReadyItem item = lm_ring_pop(&loop->ready);
         int failed = LM_UNLIKELY(loop->is_slow)
                          ? run_item_slowly(loop, item)
-                         : send_due(loop, item.fn(loop, item.obj));
+                         : run_due(loop, item.fn(loop, item.obj));
         if (LM_UNLIKELY(failed < 0) || LM_UNLIKELY(lm_switch_between(loop) < 0)) {
             return -1;
         }
@@ -218,25 +218,25 @@ run_items(LmLoop *loop)
 static int
 run_ready(LmLoop *loop)
 {
-    loop->joins_now = loop->join_writes;
+    loop->postpones_now = loop->postpones;
     int failed = run_items(loop);
-    if (LM_UNLIKELY(has_joined(loop)) && failed == 0) {
-        failed = send_joined(loop);
+    if (LM_UNLIKELY(has_postponed(loop)) && failed == 0) {
+        failed = run_postponed(loop);
     }
-    loop->joins_now = 0;
+    loop->postpones_now = 0;
     return failed;
 }
 
-/* A run begins and ends with everything sent; an exception that is set meanwhile is the
+/* A run begins and ends with nothing put off; an exception that is set meanwhile is the
    context of what that raises. */
 static int
-flush_joined(LmLoop *loop)
+flush_postponed(LmLoop *loop)
 {
-    if (LM_LIKELY(!has_joined(loop))) {
+    if (LM_LIKELY(!has_postponed(loop))) {
         return 0;
     }
     PyObject *exc = PyErr_GetRaisedException();
-    int failed = lm_loop_send_joined(loop);
+    int failed = lm_loop_run_postponed(loop);
     if (exc != NULL && failed < 0) {
         PyObject *later = PyErr_GetRaisedException();
         PyException_SetContext(later, exc);
@@ -293,11 +293,11 @@ static int
 run(LmLoop *loop, LmIsDone is_done, PyObject *future)
 {
     uint8_t outer_stopping = 0;
-    uint8_t outer_joins = loop->joins_now;
-    if (flush_joined(loop) < 0) {
+    uint8_t outer_postpones = loop->postpones_now;
+    if (flush_postponed(loop) < 0) {
         return -1;
     }
-    loop->joins_now = 0;
+    loop->postpones_now = 0;
     if (loop->nesting > 0) {
         outer_stopping = loop->is_stopping;
         loop->is_stopping = 0;
@@ -307,8 +307,8 @@ run(LmLoop *loop, LmIsDone is_done, PyObject *future)
     int failed =
         future != NULL ? run_until_done(loop, is_done, future) : run_until_stop(loop);
     lm_loop_leave_task(loop);
-    loop->joins_now = outer_joins;
-    failed |= flush_joined(loop);
+    loop->postpones_now = outer_postpones;
+    failed |= flush_postponed(loop);
     loop->is_stopping =
         future != NULL ? loop->is_stopping | outer_stopping : outer_stopping;
     return failed;

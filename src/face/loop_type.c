@@ -133,21 +133,21 @@ set_debug(PyObject *self, PyObject *value, void *closure LM_UNUSED)
 static PyObject *
 get_join_writes(PyObject *self, void *closure LM_UNUSED)
 {
-    return PyLong_FromLong(((LmLoop *)self)->join_writes);
+    return PyLong_FromLong(((LmLoop *)self)->postpones);
 }
 
 static int
 set_join_writes(PyObject *self, PyObject *value, void *closure LM_UNUSED)
 {
-    long join = value != NULL ? PyLong_AsLong(value) : LM_JOIN_NONE;
-    if (join < LM_JOIN_NONE || join > LM_JOIN_TURN) {
+    long join = value != NULL ? PyLong_AsLong(value) : LM_POSTPONE_NONE;
+    if (join < LM_POSTPONE_NONE || join > LM_POSTPONE_TURN) {
         if (!PyErr_Occurred()) {
             PyErr_SetString(PyExc_ValueError, "not a way to join writes");
         }
         return -1;
     }
-    ((LmLoop *)self)->join_writes = (uint8_t)join;
-    return lm_loop_send_joined((LmLoop *)self);
+    ((LmLoop *)self)->postpones = (uint8_t)join;
+    return lm_loop_run_postponed((LmLoop *)self);
 }
 
 static PyObject *
@@ -219,7 +219,7 @@ get_timers(PyObject *self, void *closure LM_UNUSED)
 static PyObject *
 method_send_joined(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    return lm_loop_send_joined((LmLoop *)self) < 0 ? NULL : Py_NewRef(Py_None);
+    return lm_loop_run_postponed((LmLoop *)self) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 static PyGetSetDef loop_getset[] = {

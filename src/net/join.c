@@ -26,7 +26,7 @@ has_other_users(const LmTransport *t)
 int
 lm_join_wants(const LmTransport *t, size_t length)
 {
-    return t->is_joined || (t->loop->joins_now && lm_outbuf_is_empty(&t->out) &&
+    return t->is_joined || (t->loop->postpones_now && lm_outbuf_is_empty(&t->out) &&
                             length <= most_joined(t) && !has_other_users(t));
 }
 
@@ -44,11 +44,11 @@ begin_join(PyObject *self)
 {
     LmTransport *t = lm_transport(self);
     LmLoop *loop = t->loop;
-    if (lm_ring_length(&loop->joined) == 0) {
-        loop->joined_until_ns =
-            loop->join_writes == LM_JOIN_TURN ? lm_clock_ns() + LONGEST_JOINED_NS : 0;
+    if (lm_ring_length(&loop->postponed) == 0) {
+        loop->postponed_until_ns =
+            loop->postpones == LM_POSTPONE_TURN ? lm_clock_ns() + LONGEST_JOINED_NS : 0;
     }
-    if (lm_ring_push(&loop->joined, send_joined, self) < 0) {
+    if (lm_ring_push(&loop->postponed, send_joined, self) < 0) {
         PyErr_NoMemory();
         return -1;
     }
@@ -62,7 +62,8 @@ lm_join_write(PyObject *self, PyObject *owner, const char *bytes, size_t length)
 {
     LmTransport *t = lm_transport(self);
     if (!t->is_joined) {
-        if (t->loop->join_writes == LM_JOIN_STEP && lm_loop_send_joined(t->loop) < 0) {
+        if (t->loop->postpones == LM_POSTPONE_STEP &&
+            lm_loop_run_postponed(t->loop) < 0) {
             return -1;
         }
         /* What that called may have closed the transport or written to it. */

@@ -4,7 +4,7 @@
    answer, and one whose answers leave together wakes their reader once.
 
    What is joined stands in the transport's own queue, without a watch, and never exceeds
-   its high-water mark; LmLoop.joined holds those transports. Joined by step, one does at a
+   its high-water mark; LmLoop.postponed holds those transports. Joined by step, one does at a
    time: the next one that is written to sends the former's first, so that bytes leave in
    the order of the calls. Joined by turn, nothing waits for more than the step in which a
    quarter of a millisecond has passed. What asks for the state of the transport settles it

@@ -76,7 +76,7 @@ write_buffer(PyObject *self, PyObject *owner, const char *bytes, size_t length)
 {
     LmTransport *t = lm_transport(self);
     size_t sent = 0;
-    if (LM_UNLIKELY(t->loop->join_writes) && lm_join_wants(t, length)) {
+    if (LM_UNLIKELY(t->loop->postpones) && lm_join_wants(t, length)) {
         return lm_join_write(self, owner, bytes, length);
     }
     if (LM_LIKELY(lm_outbuf_is_empty(&t->out))) {
