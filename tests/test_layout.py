@@ -58,9 +58,6 @@ KNOTS = {
     frozenset(
         f"src/net/{name}.c" for name in ("join", "stream_write", "transport", "transport_extra", "transport_watch")
     ): "a transport that ends sends what it joined, and a send that fails ends the transport",
-    frozenset({"src/net/pipe.c", "src/net/pipe_read.c", "src/net/pipe_write.c"}): (
-        "a pipe calls its kind's end by a table, whose functions end the pipe"
-    ),
     frozenset(
         f"src/tls/{name}.c"
         for name in ("app_transport", "handshake", "incoming", "outgoing", "protocol", "protocol_type", "shutdown")

@@ -186,7 +186,7 @@ lm_loop_method_make_datagram_transport(LM_VECTOR)
 }
 
 static PyObject *
-make_pipe_transport(PyObject *self, int is_writer, const char *method,
+make_pipe_transport(PyObject *self, const LmPipeKind *kind, const char *method,
                     PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     static const char *const names[] = {"pipe", "protocol", "waiter", "extra", NULL};
@@ -196,20 +196,20 @@ make_pipe_transport(PyObject *self, int is_writer, const char *method,
         lm_args_parse(method, args, nargs, kwnames, 4, 2, names, values) < 0) {
         return NULL;
     }
-    return lm_pipe_new(loop, is_writer, values[0], values[1], given(values[2]),
+    return lm_pipe_new(loop, kind, values[0], values[1], given(values[2]),
                        given(values[3]));
 }
 
 PyObject *
 lm_loop_method_make_read_pipe_transport(LM_VECTOR)
 {
-    return make_pipe_transport(self, 0, "_make_read_pipe_transport", args, nargs,
-                               kwnames);
+    return make_pipe_transport(self, &lm_pipe_reads, "_make_read_pipe_transport", args,
+                               nargs, kwnames);
 }
 
 PyObject *
 lm_loop_method_make_write_pipe_transport(LM_VECTOR)
 {
-    return make_pipe_transport(self, 1, "_make_write_pipe_transport", args, nargs,
-                               kwnames);
+    return make_pipe_transport(self, &lm_pipe_writes, "_make_write_pipe_transport",
+                               args, nargs, kwnames);
 }

@@ -395,17 +395,16 @@ set_up(PyObject *self, LmLoop *loop, PyObject *pipe, PyObject *waiter)
 }
 
 PyObject *
-lm_pipe_new(LmLoop *loop, int is_writer, PyObject *pipe, PyObject *protocol,
+lm_pipe_new(LmLoop *loop, const LmPipeKind *kind, PyObject *pipe, PyObject *protocol,
             PyObject *waiter, PyObject *extra)
 {
     PyTypeObject *type =
-        lm_type(is_writer ? loop->st->WritePipeType : loop->st->ReadPipeType);
+        lm_type(kind->is_writer ? loop->st->WritePipeType : loop->st->ReadPipeType);
     PyObject *self = type->tp_alloc(type, 0);
     if (self == NULL) {
         return NULL;
     }
-    if (fill(self, loop, is_writer ? &lm_pipe_writes : &lm_pipe_reads, protocol,
-             extra) < 0 ||
+    if (fill(self, loop, kind, protocol, extra) < 0 ||
         set_up(self, loop, pipe, waiter) < 0) {
         Py_DECREF(self);
         return NULL;

@@ -84,12 +84,16 @@ lm_pipe_object(LmPipe *p)
 /* After lm_transport_init. */
 int lm_pipe_init(PyObject *module, LmState *st);
 
+/* The two kinds: pipe_read.c, pipe_write.c. */
+extern const LmPipeKind lm_pipe_reads;
+extern const LmPipeKind lm_pipe_writes;
+
 /* An OPEN transport that owns the file object `pipe`: connection_made, the start of
    watching and the result of `waiter` (may be NULL) are scheduled. `extra` is a mapping
    for get_extra_info, or NULL. New reference, or NULL with an exception set (ValueError
    where it is no pipe); then the file object is still the caller's. Runs Python. */
-PyObject *lm_pipe_new(LmLoop *loop, int is_writer, PyObject *pipe, PyObject *protocol,
-                      PyObject *waiter, PyObject *extra);
+PyObject *lm_pipe_new(LmLoop *loop, const LmPipeKind *kind, PyObject *pipe,
+                      PyObject *protocol, PyObject *waiter, PyObject *extra);
 
 /* Whether the number is still the file object's, which is asked: before each system call,
    where asyncio goes on with the number. May run Python, which may end the transport: 0
@@ -117,10 +121,6 @@ int lm_pipe_finish(PyObject *self, PyObject *exc);
    part of a pipe's life is logged in debug mode, any other is reported. -1 with an
    exception that has to leave the loop. */
 int lm_pipe_fatal(PyObject *self, const char *message);
-
-/* The two kinds' own work: pipe_read.c, pipe_write.c. */
-extern const LmPipeKind lm_pipe_reads;
-extern const LmPipeKind lm_pipe_writes;
 
 /* transport.write and write_eof (which close is too). -1 with an exception set; a pipe
    that fails is lost instead. */
