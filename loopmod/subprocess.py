@@ -41,17 +41,15 @@ def has_users_watcher(loop: "Loop") -> bool:
 def _reap(pid: int, pidfd: int | None) -> int:
     """Wait for the end of a child that has ended and return its exit code; ChildProcessError if it is reaped already.
 
-    A pidfd means this child for ever, its number only until somebody has reaped it.
+    A pidfd means this child for ever, its number only until somebody has reaped it: so the pidfd is asked first.
     """
     if pidfd is not None:
         try:
-            result: Any = os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+            os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOWAIT)
         except ChildProcessError:
             raise
         except OSError:
             pass  # an older system
-        else:
-            return int(result.si_status if result.si_code == os.CLD_EXITED else -result.si_status)
     return int(_unix.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 
 
@@ -136,8 +134,10 @@ class _Child:
     def _on_end(self) -> None:
         if self._pidfd is not None:
             self._loop._remove_reader(self._pidfd)
-        code = self._exit_code()
-        self._close()
+        try:
+            code = self._exit_code()
+        finally:
+            self._close()
         self._loop._child_watcher_callback(self._pid, code, self._transport)  # type: ignore[attr-defined]
 
     def _wait(self) -> None:

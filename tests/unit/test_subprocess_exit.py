@@ -160,6 +160,34 @@ def test_exit_that_somebody_else_has_reaped(run, kind, caplog):
     assert len(caplog.records) == 1
 
 
+def test_reaping_that_fails(run, loop, kind, monkeypatch):
+    """The handler hears of it, and the pidfd is closed; older asyncio leaves it open."""
+    needs_pidfd(kind)
+    heard = []
+    loop.set_exception_handler(lambda loop, context: heard.append(context.get("exception")))
+    waitpid = os.waitpid
+    refusal = OSError("unexpected")
+
+    def refuse(pid, options):
+        raise refusal
+
+    async def main():
+        before = open_fds()
+        process = await ended_unseen(0)
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "waitpid", refuse)
+            while not heard:
+                await asyncio.sleep(0.001)
+        assert heard == [refusal]
+        assert waitpid(process.pid, 0)[0] == process.pid  # not reaped yet
+        process._transport._process_exited(0)
+        assert await process.wait() == 0
+        await turns(5)
+        assert kind.startswith("asyncio") or open_fds() == before
+
+    run(main())
+
+
 @pytest.mark.parametrize("error", [OSError("no pidfd here"), PermissionError()])
 def test_without_pidfd(run, kind, monkeypatch, error):
     only_loopmod(kind, "asyncio asks once per policy or loop")
