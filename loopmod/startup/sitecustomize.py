@@ -24,7 +24,7 @@ def run_next(here: str) -> None:
 
 def choose(root: str) -> None:
     """Make the choice of the environment. The child may have another way to loopmod than the parent, or none."""
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 (the child may be any Python)
         raise ImportError(name="loopmod")
     before = sys.path[:]
     sys.path.append(root)

@@ -413,7 +413,10 @@ def test_programs_that_run_themselves_below_them(python, tmp_path, start):
     assert python(script=RUN + "asyncio.run(main())\n" + script)[1] == []
 
 
-@pytest.mark.parametrize("args", ["()", "[]", "''", "b'true'", "['no such program']", "[None]", "['sh', 1]", "5", "iter('a')"])
+ARGUMENTS = ["()", "[]", "''", "b'true'", "['no such program']", "[None]", "['sh', 1]", "5", "iter('a')"]
+
+
+@pytest.mark.parametrize("args", ARGUMENTS)
 def test_what_it_sees_of_subprocesses_changes_nothing(python, args):
     script = (
         "import asyncio, subprocess, sys, traceback\n"
