@@ -9,7 +9,9 @@ import asyncio
 import functools
 import time
 import types
+import weakref
 from asyncio import base_events, events, futures, selector_events, tasks, unix_events
+from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Any
 
@@ -151,8 +153,8 @@ def _opened_by(owner: Any, name: str) -> tuple[_Entry, ...]:
 
 
 def _opens_of(owner: Any) -> _Opens:
-    if owner is Loop:
-        return dict.fromkeys((*_IN_LOOP, "_selector"), ())
+    if owner is queues.WatchView:
+        return {"select": _opened_by(owner, "select")}
     if isinstance(owner, type):
         names = {*vars(owner), *_IN_LOOP} if owner in _BASES else {*vars(owner), "__repr__", "__init__"}
         return {name: opened for name in names if (opened := _opened_by(owner, name)) or name == "__init__"}
@@ -162,8 +164,14 @@ def _opens_of(owner: Any) -> _Opens:
     return {name: _opened_by(owner, name) for name in names}
 
 
-_OWNERS: tuple[Any, ...] = (*_MODULES, *_BASES, *_HANDLES, Loop)
-_OPENS = tuple(_opens_of(owner) for owner in _OWNERS)
+_BY_NAME: _Opens = {name: opened for base in _BASES for name, opened in _opens_of(base).items()}
+# What a loop may have of its own, where its method of that name is called by asyncio's methods alone. Others are asked
+# for by name in any case.
+_INNER = frozenset(name for name in _BY_NAME if name.startswith("_") and not name.startswith("__")) - {"_run_once"}
+# A change of these in Loop opens nothing by itself, but is looked at.
+_IN_OURS: _Opens = dict.fromkeys((*_IN_LOOP, "_selector", *_INNER), ())
+_OWNERS: tuple[Any, ...] = (*_MODULES, *_BASES, *_HANDLES, queues.WatchView, Loop)
+_OPENS = (*(_opens_of(owner) for owner in _OWNERS[:-1]), _IN_OURS)
 _NAMED_BY.clear()  # much for the collector to look at, and for nothing
 _names_in.cache_clear()
 _named_by_methods.cache_clear()
@@ -177,7 +185,8 @@ def _is_ours(value: Any) -> bool:
 
 def _stock_value(owner: Any, name: str) -> Any:
     value = vars(owner).get(name, _MISSING)
-    return value if value is _MISSING or _is_stock(owner, name, value) else _UNKNOWN
+    is_ours = owner is Loop or owner is queues.WatchView
+    return value if value is _MISSING or is_ours or _is_stock(owner, name, value) else _UNKNOWN
 
 
 _stock = tuple(
@@ -203,12 +212,51 @@ def _is_patched(owner: Any, name: str, stock: dict[str, Any]) -> bool:
     return isinstance(value, types.FunctionType) and value.__code__ is not _codes[value]
 
 
+# Loops that have something of their own, by their ids.
+_loops: weakref.WeakValueDictionary[int, Loop] = weakref.WeakValueDictionary()
+
+
+def _own_names(loop: Loop) -> Iterator[str]:
+    """Yield what the loop, or a class of the program's among its classes, has in the place of asyncio's methods."""
+    yield from _INNER & vars(loop).keys()
+    names = _INNER
+    for base in type(loop).__mro__:
+        if base is asyncio.BaseEventLoop:
+            break
+        if base is Loop:
+            names = frozenset(_BY_NAME)  # behind it any of ours would hide the program's
+        elif base is not _loopmod.Loop and base not in _BASES:
+            yield from names & vars(base).keys()
+
+
+def note_own(loop: Loop) -> tuple[bool, bool]:
+    """Return whether a loop has anything of its own, and whether that has changed."""
+    found = frozenset(_own_names(loop))
+    is_new = found != loop._own_names
+    if is_new:
+        loop.__dict__["_own_names"] = found
+        _loops[id(loop)] = loop
+    return bool(found), is_new
+
+
+def _entries_of_loops() -> Iterator[_Entry]:
+    """Yield what has to give way for single loops and for what was put into our own class, for all loops alike."""
+    for loop in list(_loops.values()):
+        if not loop._closed:
+            for name in loop._own_names:
+                yield from _BY_NAME[name]
+    for name in _INNER:
+        value = vars(Loop).get(name, _MISSING)
+        if value is not _stock[-1][name] and type(value) is not _Forward:
+            yield from _BY_NAME[name]
+
+
 def settle() -> tuple[bool, bool, tuple[Any, ...]]:
     """Let methods give way, or be ours again, by what is patched now.
 
     Return whether turns and runs are asyncio's own, and (function, code, ...) by which that was judged.
     """
-    wanted: set[_Entry] = set()
+    wanted = set(_entries_of_loops())
     is_init_patched = False
     for owner, opens, stock in zip(_OWNERS, _OPENS, _stock, strict=True):
         if owner is not Loop:
@@ -234,4 +282,4 @@ if hasattr(_loopmod, "_ThreadSafeHandle"):
     # What asyncio's own methods take; ours has its own way to keep threads apart.
     _loopmod._ThreadSafeHandle._lock = nullcontext()
 
-_loopmod._watch_patches(_OWNERS, _OPENS, settle, queues.make_handle)
+_loopmod._watch_patches(_OWNERS, _OPENS, settle, queues.make_handle, note_own, _INNER | {"__class__"})

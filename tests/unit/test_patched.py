@@ -7,6 +7,7 @@ calls here. Before 3.12 what is patched in mid-run counts from the next run on.
 import asyncio
 import contextlib
 import gc
+import socket
 import sys
 import threading
 import time
@@ -369,3 +370,193 @@ def test_own_class_patched(loop):
     calls.clear()
     loop.run_until_complete(asyncio.sleep(0))
     assert calls == []
+
+
+# Methods that asyncio's own methods call, and a loop of ours has no use for by itself.
+INNER = [
+    "_accept_connection",
+    "_accept_connection2",
+    "_add_callback",
+    "_add_reader",
+    "_add_writer",
+    "_call_soon",
+    "_ensure_fd_no_transport",
+    "_process_events",
+    "_remove_writer",
+    "_sock_connect",
+    "_sock_recv",
+    "_timer_handle_cancelled",
+    "_write_to_self",
+]
+
+
+async def uses_inner(loop):
+    async def echo(reader, writer):
+        writer.write(await reader.read(9))
+        writer.close()
+
+    near, far = socket.socketpair()
+    with near, far:
+        for sock in (near, far):
+            sock.setblocking(False)
+        loop.call_later(0.001, near.send, b"late")
+        got = [await loop.sock_recv(far, 9)]
+        loop.add_writer(near, int)
+        loop.remove_writer(near)
+    async with await asyncio.start_server(echo, "127.0.0.1", 0) as server:
+        with socket.socket() as sock:
+            sock.setblocking(False)
+            await loop.sock_connect(sock, server.sockets[0].getsockname())
+            await loop.sock_sendall(sock, b"x")
+            got.append(await loop.sock_recv(sock, 9))
+    loop.call_later(9, int).cancel()
+    loop.call_soon_threadsafe(got.append, "safe")
+    await asyncio.sleep(0)
+    return got
+
+
+def counting(base, name, calls):
+    def method(self, *args, **kwargs):
+        calls.append(name)
+        return getattr(super(base, self), name)(*args, **kwargs)
+
+    return method
+
+
+@pytest.mark.parametrize("how", ["class", "mixin", "made later"])
+@pytest.mark.parametrize("name", INNER)
+def test_own_class_overrides(kind, debug, name, how):
+    """A program's own class of the loop has a method under the name of one of asyncio's inner ones."""
+    stock = asyncio.SelectorEventLoop if kind == "asyncio" else loopmod.Loop
+    calls = []
+    if how in ("class", "made later"):
+        own = type("Own", (stock,), {})
+        setattr(own, name, counting(own, name, calls))
+    else:
+        mixin = type("Mixin", (), {})
+        setattr(mixin, name, counting(mixin, name, calls))
+        own = type("Own", (mixin, stock), {})
+    loop = stock() if how == "made later" else own()
+    loop.set_debug(debug)
+    loop.slow_callback_duration = 60
+    try:
+        if how == "made later":
+            loop.__class__ = own
+        assert loop.run_until_complete(uses_inner(loop)) == [b"late", b"x", "safe"]
+        assert calls
+    finally:
+        loop.close()
+
+
+@pytest.mark.parametrize("name", ["call_soon", "call_at", "create_task", "_run_once", "_call_soon", "time"])
+def test_class_behind_ours(kind, name):
+    """A class of the program's stands behind the loop's and in front of asyncio's base."""
+    stock = asyncio.SelectorEventLoop if kind == "asyncio" else loopmod.Loop
+    calls = []
+    behind = type("Behind", (asyncio.BaseEventLoop,), {})
+    setattr(behind, name, counting(behind, name, calls))
+    with asyncio.Runner(loop_factory=type("Own", (stock, behind), {})) as runner:
+        runner.run(uses_inner(runner.get_loop()))
+    assert calls
+
+
+@pytest.mark.parametrize("place", ["instance", "class"])
+@pytest.mark.parametrize("name", INNER)
+def test_own_attribute(loop, name, place):
+    """The same on the loop itself, and on the stock class of its kind, put there and taken away while it runs."""
+    calls = []
+    owner = loop if place == "instance" else type(loop)
+    original = getattr(owner, name)
+
+    def wrapped(*args, **kwargs):
+        calls.append(name)
+        return original(*args, **kwargs)
+
+    async def main():
+        with mock.patch.object(owner, name, wrapped):
+            await asyncio.sleep(0)  # on 3.11 the class is looked at when a run begins
+            got = await uses_inner(loop)
+        await asyncio.sleep(0)
+        count = len(calls)
+        assert await uses_inner(loop) == got
+        return count, len(calls)
+
+    if place == "class" and not AT_ONCE:
+        with mock.patch.object(owner, name, wrapped):
+            loop.run_until_complete(uses_inner(loop))
+        assert calls
+        return
+    before, after = loop.run_until_complete(main())
+    assert 0 < before == after
+    if isinstance(loop, loopmod.Loop):
+        assert not loop._is_patched
+
+
+def test_own_class_ends(kind):
+    """Loops of our own class are the fast ones again when the last loop that overrides something is closed."""
+    if kind == "asyncio":
+        pytest.skip("of our own way")
+    own = type("Own", (loopmod.Loop,), {"_process_events": asyncio.SelectorEventLoop._process_events})
+    special = own()
+    special.run_until_complete(asyncio.sleep(0))
+    special.close()
+    loop = loopmod.new_event_loop()
+    try:
+        loop.run_until_complete(asyncio.sleep(0))
+        assert not loop._is_patched
+    finally:
+        loop.close()
+
+
+@at_once
+def test_class_of_selector_patched(loop):
+    """select() is wrapped in the class of the loop's selector."""
+    selector = type(loop._selector)
+    original = selector.select
+    calls = []
+
+    def select(self, timeout=None):
+        calls.append(timeout)
+        return original(self, timeout)
+
+    async def main():
+        with mock.patch.object(selector, "select", select):
+            await asyncio.sleep(0)
+            await uses_inner(loop)
+        await asyncio.sleep(0)
+        count = len(calls)
+        await asyncio.sleep(0.001)
+        return count, len(calls)
+
+    before, after = loop.run_until_complete(main())
+    assert 0 < before == after
+
+
+def test_ready_is_a_deque(loop):
+    """What may be done to a deque may be done to `_ready`."""
+    seen = []
+
+    def handle(label):
+        return asyncio.Handle(seen.append, (label,), loop)
+
+    async def main():
+        task = asyncio.create_task(asyncio.sleep(0))
+        ready = loop._ready
+        kept, gone = loop.call_soon(seen.append, "kept"), loop.call_soon(seen.append, "gone")
+        ready.appendleft(handle("first"))
+        ready.extend([handle("late"), handle("popped")])
+        assert ready.pop()._args == ("popped",)
+        ready.remove(gone)
+        assert ready.index(kept) == 2 and ready.count(gone) == 0 and kept in ready
+        ready.insert(1, handle("second"))
+        ready.append(handle("deleted"))
+        del ready[-1]
+        ready[-1] = handle("replaced")
+        ready.rotate(0)
+        assert len(ready.copy()) == len(ready) == 5
+        with pytest.raises(IndexError):
+            ready.insert(1, ready[9])
+        await task
+
+    loop.run_until_complete(main())
+    assert seen == ["first", "second", "kept", "replaced"]
