@@ -177,7 +177,7 @@ typedef struct {
     int is_known;
 } LmMirror;
 
-#define LM_MOST_PATCH_DICTS 16
+#define LM_MOST_PATCH_DICTS 32
 
 typedef struct LmState {
 #define LM_FIELD(name) PyObject *name;

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import types
-from asyncio import events, futures, tasks
+from asyncio import events, futures, selector_events, tasks
 from unittest import mock
 
 import patch_support as support
@@ -55,10 +55,10 @@ def nothing_is_left(kind):
         assert vars(owner)[name] is own
 
 
-def blind(program, moment, debug):
+def blind(program, moment, debug, patches=support.every_patch):
     """Return the functions that are called on asyncio alone, and where results differ."""
     wrong = []
-    for patch in support.every_patch():
+    for patch in patches():
         expected = support.run(asyncio.SelectorEventLoop, program, patch, moment, debug)
         if patch.calls == 0:
             continue
@@ -86,6 +86,87 @@ def test_nothing_is_blind(kind, program, moment, debug):
         moment = "made"
     found = blind(getattr(support, program), moment, debug)
     assert [name for name in found if name.split(".")[-1] not in BLIND] == []
+
+
+@pytest.mark.timeout(300)
+def test_inherited_names_are_not_blind(kind, debug):
+    """A method is patched in a class that has it from another: asyncio.SelectorEventLoop._process_events."""
+    if kind == "asyncio":
+        pytest.skip("both loops are run by one test")
+    found = blind(support.queues, "before", debug, support.inherited_patches)
+    if not debug:
+        found += blind(support.descriptors, "running" if AT_ONCE else "made", debug, support.inherited_patches)
+    assert [name for name in found if name.split(".")[-1] not in BLIND] == []
+
+
+@pytest.mark.timeout(300)
+def test_transports_are_not_blind(kind, debug):
+    """What is patched in the classes of asyncio's transports counts for those that are made from then on."""
+    if kind == "asyncio" or debug:
+        pytest.skip("both loops are run by one test")
+    programs = (support.transports, support.tls)
+    found = [name for program in programs for name in blind(program, "made", debug, support.transport_patches)]
+    assert [name for name in found if name.split(".")[-1] not in (BLIND.keys() - {"__init__"})] == []
+
+
+def test_server_of_patched_connections(loop, errors):
+    """A server waits for the connections of asyncio's own transports, and closes them."""
+
+    async def serve():
+        server = await loop.create_server(asyncio.Protocol, "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.write(b"x")
+        await asyncio.sleep(0.01)
+        return server, reader, writer
+
+    async def main():
+        server, reader, writer = await serve()
+        server.close()
+        waiter = asyncio.create_task(server.wait_closed())
+        await asyncio.sleep(0.01)
+        seen = [waiter.done()]
+        writer.close()
+        await asyncio.wait_for(waiter, 9)
+        if sys.version_info >= (3, 13):
+            server, reader, writer = await serve()
+            seen.append(len(server._clients))
+            server.close_clients()
+            seen.append(await reader.read())
+            await asyncio.sleep(0.01)
+            seen.append(len(server._clients))
+            server.close()
+            await asyncio.wait_for(server.wait_closed(), 9)
+            writer.close()
+        return seen
+
+    with counted(asyncio.SelectorEventLoop.__mro__[1], "_accept_connection") as patch:
+        seen = loop.run_until_complete(main())
+    assert patch.calls
+    assert seen == [sys.version_info < (3, 12), 1, b"", 0][: len(seen)]
+    assert errors == []
+
+
+def test_transport_class_replaced(new_loop):
+    """A name is bound to another class, for both ends of a connection."""
+    made = []
+
+    class Own(selector_events._SelectorSocketTransport):
+        def __init__(self, *args, **kwargs):
+            made.append(1)
+            super().__init__(*args, **kwargs)
+
+    async def main():
+        server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
+        async with server:
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            assert await reader.read() == b""
+            writer.close()
+
+    with mock.patch.object(selector_events, "_SelectorSocketTransport", Own):
+        new_loop().run_until_complete(main())
+    assert len(made) == 2
+    new_loop().run_until_complete(main())
+    assert len(made) == 2
 
 
 def test_processes(kind):
