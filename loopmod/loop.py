@@ -63,6 +63,7 @@ class Loop(_loopmod.Loop, asyncio.SelectorEventLoop):
     _executor_shutdown_called = False
     _old_agen_hooks = None
     _calls_base_init = False  # loopmod/patched.py: it is patched
+    _own_names: frozenset[str] = frozenset()  # loopmod/patched.py: what stands in the place of asyncio's
 
     # Whether the process ever had a loop, for loopmod/notice.py.
     _was_made = False

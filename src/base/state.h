@@ -79,12 +79,16 @@
     /* an empty context that nobody has seen (core/context.h), or NULL while it is in use */ \
     X(blank_context)                                                                      \
     /* what a program has patched (core/patched.h): dicts that are watched, by each of them \
-       what a change opens, functions with their code; who looks, and who makes a handle */ \
+       what a change opens, functions with their code; who looks, and who makes a handle; \
+       loopmod.Loop, who looks at what a loop has of its own, and names to look at */     \
     X(patch_dicts)                                                                        \
     X(patch_opens)                                                                        \
     X(patch_codes)                                                                        \
     X(patch_settle)                                                                       \
     X(patch_handle)                                                                       \
+    X(patch_plain_class)                                                                  \
+    X(patch_note_own)                                                                     \
+    X(patch_own_names)                                                                    \
     /* the dict of loopmod._support: what is cold enough to be Python */                  \
     X(support)                                                                            \
     X(run_once) /* its function that does nothing, to be called (core/switch.h) */        \
@@ -173,7 +177,7 @@ typedef struct {
     int is_known;
 } LmMirror;
 
-#define LM_MOST_PATCH_DICTS 16
+#define LM_MOST_PATCH_DICTS 32
 
 typedef struct LmState {
 #define LM_FIELD(name) PyObject *name;
