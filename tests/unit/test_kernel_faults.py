@@ -733,3 +733,98 @@ def test_a_child_goes_on_with_the_loop(program, kind):
     if kind == "asyncio":
         pytest.skip("asyncio's child shares the parent's set")
     assert program(CHILD_GOES_ON) == "0\n[b'p']\n"
+
+
+# Each descriptor of the process, the loop's own among them, and sets that have the loop's inside.
+OWN_SET = """
+def is_set(fd):
+    try:
+        return "eventpoll" in os.readlink(f"/proc/self/fd/{fd}")
+    except OSError:
+        return False
+
+import select
+loop = new_loop()
+spin(loop)
+sets = [fd for fd in range(64) if is_set(fd)]
+around = select.epoll()
+for each in sets:
+    around.register(each)
+told = {error_of(method, each, int) for each in sets for method in (loop.add_reader, loop.add_writer)}
+print("EINVAL" in told, error_of(loop.add_reader, around, int), error_of(loop.add_writer, around, int))
+for fd in range(64):
+    error_of(loop.add_reader, fd, int)
+    loop.remove_reader(fd)
+near, far = socket.socketpair()
+near.setblocking(False)
+loop.add_reader(near, lambda: (print(near.recv(10)), loop.stop()))
+far.send(b"x")
+loop.run_forever()
+"""
+
+
+def test_a_loop_does_not_watch_itself(program):
+    assert program(OWN_SET) == "True ELOOP ELOOP\nb'x'\n"
+
+
+# What a daemon does: it closes every descriptor, the loop's own among them, and goes on with the loop.
+LOST = """
+def lose(spare):
+    os.closerange(3, 128)
+    if sys.argv[2] == "taken":
+        for number in range(3, 16):
+            os.dup2(0, number)
+    print(error_of(loop.add_reader, spare, int) in ("EBADF", "EINVAL"))
+    print(error_of(loop.add_writer, spare, int) in ("EBADF", "EINVAL"))
+    for _ in range(3):
+        print(error_of(spin, loop) in ("EBADF", "EINVAL"))
+    if sys.argv[2] == "taken":  # by files that are not the loop's
+        print([number for number in range(3, 16) if error_of(os.fstat, number) == "EBADF"])
+
+import fcntl
+loop = new_loop()
+spin(loop)
+near, far = socket.socketpair()
+spare = fcntl.fcntl(near, fcntl.F_DUPFD, 200)
+if sys.argv[3] == "child" and (pid := os.fork()) > 0:
+    print(os.waitpid(pid, 0)[1])
+    os._exit(0 if print(end="", flush=True) is None else 1)
+lose(spare)
+sys.stdout.flush()
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("where", ["here", "child"])
+@pytest.mark.parametrize("how", ["closed", "taken"])
+def test_a_loop_whose_set_was_closed_says_so(program, how, where):
+    expected = "True\n" * 5 + ("[]\n" if how == "taken" else "") + ("0\n" if where == "child" else "")
+    assert program(LOST, how, where) == expected
+
+
+# libev makes its set anew where a descriptor was closed while a copy is open, and would try that without end.
+NO_OTHER_SET = """
+async def main():
+    near, far = socket.socketpair()
+    copy = os.dup(near.fileno())
+    reader, writer = await asyncio.open_connection(sock=near)
+    await asyncio.sleep(0.01)
+    writer.close()
+    await asyncio.sleep(0.01)
+    fault("epoll_create", errno.ENOMEM)
+    far.send(b"x")
+    for _ in range(5):
+        await asyncio.sleep(0.01)
+
+loop = new_loop()
+print(error_of(loop.run_until_complete, main()))
+print(shim.fault_seen(b"epoll_create") < 100)
+mend("epoll_create")
+print(loop.run_until_complete(asyncio.sleep(0.01, "goes on")))
+"""
+
+
+def test_a_set_that_cannot_be_made_anew(program, kind):
+    """asyncio has no need of another one."""
+    told = "ENOMEM" if kind == "loopmod" else "None"
+    assert program(NO_OTHER_SET) == f"{told}\nTrue\ngoes on\n"
