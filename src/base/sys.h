@@ -28,6 +28,15 @@ lm_sys_is_refused(void)
     return errno == ENOSYS || errno == EPERM;
 }
 
+/* 1 where errno says that a call is to be made again later: what Python raises as
+   BlockingIOError (connecting may begin with the first data) or InterruptedError. */
+static inline int
+lm_sys_is_not_ready(void)
+{
+    return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ||
+           errno == EINPROGRESS || errno == EALREADY;
+}
+
 /* Non-blocking and close-on-exec, or closed. */
 static inline int
 lm_sys_prepare(int fd)

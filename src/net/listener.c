@@ -190,6 +190,8 @@ on_accept_error(Listener *l, int err)
 {
     switch (err) {
     case EAGAIN:
+    case EINPROGRESS:
+    case EALREADY:
     case EINTR:
     case ECONNABORTED:
         return 0;

@@ -170,7 +170,8 @@ drop_closed_fds(LmPoll *poll)
     while (!lm_list_is_empty(&poll->changed)) {
         LmWatch *watch = LM_CONTAINER_OF(poll->changed.next, LmWatch, place);
         lm_list_remove(&watch->place);
-        if (watch->fd != poll->set_fd && fcntl(watch->fd, F_GETFD) >= 0) {
+        int is_open = fcntl(watch->fd, F_GETFD) >= 0 || errno != EBADF;
+        if (is_open && watch->fd != poll->set_fd) {
             lm_list_push_back(&poll->settled, &watch->place);
             continue;
         }
@@ -223,7 +224,7 @@ check_set(LmPoll *poll)
     if (poll->set_fd >= 0 && !poll->is_set_guessed) {
         int err = lm_sys_try(poll->set_fd, poll->wake.fd);
         if (err != 0 && err != EEXIST && err != ENOMEM && err != ENOSPC) {
-            lm_oserr_set(err == EBADF ? EBADF : EINVAL);
+            lm_oserr_set(err);
             return -1;
         }
     }
