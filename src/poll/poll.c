@@ -520,12 +520,15 @@ static int __attribute__((noinline)) refuse_unwakeable(LmPoll *poll)
 int
 lm_poll_run(LmPoll *poll, int64_t deadline_ns)
 {
-    if ((LM_UNLIKELY(!is_ready(poll)) || !lm_list_is_empty(&poll->changed)) &&
-        make_ready(poll) < 0) {
+    int was_ready = is_ready(poll);
+    if (LM_UNLIKELY(!was_ready) && make_ready(poll) < 0) {
         return -1;
     }
     int may_block = deadline_ns != 0 && !arm_deadline(poll, deadline_ns);
     if (!lm_list_is_empty(&poll->changed)) {
+        if (was_ready && check_set(poll) < 0) {
+            return -1;
+        }
         drop_closed_fds(poll);
     }
     if (may_block) {
