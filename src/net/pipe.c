@@ -79,7 +79,7 @@ static int
 run_unwatched(PyObject *self, LmWatch *watch)
 {
     LmPipe *p = lm_pipe(self);
-    if (lm_watch_check_fd(p->fd) < 0) {
+    if (lm_watch_check_fd(&p->loop->poll, p->fd) < 0) {
         return -1;
     }
     PyObject *which = PyUnicode_FromString(watch == &p->reader ? "reader" : "writer");
@@ -237,7 +237,7 @@ start_input(PyObject *self)
         return has_fd;
     }
     /* Some devices cannot be watched. */
-    if (lm_watch_check_fd(p->fd) < 0 ||
+    if (lm_watch_check_fd(&p->loop->poll, p->fd) < 0 ||
         (has_fd && lm_readers_remove(p->loop, p->fd, LM_WATCH_READ) < 0)) {
         return -1;
     }

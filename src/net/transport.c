@@ -372,8 +372,9 @@ close_socket(LmTransport *t)
     t->own_fd = &t->fd;
     t->sock = NULL;
     if (sock == NULL) {
-        if (fd >= 0) {
-            close(fd);
+        if (fd >= 0 && close(fd) < 0 && errno != ECONNRESET) {
+            lm_oserr_set(errno); /* as socket.close() says */
+            return -1;
         }
         return 0;
     }

@@ -58,10 +58,11 @@ typedef struct LmPoll {
     int refusal;          /* errno after the kernel was told of changes */
     uint8_t is_woken;     /* written to wake_fd, not read yet */
     uint8_t tells_kernel; /* of watches, in this run: some may be refused */
-    uint8_t is_main;     /* opened in the main thread, which signals end the waits of */
-    uint8_t is_quiet;    /* the last wait ended by the patrol alone */
-    int set_fd;          /* libev's kernel set: lm_poll_set */
-    unsigned fork_count; /* lm_poll_fork_count when the kernel's set was made */
+    uint8_t is_main;  /* opened in the main thread, which signals end the waits of */
+    uint8_t is_quiet; /* the last wait ended by the patrol alone */
+    uint8_t is_set_guessed; /* set_fd was not looked at since libev made its set */
+    int set_fd;             /* libev's kernel set, or -1: lm_poll_set */
+    unsigned fork_count;    /* lm_poll_fork_count when the kernel's set was made */
 } LmPoll;
 
 /* An unopened poll: all other calls but close need lm_poll_open before. */
