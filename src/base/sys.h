@@ -168,16 +168,23 @@ lm_sys_forget(int set, int fd)
     (void)epoll_ctl(set, EPOLL_CTL_DEL, fd, &event);
 }
 
+/* 0 where the descriptor could be added to the set, else errno; the set stays as it is. */
+static inline int
+lm_sys_try(int set, int fd)
+{
+    struct epoll_event event = {.events = 0};
+    if (epoll_ctl(set, EPOLL_CTL_ADD, fd, &event) < 0) {
+        return errno;
+    }
+    lm_sys_forget(set, fd);
+    return 0;
+}
+
 /* 1 where the descriptor is in the set. */
 static inline int
 lm_sys_has(int set, int fd)
 {
-    struct epoll_event event = {.events = 0};
-    if (epoll_ctl(set, EPOLL_CTL_ADD, fd, &event) < 0) {
-        return errno == EEXIST;
-    }
-    lm_sys_forget(set, fd);
-    return 0;
+    return lm_sys_try(set, fd) == EEXIST;
 }
 
 /* How many bytes a block of malloc's has room for. */
