@@ -357,17 +357,7 @@ lm_future_clear_fields(LmFuture *f)
     Py_XDECREF(waiter.callable);
     Py_XDECREF(waiter.context);
     Py_XDECREF(value);
-    if (rare != NULL) {
-        for (uint32_t i = rare->more_begin; i < rare->more_end; i++) {
-            Py_DECREF(rare->more[i].callable);
-            Py_XDECREF(rare->more[i].context);
-        }
-        Py_XDECREF(rare->value_tb);
-        Py_XDECREF(rare->cancel_message);
-        Py_XDECREF(rare->source_traceback);
-        Py_XDECREF(rare->raising);
-        PyMem_Free(rare);
-    }
+    lm_waiters_free_rare(rare);
 }
 
 void
