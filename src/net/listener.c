@@ -355,6 +355,7 @@ lm_listener_new(LmLoop *loop, PyObject *factory, PyObject *sock, PyObject *serve
     if (l == NULL) {
         return NULL;
     }
+    PyObject_GC_UnTrack(l); /* nobody finds it before it is whole */
     l->loop = (LmLoop *)Py_NewRef(loop);
     l->factory = Py_NewRef(factory);
     l->sock = Py_NewRef(sock);
@@ -370,6 +371,7 @@ lm_listener_new(LmLoop *loop, PyObject *factory, PyObject *sock, PyObject *serve
         Py_DECREF(l);
         return NULL;
     }
+    PyObject_GC_Track(l);
     return (PyObject *)l;
 }
 

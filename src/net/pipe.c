@@ -404,11 +404,15 @@ lm_pipe_new(LmLoop *loop, int is_writer, PyObject *pipe, PyObject *protocol,
     if (self == NULL) {
         return NULL;
     }
-    if (fill(self, loop, is_writer ? &lm_pipe_writes : &lm_pipe_reads, protocol,
-             extra) < 0 ||
-        set_up(self, loop, pipe, waiter) < 0) {
-        Py_DECREF(self);
-        return NULL;
+    PyObject_GC_UnTrack(self); /* nobody finds it before it is whole */
+    int failed =
+        fill(self, loop, is_writer ? &lm_pipe_writes : &lm_pipe_reads, protocol, extra);
+    if (failed == 0) {
+        failed = set_up(self, loop, pipe, waiter);
+    }
+    PyObject_GC_Track(self);
+    if (failed < 0) {
+        Py_CLEAR(self);
     }
     return self;
 }

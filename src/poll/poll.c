@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 _Static_assert(sizeof(ev_fork) <= LM_EV_FORK_SIZE, "LM_EV_FORK_SIZE is too small");
 _Static_assert(sizeof(ev_timer) <= LM_EV_TIMER_SIZE, "LM_EV_TIMER_SIZE is too small");
@@ -160,6 +161,29 @@ lm_poll_refusal(LmPoll *poll, int fd)
     return err ? err : ENOMEM;
 }
 
+/* errno where libev would abort, else 0: over a descriptor that is not open, over its own
+   set and over one that its own is in, which only a program names. */
+static int
+fatal_refusal(LmPoll *poll, const LmWatch *watch)
+{
+    struct stat st;
+    if (watch->fd == poll->set_fd) {
+        return EINVAL;
+    }
+    if (!watch->is_users) {
+        return fcntl(watch->fd, F_GETFD) < 0 && errno == EBADF ? EBADF : 0;
+    }
+    if (fstat(watch->fd, &st) < 0) {
+        return errno == EBADF ? EBADF : 0;
+    }
+    if (S_ISSOCK(st.st_mode) || S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode)) {
+        return 0;
+    }
+    int set = lm_poll_set(poll);
+    int err = set >= 0 ? lm_sys_try(set, watch->fd) : 0;
+    return err == EINVAL || err == ELOOP ? err : 0;
+}
+
 /* Distribution builds of libev abort on a descriptor that is not open, and on their own
    set. A program may close one at any time, so each that libev would tell the kernel of is
    looked at once more: here those that changed, and in on_renewal all of them. */
@@ -170,8 +194,8 @@ drop_closed_fds(LmPoll *poll)
     while (!lm_list_is_empty(&poll->changed)) {
         LmWatch *watch = LM_CONTAINER_OF(poll->changed.next, LmWatch, place);
         lm_list_remove(&watch->place);
-        int is_open = fcntl(watch->fd, F_GETFD) >= 0 || errno != EBADF;
-        if (is_open && watch->fd != poll->set_fd) {
+        int err = fatal_refusal(poll, watch);
+        if (err == 0) {
             lm_list_push_back(&poll->settled, &watch->place);
             continue;
         }
@@ -179,6 +203,7 @@ drop_closed_fds(LmPoll *poll)
         if (watch->sibling != NULL) {
             lm_watch_stop(poll, watch->sibling);
         }
+        watch->error = (uint8_t)err; /* to who waits for it: lm_watch_start_now */
     }
 }
 

@@ -154,6 +154,22 @@ lm_waiters_drop(LmFuture *f)
     }
 }
 
+void
+lm_waiters_free_rare(LmFutureRare *rare)
+{
+    if (rare == NULL) {
+        return;
+    }
+    for (uint32_t i = rare->more_begin; i < rare->more_end; i++) {
+        release(&rare->more[i]);
+    }
+    Py_XDECREF(rare->value_tb);
+    Py_XDECREF(rare->cancel_message);
+    Py_XDECREF(rare->source_traceback);
+    Py_XDECREF(rare->raising);
+    PyMem_Free(rare);
+}
+
 static int
 grow(LmFuture *f)
 {
