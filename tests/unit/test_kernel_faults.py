@@ -733,3 +733,33 @@ def test_a_child_goes_on_with_the_loop(program, kind):
     if kind == "asyncio":
         pytest.skip("asyncio's child shares the parent's set")
     assert program(CHILD_GOES_ON) == "0\n[b'p']\n"
+
+
+# The thread ends the long callbacks when it has had its turns: those within one turn of the loop, which is C only.
+FAR_TICKS = """
+import functools, itertools
+fault("ticks", 1)
+loop = new_loop()
+spin(loop, 100)
+room, ended, ended_at = list(range(5000)), itertools.count(), []
+
+def work():
+    for _ in range(5):
+        os.sched_yield()
+    room.clear()
+    ended_at.append(next(ended))
+
+thread = threading.Thread(target=work)
+for _ in range(5000):
+    loop.call_soon(functools.partial(dict.fromkeys, room))
+loop.call_soon(ended.__next__)
+loop.call_soon(loop.stop)
+thread.start()
+loop.run_forever()
+thread.join()
+print(ended_at)
+"""
+
+
+def test_a_clock_whose_ticks_are_far_apart_keeps_no_thread_waiting(program):
+    assert program(FAR_TICKS) == "[0]\n"
