@@ -245,7 +245,7 @@ def test_close_removes_the_handlers(loop):
 
 
 def test_close_in_another_thread(loop):
-    """It raises, since handlers are the main thread's; the loop is closed, and the main thread can remove the rest."""
+    """It raises, since handlers are the main thread's; the loop is closed, and that thread can remove the rest."""
     outcome = []
 
     def body():
