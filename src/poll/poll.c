@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 _Static_assert(sizeof(ev_fork) <= LM_EV_FORK_SIZE, "LM_EV_FORK_SIZE is too small");
 _Static_assert(sizeof(ev_timer) <= LM_EV_TIMER_SIZE, "LM_EV_TIMER_SIZE is too small");
@@ -258,7 +259,24 @@ open_wake(LmPoll *poll)
     close_wake(poll);
     poll->wake.fd = fds[0];
     poll->wake_fd = fds[1];
+    struct stat file = {.st_ino = 0};
+    fstat(fds[0], &file);
+    poll->wake_dev = file.st_dev;
+    poll->wake_ino = file.st_ino;
     return 0;
+}
+
+int
+lm_poll_check_numbers(const LmPoll *poll)
+{
+    struct stat file;
+    if (!lm_poll_is_parents(poll) ||
+        (fstat(poll->wake.fd, &file) == 0 && file.st_dev == poll->wake_dev &&
+         file.st_ino == poll->wake_ino)) {
+        return 0;
+    }
+    lm_oserr_set(EBADF);
+    return -1;
 }
 
 /* libev's loop, with all that it allocates outside of ev_run but for watches. */
@@ -365,7 +383,7 @@ static int
 leave_parent(LmPoll *poll)
 {
     /* libev closes its set first, and then tries without end to open another. */
-    if (next_set() < 0 || open_wake(poll) < 0 ||
+    if (lm_poll_check_numbers(poll) < 0 || next_set() < 0 || open_wake(poll) < 0 ||
         lm_watch_start(poll, &poll->wake) < 0) {
         return -1;
     }
