@@ -43,9 +43,9 @@ typedef struct LmPoll {
     union {
         void *align;
         char bytes[LM_EV_FORK_SIZE];
-    } renewal;     /* libev is about to make its kernel set anew */
-    LmWatch wake;  /* always active: ev_run would not wait without a watch */
-    int wake_fd;   /* to write to; that of the watch, or the other end of its pipe */
+    } renewal;      /* libev is about to make its kernel set anew */
+    LmWatch wake;   /* always active: ev_run would not wait without a watch */
+    int wake_fd;    /* to write to; that of the watch, or the other end of its pipe */
     dev_t wake_dev; /* what its file was when it was opened */
     ino_t wake_ino;
     LmWatch alarm; /* from the first near deadline on; its fd is -1 where there is none,
