@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 # asyncio keeps most of what is used here to itself.
 _unix: Any = unix_events
 
+# What a call on a pidfd raises where the system has none of it or forbids it, and where Python has not, since it was
+# built with the headers of an older one.
+_LACKS = (OSError, AttributeError)
+
 
 def has_users_watcher(loop: "Loop") -> bool:
     """Whether the program has chosen a child watcher, which then has to be asked.
@@ -48,8 +52,8 @@ def _reap(pid: int, pidfd: int | None) -> int:
             os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOWAIT)
         except ChildProcessError:
             raise
-        except OSError:
-            pass  # an older system
+        except _LACKS:
+            pass
     return int(_unix.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 
 
@@ -72,8 +76,8 @@ class _Transport(_unix._UnixSubprocessTransport):  # type: ignore[misc]
                     return _signal.pidfd_send_signal(self._pidfd, signal)
                 except ProcessLookupError:
                     raise
-                except OSError:
-                    pass  # not here, or forbidden: os.kill tells
+                except _LACKS:
+                    pass  # os.kill tells
             os.kill(self._pid, signal)
         except ProcessLookupError:
             pass
@@ -98,8 +102,8 @@ class _Child:
         try:
             self._pidfd = os.pidfd_open(self._pid)
             loop._add_reader(self._pidfd, self._on_end)
-        except OSError:
-            # No such call, forbidden, no descriptor left, or nobody's child any more.
+        except _LACKS:
+            # Or no descriptor left, or nobody's child any more.
             self._close()
             threading.Thread(target=self._wait, name=f"loopmod-waitpid-{self._pid}", daemon=True).start()
         transport._pidfd = self._pidfd

@@ -44,6 +44,7 @@ typedef struct LmLoop {
     int64_t switch_every_ns;
     unsigned items_run;
     unsigned switch_mask;
+    uint8_t switch_by_ticks; /* they are near enough to each other for the interval */
 
     unsigned nesting; /* runs of this loop within its running one */
     uint8_t is_closed;

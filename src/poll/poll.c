@@ -310,7 +310,24 @@ open_wake(LmPoll *poll)
     close_wake(poll);
     poll->wake.fd = fds[0];
     poll->wake_fd = fds[1];
+    struct stat file = {.st_ino = 0};
+    fstat(fds[0], &file);
+    poll->wake_dev = file.st_dev;
+    poll->wake_ino = file.st_ino;
     return 0;
+}
+
+int
+lm_poll_check_numbers(const LmPoll *poll)
+{
+    struct stat file;
+    if (!lm_poll_is_parents(poll) ||
+        (fstat(poll->wake.fd, &file) == 0 && file.st_dev == poll->wake_dev &&
+         file.st_ino == poll->wake_ino)) {
+        return 0;
+    }
+    lm_oserr_set(EBADF);
+    return -1;
 }
 
 /* libev's loop, with all that it allocates outside of ev_run but for watches. */
@@ -424,7 +441,7 @@ static int
 leave_parent(LmPoll *poll)
 {
     /* libev closes its set first, and then tries without end to open another. */
-    if (next_set() < 0 || open_wake(poll) < 0 ||
+    if (lm_poll_check_numbers(poll) < 0 || next_set() < 0 || open_wake(poll) < 0 ||
         lm_watch_start(poll, &poll->wake) < 0) {
         return -1;
     }

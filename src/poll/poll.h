@@ -43,9 +43,11 @@ typedef struct LmPoll {
     union {
         void *align;
         char bytes[LM_EV_FORK_SIZE];
-    } renewal;     /* libev is about to make its kernel set anew */
-    LmWatch wake;  /* always active: ev_run would not wait without a watch */
-    int wake_fd;   /* to write to; that of the watch, or the other end of its pipe */
+    } renewal;      /* libev is about to make its kernel set anew */
+    LmWatch wake;   /* always active: ev_run would not wait without a watch */
+    int wake_fd;    /* to write to; that of the watch, or the other end of its pipe */
+    dev_t wake_dev; /* what its file was when it was opened */
+    ino_t wake_ino;
     LmWatch alarm; /* from the first near deadline on; its fd is -1 where there is none,
                       or the kernel refused to watch it */
     LmReserve reserve;
@@ -100,6 +102,11 @@ lm_poll_is_parents(const LmPoll *poll)
 {
     return poll->fork_count != lm_poll_fork_count();
 }
+
+/* Before the parent's descriptors are closed, in a child: whether the numbers are still
+   theirs. Who makes a daemon closes all that it inherited, and they may be strangers'; then
+   there is no poll, as with asyncio: -1 with OSError set. */
+int lm_poll_check_numbers(const LmPoll *poll);
 
 /* Ends the wait of the loop's thread, now or the next. The one call that any thread may
    make, with the GIL. */

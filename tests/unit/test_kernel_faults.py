@@ -946,3 +946,64 @@ loop.run_until_complete(main())
 
 def test_a_close_that_fails_is_told(program):
     assert program(CLOSE) == "['EIO', 'EIO']\n"
+
+
+# The thread ends the long callbacks when it has had its turns: those within one turn of the loop, which is C only.
+FAR_TICKS = """
+import functools, itertools
+fault("ticks", 1)
+loop = new_loop()
+spin(loop, 100)
+room, ended, ended_at = list(range(5000)), itertools.count(), []
+
+def work():
+    for _ in range(5):
+        os.sched_yield()
+    room.clear()
+    ended_at.append(next(ended))
+
+thread = threading.Thread(target=work)
+for _ in range(5000):
+    loop.call_soon(functools.partial(dict.fromkeys, room))
+loop.call_soon(ended.__next__)
+loop.call_soon(loop.stop)
+thread.start()
+loop.run_forever()
+thread.join()
+print(ended_at)
+"""
+
+
+def test_a_clock_whose_ticks_are_far_apart_keeps_no_thread_waiting(program):
+    assert program(FAR_TICKS) == "[0]\n"
+
+
+# Who makes a daemon closes all descriptors, and the next files that are opened get their numbers.
+DAEMON = """
+near, far = socket.socketpair()
+near.setblocking(False)
+near, other = socket.socket(fileno=os.dup2(near.fileno(), 80)), near
+loop = new_loop()
+spin(loop)
+for count in range(9):
+    pid = os.fork()
+    if pid == 0:
+        os.closerange(3, 64)
+        files = [os.memfd_create("log") for _ in range(count)]
+        numbers = [os.stat(file).st_ino for file in files]
+        print(isinstance(error_of(loop.add_reader, 0, print), str), isinstance(error_of(spin, loop), str))
+        if sys.argv[1] != "asyncio":  # which takes the numbers for its own
+            with contextlib.suppress(OSError, RuntimeError):
+                loop.add_signal_handler(signal.SIGUSR1, print)
+            with contextlib.suppress(OSError, StopIteration):
+                loop.sock_recv(near, 1).send(None)
+        print([os.stat(file).st_ino for file in files] == numbers, flush=True)
+        os._exit(0)
+    print(os.waitpid(pid, 0)[1], flush=True)
+spin(loop, 3)
+"""
+
+
+@no_sanitizer
+def test_a_child_that_has_closed_all_descriptors(program):
+    assert program(DAEMON) == "True True\nTrue\n0\n" * 9

@@ -520,6 +520,25 @@ def test_no_signal_to_a_reaped_number(run, loop, kind, monkeypatch, numbers, lac
     run(main())
 
 
+@pytest.mark.parametrize(
+    "lacks", [["pidfd_open", "pidfd_send_signal", "P_PIDFD"], ["pidfd_open"], ["pidfd_send_signal"], ["P_PIDFD"]]
+)
+def test_python_built_without_pidfds(run, kind, monkeypatch, lacks):
+    """By an older system's headers, for this one: pidfds came to Python one by one."""
+    only_loopmod(kind, "asyncio asks once per policy or loop")
+    for name in lacks:
+        monkeypatch.delattr(signal if name == "pidfd_send_signal" else os, name, raising=False)
+
+    async def main():
+        assert await exit_with(3) == 3
+        process = await asyncio.create_subprocess_exec("sleep", "60")
+        process.terminate()
+        assert await process.wait() == -signal.SIGTERM
+        assert zombies() == []
+
+    run(main())
+
+
 @pytest.mark.parametrize("lacks", [None, "pidfd_open", "pidfd_send_signal"])
 def test_signals_reach_the_child(run, kind, monkeypatch, lacks):
     only_loopmod(kind, "asyncio has one way")
