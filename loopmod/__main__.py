@@ -95,6 +95,8 @@ def choice_of(parser: argparse.ArgumentParser, options: argparse.Namespace) -> l
         if word in words and sys.flags.ignore_environment:
             instead = ": use python -X dev" if word == "debug" else ""
             parser.error(f"--{word} goes through the environment, which python -E and -I ignore{instead}")
+    if "children" in words and sys.flags.no_site:
+        parser.error("--children goes through sitecustomize.py, which python -S leaves out")
     return words
 
 

@@ -39,6 +39,8 @@ def _watch_patches(
     opens: tuple[dict[str, tuple[tuple[type, str, Any, Any], ...]], ...],
     settle: Callable[[], tuple[bool, bool, tuple[Any, ...]]],
     make_handle: Callable[[Any, Any, Any], asyncio.Handle],
+    note_own: Callable[[Any], tuple[bool, bool]],
+    own_names: frozenset[str],
     /,
 ) -> None: ...
 def _settle_patches() -> None: ...

@@ -18,8 +18,10 @@ _STARTUP = str(Path(__file__).resolve().parent / "startup")
 def let_inherit(words: Collection[str]) -> None:
     """Let what is started from here on make the choice of these words. Idempotent."""
     os.environ[VARIABLE] = " ".join(sorted(words))
-    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path != _STARTUP]
-    os.environ["PYTHONPATH"] = os.pathsep.join([_STARTUP, *filter(None, paths)])
+    before = os.environ.get("PYTHONPATH")
+    # An empty entry stays: it is the current directory.
+    paths = [path for path in before.split(os.pathsep) if path != _STARTUP] if before else []
+    os.environ["PYTHONPATH"] = os.pathsep.join([_STARTUP, *paths])
 
 
 def inherited() -> set[str]:

@@ -5,6 +5,7 @@ where this Python has them.
 """
 
 import asyncio
+import sys
 from asyncio import events
 from collections.abc import Collection
 
@@ -37,7 +38,8 @@ def make(words: Collection[str]) -> None:
         from . import children
 
         children.let_inherit(words)
-    if "debug" in words or "no-notice" not in words:
+    # One that watches already, by the choice of the environment, obeys this one from here on.
+    if "debug" in words or "no-notice" not in words or f"{__package__}.notice" in sys.modules:
         from . import notice
 
         notice.watch(words)

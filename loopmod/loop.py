@@ -63,6 +63,7 @@ class Loop(_loopmod.Loop, asyncio.SelectorEventLoop):
     _executor_shutdown_called = False
     _old_agen_hooks = None
     _calls_base_init = False  # loopmod/patched.py: it is patched
+    _own_names: frozenset[str] = frozenset()  # loopmod/patched.py: what stands in the place of asyncio's
 
     # Whether the process ever had a loop, for loopmod/notice.py.
     _was_made = False
@@ -195,13 +196,17 @@ class Loop(_loopmod.Loop, asyncio.SelectorEventLoop):
         """
         if self.is_running():
             raise RuntimeError("Cannot close a running event loop")
-        if self.is_closed():
-            return
+        if not self.is_closed():
+            self._close_whole()
+        # Last, since it raises in another thread than the main one. What is left then, another call removes.
+        if "_signal_handlers" in self.__dict__:
+            signals.remove_all(self)
+
+    def _close_whole(self) -> None:
+        """Close all but the signal handlers, which only the main thread can."""
         # At the interpreter's end there is no logger any more.
         if self._debug and base_events.logger is not None:  # type: ignore[attr-defined]
             base_events.logger.debug("Close %r", self)  # type: ignore[attr-defined]
-        if "_signal_handlers" in self.__dict__:
-            signals.remove_all(self)
         self._close_core()
         # asyncio's sign of a closed loop, which its transports look for.
         self.__dict__["_selector"] = None

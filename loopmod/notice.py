@@ -1,16 +1,20 @@
 """What `python -m loopmod` says where the program is not on its loop: one line on standard error.
 
-Told are each kind of loop that is not ours, when the first of it begins to run, and processes that multiprocessing
-starts anew where no loop has run yet: those choose for themselves. Relies on what every loop calls when it begins to
-run, `asyncio._set_running_loop`; ours take it from `_asyncio` and are not slowed down.
+Told are each kind of loop that is not ours, when the first of it begins to run, and Pythons that multiprocessing or
+subprocess starts anew where no loop has run yet: those choose for themselves. Relies on what every loop calls when it
+begins to run, `asyncio._set_running_loop`; ours take it from `_asyncio` and are not slowed down.
 """
 
 import asyncio
 import atexit
+import contextlib
+import importlib.machinery
+import os
+import subprocess
 import sys
 import types
 from asyncio import events
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from . import _loopmod, policy
@@ -21,8 +25,10 @@ WHERE = "docs: Programs with a server inside"
 _SPAWNS = ("multiprocessing.popen_spawn_posix", "multiprocessing.popen_forkserver")
 
 _plain = events._set_running_loop
+_plain_execute_child: Any = subprocess.Popen._execute_child  # type: ignore[attr-defined]
 _words: frozenset[str] | None = None
-_told: set[Any] = set()
+# What has been told, by its id: classes of loops need not be hashable.
+_told: dict[int, list[Any]] = {}
 
 
 def watch(words: Collection[str]) -> None:
@@ -31,15 +37,26 @@ def watch(words: Collection[str]) -> None:
     if _words is None:
         events._set_running_loop = asyncio._set_running_loop = _set_running_loop
         sys.meta_path.insert(0, _Lookout())
-        atexit.register(_at_exit)
+        subprocess.Popen._execute_child = _ExecuteChild()  # type: ignore[attr-defined]
+        atexit.register(_quietly, _at_exit)
     _words = frozenset(words)
+
+
+def _quietly(look: Callable[..., None], *args: Any) -> None:
+    """Call what may tell: it stops no program, whatever that has for classes, modules and streams."""
+    with contextlib.suppress(Exception):
+        look(*args)
 
 
 def _set_running_loop(loop: Any) -> None:
     if loop is not None and not isinstance(loop, _loopmod.Loop):
-        kind = type(loop)
-        _tell(kind, f"{kind.__module__}.{kind.__qualname__} runs here, not loopmod's loop: {_hint(kind.__module__)}")
+        _quietly(_look_at_kind, type(loop))
     _plain(loop)
+
+
+def _look_at_kind(kind: type) -> None:
+    module = str(kind.__module__)
+    _tell(kind, f"{module}.{kind.__qualname__} runs here, not loopmod's loop: {_hint(module)}")
 
 
 def _hint(module: str) -> str:
@@ -47,20 +64,45 @@ def _hint(module: str) -> str:
     assert _words is not None
     if policy.is_derived() and "defaults" not in _words:
         return "--defaults reaches the program's own event loop policy"
-    looks_for_uvloop = module.partition(".")[0] == "uvloop" or "uvicorn" in sys.modules
-    if looks_for_uvloop and "as-uvloop" not in _words:
+    is_uvloop = module.partition(".")[0] == "uvloop"
+    if "as-uvloop" not in _words and (is_uvloop or _has_looked_in_vain()):
         return "--as-uvloop reaches what looks for uvloop"
     last = "" if "defaults" in _words else ", or try --defaults"
     return f"name loopmod:new_event_loop where the program takes a loop{last}"
+
+
+def _has_looked_in_vain() -> bool:
+    """Whether something here took asyncio's loop because uvloop is not installed."""
+    return "uvicorn" in sys.modules and importlib.machinery.PathFinder.find_spec("uvloop") is None
 
 
 class _Lookout:
     """Sees the first process that is started anew, by the module that this needs, and finds nothing."""
 
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: types.ModuleType | None = None) -> None:
-        if name in _SPAWNS and not Loop._was_made and _words is not None and "children" not in _words:
-            if _uses_asyncio():
-                _tell(_SPAWNS, "processes that are started anew choose their loop for themselves: --children")
+        if name in _SPAWNS:
+            _quietly(_look_at_start)
+
+
+class _ExecuteChild:
+    """In the place of Popen's method of that name: sees who looks it up, and so is in no traceback."""
+
+    def __get__(self, popen: Any, kind: type | None = None) -> Any:
+        if popen is not None:
+            _quietly(_look_at_command, popen.args)
+        return _plain_execute_child.__get__(popen, kind)
+
+
+def _look_at_command(words: Any) -> None:
+    first = words if isinstance(words, str | bytes | os.PathLike) else words[0]
+    if os.path.basename(os.fsdecode(first)).startswith("python"):
+        _look_at_start()
+
+
+def _look_at_start() -> None:
+    """Tell of a Python that is started anew, unless what starts it has no loops, or has one of ours."""
+    if _words is not None and "children" not in _words and not Loop._was_made and _uses_asyncio():
+        _tell(_SPAWNS, "processes that are started anew choose their loop for themselves: --children")
 
 
 def _uses_asyncio() -> bool:
@@ -88,13 +130,12 @@ def _at_exit() -> None:
 
 
 def _tell(subject: Any, text: str) -> None:
-    """Say a subject once."""
-    if subject in _told:
+    """Say a subject once, whichever threads come with it."""
+    mine = [subject]
+    if _words is None or _told.setdefault(id(subject), mine) is not mine:
         return
-    _told.add(subject)
-    off = "" if _words is not None and "debug" in _words else "; --no-notice hides this"
-    try:
-        sys.stderr.write(f"loopmod: {text} ({WHERE}{off})\n")
-        sys.stderr.flush()
-    except (AttributeError, OSError, ValueError):
-        pass  # there is no standard error
+    if "debug" in _words:
+        sys.stderr.write(f"loopmod: {text} ({WHERE})\n")
+    elif "no-notice" not in _words:
+        sys.stderr.write(f"loopmod: {text} ({WHERE}; --no-notice hides this)\n")
+    sys.stderr.flush()

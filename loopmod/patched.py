@@ -9,7 +9,9 @@ import asyncio
 import functools
 import time
 import types
-from asyncio import base_events, events, futures, selector_events, tasks, unix_events
+import weakref
+from asyncio import base_events, events, futures, selector_events, sslproto, tasks, unix_events
+from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Any
 
@@ -24,7 +26,15 @@ _BASES = asyncio.SelectorEventLoop.__mro__[:-2]  # down to BaseEventLoop: it ove
 _HANDLES = tuple(
     getattr(events, name) for name in ("Handle", "TimerHandle", "_ThreadSafeHandle") if hasattr(events, name)
 )
-_MODULES = (time, events, tasks, futures, base_events, selector_events, unix_events)
+_MODULES = (time, events, tasks, futures, base_events, selector_events, unix_events, sslproto)
+# What asyncio's methods make where ours make transports in C.
+_MADE = (
+    selector_events._SelectorSocketTransport,  # type: ignore[attr-defined]
+    selector_events._SelectorDatagramTransport,  # type: ignore[attr-defined]
+    unix_events._UnixReadPipeTransport,  # type: ignore[attr-defined]
+    unix_events._UnixWritePipeTransport,  # type: ignore[attr-defined]
+    sslproto.SSLProtocol,
+)
 
 # These call asyncio's own in any case, so that a patch is seen without more.
 _CALL_BASE = frozenset(
@@ -137,12 +147,33 @@ for _name, _method in (("Future", "create_future"), ("Task", "create_task")):
     _NAMED_BY[_name] = [*_NAMED_BY.get(_name, ()), *_NAMED_BY[_method]]
 # A timer's cancel() tells the loop.
 _NAMED_BY["_timer_handle_cancelled"] = [*_NAMED_BY["TimerHandle"], *_NAMED_BY["_run"], *_IN_HANDLES["cancel"]]
+# Nor who makes a transport: a server's listener in C does it past the method.
+for _name in (made.__name__ for made in _MADE):
+    _NAMED_BY[_name] = [*_NAMED_BY[_name], *(entry for maker in _NAMED_BY[_name] for entry in _NAMED_BY[maker[1]])]
 for _name in _CLOCK:
     _NAMED_BY[_name] = [_IN_LOOP["time"]]
 
 
+def _transport_classes() -> dict[type, list[_Entry]]:
+    """Return asyncio's classes of transports: what gives way where something of one is patched."""
+    found: dict[type, list[_Entry]] = {sslproto._SSLProtocolTransport: [*_NAMED_BY["SSLProtocol"]]}
+    for made in _MADE:
+        for base in made.__mro__:
+            if base is not object and base.__module__ != "asyncio.protocols":
+                found.setdefault(base, []).extend(_NAMED_BY[made.__name__])
+    return found
+
+
+_TRANSPORTS = _transport_classes()
+
+
+def _is_of_transports(name: str, value: object) -> bool:
+    """Whether something of such a class counts; not __del__, which programs patch to have it silent."""
+    return not isinstance(value, type) and (name == "__init__" or not name.startswith("__"))
+
+
 def _opened_by(owner: Any, name: str) -> tuple[_Entry, ...]:
-    found = list(_NAMED_BY.get(name, ()))
+    found = list(_TRANSPORTS[owner] if owner in _TRANSPORTS else _NAMED_BY.get(name, ()))
     if owner in _HANDLES:
         found += _NAMED_BY[owner.__name__] if owner.__name__ in _NAMED_BY else _NAMED_BY["Handle"]
         found += _NAMED_BY["Handle"] + _NAMED_BY["_run"] + _IN_HANDLES.get(name, [])
@@ -150,11 +181,19 @@ def _opened_by(owner: Any, name: str) -> tuple[_Entry, ...]:
     return _shared.setdefault(entries, entries)
 
 
+def _all_of(cls: type) -> dict[str, Any]:
+    """Return what a class has by itself or from another: a patch may be put in front of that."""
+    return {name: value for base in reversed(cls.__mro__[:-1]) for name, value in vars(base).items()}
+
+
 def _opens_of(owner: Any) -> _Opens:
-    if owner is Loop:
-        return dict.fromkeys((*_IN_LOOP, "_selector"), ())
+    if owner in _TRANSPORTS:
+        names = {name for name, value in _all_of(owner).items() if _is_of_transports(name, value)}
+        return {name: _opened_by(owner, name) for name in names}
+    if owner is queues.WatchView:
+        return {"select": _opened_by(owner, "select")}
     if isinstance(owner, type):
-        names = {*vars(owner), *_IN_LOOP} if owner in _BASES else {*vars(owner), "__repr__", "__init__"}
+        names = {*_all_of(owner), *_IN_LOOP} if owner in _BASES else {*_all_of(owner), "__repr__", "__init__"}
         return {name: opened for name in names if (opened := _opened_by(owner, name)) or name == "__init__"}
     if owner is time:
         return {"monotonic": _opened_by(owner, "monotonic")}
@@ -162,8 +201,15 @@ def _opens_of(owner: Any) -> _Opens:
     return {name: _opened_by(owner, name) for name in names}
 
 
-_OWNERS: tuple[Any, ...] = (*_MODULES, *_BASES, *_HANDLES, Loop)
-_OPENS = tuple(_opens_of(owner) for owner in _OWNERS)
+_BY_NAME: _Opens = {name: opened for base in _BASES for name, opened in _opens_of(base).items()}
+# What a loop may have of its own, where its method of that name is called by asyncio's methods alone. Others are
+# asked for by name in any case.
+_INNER = frozenset(name for name in _BY_NAME if name.startswith("_") and not name.startswith("__")) - {"_run_once"}
+# A change of these in Loop opens nothing by itself, but is looked at.
+_IN_OURS: _Opens = dict.fromkeys((*_IN_LOOP, "_selector", *_INNER), ())
+_OWNERS: tuple[Any, ...] = (*_MODULES, *_BASES, *_HANDLES, *_TRANSPORTS, queues.WatchView, Loop)
+_OPENS = (*(_opens_of(owner) for owner in _OWNERS[:-1]), _IN_OURS)
+_TRANSPORTS.clear()
 _NAMED_BY.clear()  # much for the collector to look at, and for nothing
 _names_in.cache_clear()
 _named_by_methods.cache_clear()
@@ -177,7 +223,8 @@ def _is_ours(value: Any) -> bool:
 
 def _stock_value(owner: Any, name: str) -> Any:
     value = vars(owner).get(name, _MISSING)
-    return value if value is _MISSING or _is_stock(owner, name, value) else _UNKNOWN
+    is_ours = owner is Loop or owner is queues.WatchView
+    return value if value is _MISSING or is_ours or _is_stock(owner, name, value) else _UNKNOWN
 
 
 _stock = tuple(
@@ -188,19 +235,57 @@ _codes = {
 }
 
 
-def _is_patched(owner: Any, name: str, stock: dict[str, Any]) -> bool:
-    value = vars(owner).get(name, _MISSING)
+def _is_replaced(owner: Any, name: str, value: Any, stock: dict[str, Any]) -> bool:
+    """Whether something that is not the stock value stands for a patch."""
     if stock[name] is _UNKNOWN and value is not _MISSING and _is_stock(owner, name, value):
         # A patch from before our import is undone.
         stock[name] = value
         if isinstance(value, types.FunctionType):
             _codes[value] = value.__code__
-    if value is not stock[name]:
-        if _is_ours(value):
-            return False
-        # nest_asyncio puts asyncio's classes in Python in the place of those in C.
-        return not isinstance(value, type) or not _is_stock(owner, name, value)
-    return isinstance(value, types.FunctionType) and value.__code__ is not _codes[value]
+        return False
+    if _is_ours(value):
+        return False
+    # nest_asyncio puts asyncio's classes in Python in the place of those in C.
+    return not isinstance(value, type) or not _is_stock(owner, name, value)
+
+
+# Loops that have something of their own, by their ids.
+_loops: weakref.WeakValueDictionary[int, Loop] = weakref.WeakValueDictionary()
+
+
+def _own_names(loop: Loop) -> Iterator[str]:
+    """Yield what the loop, or a class of the program's among its classes, has in the place of asyncio's methods."""
+    yield from _INNER & vars(loop).keys()
+    names = _INNER
+    for base in type(loop).__mro__:
+        if base is asyncio.BaseEventLoop:
+            break
+        if base is Loop:
+            names = frozenset(_BY_NAME)  # behind it any of ours would hide the program's
+        elif base is not _loopmod.Loop and base not in _BASES:
+            yield from names & vars(base).keys()
+
+
+def note_own(loop: Loop) -> tuple[bool, bool]:
+    """Return whether a loop has anything of its own, and whether that has changed."""
+    found = frozenset(_own_names(loop))
+    is_new = found != loop._own_names
+    if is_new:
+        loop.__dict__["_own_names"] = found
+        _loops[id(loop)] = loop
+    return bool(found), is_new
+
+
+def _entries_of_loops() -> Iterator[_Entry]:
+    """Yield what has to give way for single loops and for what was put into our own class, for all loops alike."""
+    for loop in list(_loops.values()):
+        if not loop._closed:  # type: ignore[attr-defined]
+            for name in loop._own_names:
+                yield from _BY_NAME[name]
+    for name in _INNER:
+        value = vars(Loop).get(name, _MISSING)
+        if value is not _stock[-1][name] and type(value) is not _Forward:
+            yield from _BY_NAME[name]
 
 
 def settle() -> tuple[bool, bool, tuple[Any, ...]]:
@@ -208,12 +293,16 @@ def settle() -> tuple[bool, bool, tuple[Any, ...]]:
 
     Return whether turns and runs are asyncio's own, and (function, code, ...) by which that was judged.
     """
-    wanted: set[_Entry] = set()
+    wanted = set(_entries_of_loops())
     is_init_patched = False
+    exchanged = {id(function) for function, code in _codes.items() if function.__code__ is not code}
     for owner, opens, stock in zip(_OWNERS, _OPENS, _stock, strict=True):
         if owner is not Loop:
+            found = vars(owner)
             for name, entries in opens.items():
-                if _is_patched(owner, name, stock):
+                value = found.get(name, _MISSING)
+                is_replaced = value is not stock[name] and _is_replaced(owner, name, value, stock)
+                if is_replaced or id(value) in exchanged:
                     wanted.update(entries)
                     is_init_patched |= name == "__init__" and owner in _BASES
     for entry in (*_IN_LOOP.values(), *(entry for entries in _IN_HANDLES.values() for entry in entries)):
@@ -234,4 +323,4 @@ if hasattr(_loopmod, "_ThreadSafeHandle"):
     # What asyncio's own methods take; ours has its own way to keep threads apart.
     _loopmod._ThreadSafeHandle._lock = nullcontext()
 
-_loopmod._watch_patches(_OWNERS, _OPENS, settle, queues.make_handle)
+_loopmod._watch_patches(_OWNERS, _OPENS, settle, queues.make_handle, note_own, _INNER | {"__class__"})

@@ -5,7 +5,9 @@ What is behind them is in C: the ready ring, the heap of timers, the poll. While
 """
 
 import asyncio
+import collections
 import contextvars
+import functools
 import heapq
 import selectors
 import signal
@@ -97,6 +99,25 @@ class Ready:
         """Forget everything."""
         while self._loop._pop_ready() is not None:
             pass
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what a deque has besides: it works on a copy, which is then what is ready."""
+        method = getattr(collections.deque, name)
+        return functools.partial(self._change, method)
+
+    def _change(self, method: Callable[..., Any], *args: Any) -> Any:
+        queue = collections.deque(iter(self._loop._pop_ready, None))
+        try:
+            return method(queue, *args)
+        finally:
+            for handle in queue:
+                self._loop._push_ready(handle)
+
+    def __delitem__(self, index: int) -> None:
+        self._change(collections.deque.__delitem__, index)
+
+    def __setitem__(self, index: int, handle: Any) -> None:
+        self._change(collections.deque.__setitem__, index, handle)
 
 
 class Timers(tuple[asyncio.TimerHandle, ...]):

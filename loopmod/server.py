@@ -1,6 +1,8 @@
 """Server: asyncio's own class, whose semantics by version it keeps, over a register of connections in C."""
 
+import weakref
 from asyncio import base_events
+from functools import cached_property
 from typing import Any
 
 from ._loopmod import ServerCore
@@ -18,3 +20,27 @@ class Server(ServerCore, base_events.Server):
             {name: value for name, value in fields.items() if name not in ("_clients", "_active_count")}
         )
         return server
+
+    @cached_property
+    def _others(self) -> "weakref.WeakSet[Any]":
+        """Transports of asyncio's own classes, where those are patched: C counts them, and knows no more of them."""
+        return weakref.WeakSet()
+
+    def _attach(self, transport: Any = None) -> None:
+        super()._attach(transport)
+        if transport is not None:
+            self._others.add(transport)
+
+    def _detach(self, transport: Any = None) -> None:
+        if "_others" in self.__dict__:
+            self._others.discard(transport)
+        super()._detach(transport)
+
+    @property
+    def _clients(self) -> set[Any]:
+        clients = super()._clients
+        return clients.union(self._others) if "_others" in self.__dict__ else clients
+
+    @_clients.setter
+    def _clients(self, value: object) -> None:
+        pass

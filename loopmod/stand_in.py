@@ -116,8 +116,9 @@ def install() -> None:
         return
     sys.meta_path.insert(0, _finder)
     for name, names in _NAMES.items():
-        module = sys.modules.get(name)
-        if module is not None:
+        if name in sys.modules:
+            # Where a thread is importing it just now, this waits: the rest of its own code would undo all.
+            module = importlib.import_module(name)
             _dressed.append((module, type(module), vars(module).copy()))
             module.__class__ = StandIn
             vars(module).update(names())

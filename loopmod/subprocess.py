@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 # asyncio keeps most of what is used here to itself.
 _unix: Any = unix_events
 
+# What a call on a pidfd raises where the system has none of it or forbids it, and where Python has not, since it was
+# built with the headers of an older one.
+_LACKS = (OSError, AttributeError)
+
 
 def has_users_watcher(loop: "Loop") -> bool:
     """Whether the program has chosen a child watcher, which then has to be asked.
@@ -41,17 +45,15 @@ def has_users_watcher(loop: "Loop") -> bool:
 def _reap(pid: int, pidfd: int | None) -> int:
     """Wait for the end of a child that has ended and return its exit code; ChildProcessError if it is reaped already.
 
-    A pidfd means this child for ever, its number only until somebody has reaped it.
+    A pidfd means this child for ever, its number only until somebody has reaped it: so the pidfd is asked first.
     """
     if pidfd is not None:
         try:
-            result: Any = os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+            os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOWAIT)
         except ChildProcessError:
             raise
-        except OSError:
-            pass  # an older system
-        else:
-            return int(result.si_status if result.si_code == os.CLD_EXITED else -result.si_status)
+        except _LACKS:
+            pass
     return int(_unix.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 
 
@@ -74,8 +76,8 @@ class _Transport(_unix._UnixSubprocessTransport):  # type: ignore[misc]
                     return _signal.pidfd_send_signal(self._pidfd, signal)
                 except ProcessLookupError:
                     raise
-                except OSError:
-                    pass  # not here, or forbidden: os.kill tells
+                except _LACKS:
+                    pass  # os.kill tells
             os.kill(self._pid, signal)
         except ProcessLookupError:
             pass
@@ -100,8 +102,8 @@ class _Child:
         try:
             self._pidfd = os.pidfd_open(self._pid)
             loop._add_reader(self._pidfd, self._on_end)
-        except OSError:
-            # No such call, forbidden, no descriptor left, or nobody's child any more.
+        except _LACKS:
+            # Or no descriptor left, or nobody's child any more.
             self._close()
             threading.Thread(target=self._wait, name=f"loopmod-waitpid-{self._pid}", daemon=True).start()
         transport._pidfd = self._pidfd
@@ -136,8 +138,10 @@ class _Child:
     def _on_end(self) -> None:
         if self._pidfd is not None:
             self._loop._remove_reader(self._pidfd)
-        code = self._exit_code()
-        self._close()
+        try:
+            code = self._exit_code()
+        finally:
+            self._close()
         self._loop._child_watcher_callback(self._pid, code, self._transport)  # type: ignore[attr-defined]
 
     def _wait(self) -> None:

@@ -70,16 +70,16 @@ class _Accepted:
         self._transport = transport
 
     def __call__(self, waiter: Any) -> None:
-        exc = waiter.exception()
-        if exc is None:
-            return
-        self._transport.close()
-        if self._loop.get_debug():
-            self._loop.call_exception_handler(
-                {
-                    "message": "Error on transport creation for incoming connection",
-                    "exception": exc,
-                    "protocol": self._protocol,
-                    "transport": self._transport,
-                }
-            )
+        try:
+            waiter.result()
+        except BaseException as exc:  # reported within the clause, as asyncio does
+            self._transport.close()
+            if self._loop.get_debug():
+                self._loop.call_exception_handler(
+                    {
+                        "message": "Error on transport creation for incoming connection",
+                        "exception": exc,
+                        "protocol": self._protocol,
+                        "transport": self._transport,
+                    }
+                )

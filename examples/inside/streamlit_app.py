@@ -3,4 +3,4 @@
 import streamlit
 from streamlit.runtime import get_instance
 
-streamlit.write(type(get_instance()._async_objs.eventloop).__module__)
+streamlit.write("runs on", type(get_instance()._async_objs.eventloop).__module__)

@@ -24,6 +24,8 @@ def run_next(here: str) -> None:
 
 def choose(root: str) -> None:
     """Make the choice of the environment. The child may have another way to loopmod than the parent, or none."""
+    if sys.version_info < (3, 11):  # noqa: UP036 (the child may be any Python)
+        raise ImportError(name="loopmod")
     before = sys.path[:]
     sys.path.append(root)
     try:
@@ -33,16 +35,29 @@ def choose(root: str) -> None:
     choice.make(children.inherited())
 
 
+def complain(words: list[str], exc: Exception) -> None:
+    """Say that the choice could not be made."""
+    if sys.stderr is None or ("no-notice" in words and "debug" not in words):
+        return
+    version = "Python {}.{}".format(*sys.version_info)
+    reason = f"there is none for {version}" if isinstance(exc, ImportError) and exc.name == "loopmod" else exc
+    try:
+        sys.stderr.write(f"loopmod: {sys.executable} does not inherit the loop: {reason}\n")
+    except OSError:
+        pass
+
+
 def start() -> None:
     here = os.path.dirname(os.path.realpath(__file__))
     try:
         run_next(here)
     finally:
-        if os.environ.get("LOOPMOD_CHILDREN"):
+        words = os.environ.get("LOOPMOD_CHILDREN", "").split()
+        if words:
             try:
                 choose(os.path.dirname(os.path.dirname(here)))
             except Exception as exc:
-                sys.stderr.write(f"loopmod: {sys.executable} does not inherit the loop: {exc}\n")
+                complain(words, exc)
 
 
 start()

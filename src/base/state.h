@@ -80,12 +80,16 @@
     /* an empty context that nobody has seen (core/context.h), or NULL while it is in use */ \
     X(blank_context)                                                                      \
     /* what a program has patched (core/patched.h): dicts that are watched, by each of them \
-       what a change opens, functions with their code; who looks, and who makes a handle */ \
+       what a change opens, functions with their code; who looks, and who makes a handle; \
+       loopmod.Loop, who looks at what a loop has of its own, and names to look at */     \
     X(patch_dicts)                                                                        \
     X(patch_opens)                                                                        \
     X(patch_codes)                                                                        \
     X(patch_settle)                                                                       \
     X(patch_handle)                                                                       \
+    X(patch_plain_class)                                                                  \
+    X(patch_note_own)                                                                     \
+    X(patch_own_names)                                                                    \
     /* the dict of loopmod._support: what is cold enough to be Python */                  \
     X(support)                                                                            \
     X(run_once) /* its function that does nothing, to be called (core/switch.h) */        \
@@ -174,7 +178,7 @@ typedef struct {
     int is_known;
 } LmMirror;
 
-#define LM_MOST_PATCH_DICTS 16
+#define LM_MOST_PATCH_DICTS 32
 
 typedef struct LmState {
 #define LM_FIELD(name) PyObject *name;
@@ -187,16 +191,14 @@ typedef struct LmState {
     size_t holders; /* the module, and instances that are allocated */
     LmMirror mirror;
     const struct LmNativeProtocol *native_protocol; /* of SSLProtocolType */
-    Py_ssize_t
-        sock_fd_offset;  /* of a socket's number, 0 where unknown: net/sock_fd.h */
-    int nesting_allowed; /* allow_nested_runs() was called */
+    Py_ssize_t sock_fd_offset;   /* of a socket's number, or 0: net/sock_fd.h */
+    int nesting_allowed;         /* allow_nested_runs() was called */
     unsigned stream_versions[2]; /* of the stream classes, by which they were judged */
     LmList loops;                /* all of the interpreter's (core/patched.h) */
     int patch_watcher;           /* the dict watcher, or -1 */
     PyObject *patch_capsule;     /* borrowed: this state, for the watcher; or NULL */
 #if PY_VERSION_HEX < 0x030C0000
-    uint64_t
-        patch_versions[LM_MOST_PATCH_DICTS]; /* of the dicts, when last looked at */
+    uint64_t patch_versions[LM_MOST_PATCH_DICTS]; /* of the dicts, at the last look */
 #endif
     int is_patch_new;       /* something was patched since the last look */
     int is_turn_patched;    /* turns are asyncio's own */
@@ -235,8 +237,7 @@ lm_state_of_module(PyObject *module)
 /* Sets what no room owns: names and the cold functions. asyncio has been imported. */
 int lm_state_fill(LmState *st);
 
-/* The state of the module that made `type` or one of its bases; NULL with TypeError set
-   where there is none. */
+/* That of the module that made `type` or one of its bases; NULL with TypeError set. */
 LmState *lm_state_of_type(PyTypeObject *type);
 
 /* An attribute of a module, by name, as a new reference. */

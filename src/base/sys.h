@@ -28,6 +28,15 @@ lm_sys_is_refused(void)
     return errno == ENOSYS || errno == EPERM;
 }
 
+/* 1 where errno says that a call is to be made again later: what Python raises as
+   BlockingIOError (connecting may begin with the first data) or InterruptedError. */
+static inline int
+lm_sys_is_not_ready(void)
+{
+    return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ||
+           errno == EINPROGRESS || errno == EALREADY;
+}
+
 /* Non-blocking and close-on-exec, or closed. */
 static inline int
 lm_sys_prepare(int fd)
@@ -128,38 +137,6 @@ lm_sys_set_open(void)
     return set;
 }
 
-/* 0 where the kernel can tell when the descriptor is ready, else errno: some devices
-   cannot. */
-static inline int
-lm_sys_probe(int fd)
-{
-    struct epoll_event event = {.events = 0};
-    int err = 0;
-    int set = lm_sys_set_open();
-    if (set < 0) {
-        return 0;
-    }
-    if (epoll_ctl(set, EPOLL_CTL_ADD, fd, &event) < 0) {
-        err = errno;
-    }
-    close(set);
-    return err;
-}
-
-/* 1 where the descriptor is a kernel set of watched descriptors. */
-static inline int
-lm_sys_is_set(int fd)
-{
-    char path[32], target[32];
-    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    ssize_t length = readlink(path, target, sizeof(target) - 1);
-    if (length < 0) {
-        return 0;
-    }
-    target[length] = 0;
-    return strcmp(target, "anon_inode:[eventpoll]") == 0;
-}
-
 /* Takes a descriptor out of a set; it need not be there. */
 static inline void
 lm_sys_forget(int set, int fd)
@@ -168,16 +145,31 @@ lm_sys_forget(int set, int fd)
     (void)epoll_ctl(set, EPOLL_CTL_DEL, fd, &event);
 }
 
-/* 1 where the descriptor is in the set. */
+/* 0 where the set would take the descriptor, which it does not keep; else errno, EEXIST
+   where it is there. */
 static inline int
-lm_sys_has(int set, int fd)
+lm_sys_try(int set, int fd)
 {
     struct epoll_event event = {.events = 0};
     if (epoll_ctl(set, EPOLL_CTL_ADD, fd, &event) < 0) {
-        return errno == EEXIST;
+        return errno;
     }
     lm_sys_forget(set, fd);
     return 0;
+}
+
+/* 0 where the kernel can tell when the descriptor is ready, else errno: some devices
+   cannot. */
+static inline int
+lm_sys_probe(int fd)
+{
+    int set = lm_sys_set_open();
+    if (set < 0) {
+        return 0;
+    }
+    int err = lm_sys_try(set, fd);
+    close(set);
+    return err;
 }
 
 /* How many bytes a block of malloc's has room for. */

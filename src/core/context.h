@@ -89,12 +89,14 @@ lm_context_enter(LmLoop *loop, PyObject *context)
         return NULL;
     }
     PyErr_Clear();
+    Py_INCREF(context);
     lm_loop_leave_task(loop); /* making one may run the collector */
-    context = PyContext_Copy(context);
-    if (context != NULL && PyContext_Enter(context) < 0) {
-        Py_CLEAR(context);
+    PyObject *copy = PyContext_Copy(context);
+    Py_DECREF(context);
+    if (copy != NULL && PyContext_Enter(copy) < 0) {
+        Py_CLEAR(copy);
     }
-    return context;
+    return copy;
 }
 
 /* Exits and drops what lm_context_enter gave. `failed` or the failure to exit. */

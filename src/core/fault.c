@@ -6,6 +6,31 @@
 
 #include <stdarg.h>
 
+/* asyncio reports out of its except clauses: sys.exception() is what is told, and the context
+   of what the handler raises. Gives back what it was, which is a new reference or NULL. A
+   generator's frame, which may be ours in a nested run, shows that of the code around it
+   and does not have it. */
+static PyObject *
+begin_handling(PyObject *exc)
+{
+    PyObject *outer = PyErr_GetHandledException();
+    PyErr_SetHandledException(NULL);
+    PyObject *around = PyErr_GetHandledException();
+    if (around == outer) {
+        Py_CLEAR(outer);
+    }
+    Py_XDECREF(around);
+    PyErr_SetHandledException(exc);
+    return outer;
+}
+
+static void
+end_handling(PyObject *outer)
+{
+    PyErr_SetHandledException(outer);
+    Py_XDECREF(outer);
+}
+
 int
 lm_fault_in_callback(LmLoop *loop, PyObject *handle)
 {
@@ -13,8 +38,10 @@ lm_fault_in_callback(LmLoop *loop, PyObject *handle)
         return -1;
     }
     PyObject *exc = PyErr_GetRaisedException();
+    PyObject *outer = begin_handling(exc);
     PyObject *done =
         lm_state_support(loop->st, "report_callback_fault", "OOO", loop, handle, exc);
+    end_handling(outer);
     Py_DECREF(exc);
     if (done == NULL) {
         return -1;
@@ -70,6 +97,19 @@ context_of(const char *message, PyObject *exc, const Pairs *pairs)
     return context;
 }
 
+static PyObject *
+tell(PyObject *loop, LmState *st, PyObject *context, PyObject *exc)
+{
+    PyObject *handler = st->str.call_exception_handler;
+    if (exc == NULL) {
+        return PyObject_CallMethodOneArg(loop, handler, context);
+    }
+    PyObject *outer = begin_handling(exc);
+    PyObject *done = PyObject_CallMethodOneArg(loop, handler, context);
+    end_handling(outer);
+    return done;
+}
+
 int
 lm_fault_report(PyObject *loop, LmState *st, const char *message, ...)
 {
@@ -84,10 +124,7 @@ lm_fault_report(PyObject *loop, LmState *st, const char *message, ...)
     Py_INCREF(loop);
     PyObject *exc = PyErr_GetRaisedException();
     PyObject *context = context_of(message, exc, &pairs);
-    PyObject *done =
-        context != NULL
-            ? PyObject_CallMethodOneArg(loop, st->str.call_exception_handler, context)
-            : NULL;
+    PyObject *done = context != NULL ? tell(loop, st, context, exc) : NULL;
     Py_XDECREF(done);
     Py_XDECREF(context);
     Py_XDECREF(exc);

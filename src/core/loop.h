@@ -45,6 +45,7 @@ typedef struct LmLoop {
     int64_t switch_every_ns;
     unsigned items_run;
     unsigned switch_mask;
+    uint8_t switch_by_ticks; /* they are near enough to each other for the interval */
 
     unsigned nesting; /* runs of this loop within its running one */
     uint8_t is_closed;
@@ -58,10 +59,11 @@ typedef struct LmLoop {
     uint8_t postpones;     /* to when work may be put off: LM_POSTPONE_* */
     uint8_t postpones_now; /* and in a step of this loop, else LM_POSTPONE_NONE */
     uint8_t is_plain; /* scheduling methods are the C ones: tasks may go past them */
-    uint8_t has_own_time;   /* time() is overridden, on the class or on the instance */
-    uint8_t has_own_turn;   /* the same of _run_once() */
-    uint8_t has_own_select; /* the selector, or its select(), was replaced */
-    uint8_t is_patched;     /* LM_PLAIN, ...: core/patched.h */
+    uint8_t has_own_time;    /* time() is overridden, on the class or on the instance */
+    uint8_t has_own_turn;    /* the same of _run_once() */
+    uint8_t has_own_select;  /* the selector, or its select(), was replaced */
+    uint8_t has_own_methods; /* others, of those that asyncio's methods call */
+    uint8_t is_patched;      /* LM_PLAIN, ...: core/patched.h */
     uint8_t is_slow;        /* is_debug or is_patched: items are run with more around */
     PyObject *task_factory; /* NULL for the default */
 

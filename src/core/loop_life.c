@@ -34,6 +34,7 @@ lm_loop_close(LmLoop *loop)
     lm_ring_clear(&loop->ready);
     lm_timers_clear(loop);
     lm_handle_trim_spare(loop->st);
+    loop->st->is_patch_new |= loop->has_own_methods;
     lm_poll_close(&loop->poll);
 }
 

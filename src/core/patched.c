@@ -270,9 +270,9 @@ PyObject *
 lm_patched_watch(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 {
     LmState *st = lm_state_of_module(module);
-    if (nargs != 4 || !PyTuple_Check(args[0]) || !PyTuple_Check(args[1]) ||
+    if (nargs != 6 || !PyTuple_Check(args[0]) || !PyTuple_Check(args[1]) ||
         PyTuple_GET_SIZE(args[0]) != PyTuple_GET_SIZE(args[1]) ||
-        st->patch_dicts != NULL) {
+        PyTuple_GET_SIZE(args[0]) == 0 || st->patch_dicts != NULL) {
         PyErr_SetString(PyExc_TypeError, "_watch_patches() is for loopmod.patched");
         return NULL;
     }
@@ -280,6 +280,10 @@ lm_patched_watch(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     st->patch_opens = Py_NewRef(args[1]);
     st->patch_settle = Py_NewRef(args[2]);
     st->patch_handle = Py_NewRef(args[3]);
+    st->patch_note_own = Py_NewRef(args[4]);
+    st->patch_own_names = Py_NewRef(args[5]);
+    Py_ssize_t last = PyTuple_GET_SIZE(args[0]) - 1;
+    st->patch_plain_class = Py_NewRef(PyTuple_GET_ITEM(args[0], last));
     st->is_patch_new = 1;
     if (st->patch_dicts == NULL || begin_to_watch(st) < 0) {
         return NULL;
@@ -347,9 +351,45 @@ has_patched_turn(const LmLoop *loop)
     return loop->st->is_turn_patched || loop->has_own_turn || loop->has_own_select;
 }
 
+/* What the loop, or the program's class of it, has of its own counts as patched: for all
+   loops, since methods give way in the one class of theirs. */
+static int
+note_own_methods(LmLoop *loop)
+{
+    LmState *st = loop->st;
+    int has_own, is_new;
+    PyObject *found = st->patch_note_own != NULL
+                          ? PyObject_CallOneArg(st->patch_note_own, (PyObject *)loop)
+                          : NULL;
+    if (found == NULL || !PyArg_ParseTuple(found, "pp", &has_own, &is_new)) {
+        Py_XDECREF(found);
+        return PyErr_Occurred() ? -1 : 0;
+    }
+    Py_DECREF(found);
+    loop->has_own_methods = (uint8_t)has_own;
+    st->is_patch_new |= is_new;
+    return 0;
+}
+
+int
+lm_patched_look_at(LmLoop *loop, PyObject *name)
+{
+    PyObject *names = loop->st->patch_own_names;
+    int is_looked_at = names != NULL ? PySet_Contains(names, name) : 0;
+    if (is_looked_at <= 0) {
+        return is_looked_at;
+    }
+    lm_patched_look_closer(loop);
+    return note_own_methods(loop) < 0 ? -1 : lm_patched_look(loop);
+}
+
 int
 lm_patched_look(LmLoop *loop)
 {
+    int is_plain_class = (PyObject *)Py_TYPE(loop) == loop->st->patch_plain_class;
+    if (!is_plain_class && note_own_methods(loop) < 0) {
+        return -1;
+    }
     if (lm_patched_settle(loop->st) < 0 || lm_loop_note_overrides(loop) < 0) {
         return -1;
     }

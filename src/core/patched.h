@@ -44,6 +44,9 @@ PyObject *lm_patched_settle_now(PyObject *module, PyObject *unused);
 /* A loop is made, or a run begins: the same, and the loop's own overrides. */
 int lm_patched_look(LmLoop *loop);
 
+/* The same where something of this name, or its class, was set on the loop; else nothing. */
+int lm_patched_look_at(LmLoop *loop, PyObject *name);
+
 /* Any thread with the GIL; runs no Python: the loop's next item and turn are careful. */
 void lm_patched_look_closer(LmLoop *loop);
 

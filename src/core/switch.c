@@ -35,6 +35,16 @@ lm_switch_begin(LmLoop *loop)
     note_threads(loop);
 }
 
+/* A look comes up to a tick late, and is to come within the second interval still: ticks
+   are 1 to 4 ms apart with most kernels, and 10 ms with some. */
+static void
+note_clock(LmLoop *loop)
+{
+    int64_t tick_ns = lm_clock_tick_length_ns();
+    loop->switch_by_ticks =
+        tick_ns * 5 <= loop->switch_every_ns * TIMES_PER_INTERVAL * 4;
+}
+
 /* Takes the reference to what the function returned: the interval in seconds, or NULL. */
 static int
 note_interval(LmLoop *loop, PyObject *interval)
@@ -46,6 +56,7 @@ note_interval(LmLoop *loop, PyObject *interval)
     }
     double every_ns = seconds * 1e9 / TIMES_PER_INTERVAL;
     loop->switch_every_ns = every_ns < LONGEST_NS ? (int64_t)every_ns : LONGEST_NS;
+    note_clock(loop);
     loop->switched_at_ns = lm_switch_now(loop);
     note_threads(loop);
     return 0;

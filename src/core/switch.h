@@ -21,15 +21,11 @@
 /* The loop is about to run in this thread. */
 void lm_switch_begin(LmLoop *loop);
 
-/* The shortest time between two looks that ticks of the clock, at most 4 ms apart, still
-   keep within the bound of two intervals: a quarter of CPython's own 5 ms. */
-#define LM_SWITCH_TICKS_NS 1250000
-
+/* The clock that keeps within the bound of two intervals: see note_clock() in switch.c. */
 static inline int64_t
 lm_switch_now(const LmLoop *loop)
 {
-    return LM_LIKELY(loop->switch_every_ns >= LM_SWITCH_TICKS_NS) ? lm_clock_tick_ns()
-                                                                  : lm_clock_ns();
+    return LM_LIKELY(loop->switch_by_ticks) ? lm_clock_tick_ns() : lm_clock_ns();
 }
 
 /* Does what is due at `now_ns`. Not within a step: empties the current-task slot and runs

@@ -87,7 +87,7 @@ loop_setattro(PyObject *self, PyObject *name, PyObject *value)
     else if (name == st->str._run_once) {
         lm_patched_look_closer(loop);
     }
-    return 0;
+    return lm_patched_look_at(loop, name);
 }
 
 static PyObject *

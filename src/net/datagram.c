@@ -5,6 +5,7 @@
 
 #include "base/held.h"
 #include "base/oserr.h"
+#include "base/sys.h"
 #include "net/flow.h"
 #include "net/transport_extra.h"
 
@@ -127,7 +128,7 @@ receive_raw(LmDatagram *d, PyObject **data, PyObject **sender)
     ssize_t size =
         recvfrom(d->base.fd, scratch, LM_SCRATCH_SIZE, 0, &name.any, &name.length);
     if (size < 0) {
-        if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) {
+        if (lm_sys_is_not_ready()) {
             return 0;
         }
         lm_oserr_set(errno);
@@ -274,7 +275,7 @@ sent_or_not(ssize_t sent)
     if (LM_LIKELY(sent >= 0)) {
         return 1;
     }
-    if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) {
+    if (lm_sys_is_not_ready()) {
         return 0;
     }
     lm_oserr_set(errno);

@@ -190,6 +190,8 @@ on_accept_error(Listener *l, int err)
 {
     switch (err) {
     case EAGAIN:
+    case EINPROGRESS:
+    case EALREADY:
     case EINTR:
     case ECONNABORTED:
         return 0;
@@ -353,6 +355,7 @@ lm_listener_new(LmLoop *loop, PyObject *factory, PyObject *sock, PyObject *serve
     if (l == NULL) {
         return NULL;
     }
+    PyObject_GC_UnTrack(l); /* nobody finds it before it is whole */
     l->loop = (LmLoop *)Py_NewRef(loop);
     l->factory = Py_NewRef(factory);
     l->sock = Py_NewRef(sock);
@@ -363,11 +366,12 @@ lm_listener_new(LmLoop *loop, PyObject *factory, PyObject *sock, PyObject *serve
     lm_kept_init(&l->kept, (PyObject *)l, let_go);
     l->one_context = context != NULL;
     l->context = context != NULL ? Py_NewRef(context) : PyContext_CopyCurrent();
-    if (l->context == NULL || lm_watch_check_fd(fd) < 0 ||
+    if (l->context == NULL || lm_watch_check_fd(&loop->poll, fd) < 0 ||
         lm_readers_forget(loop, fd) < 0 || start(l) < 0) {
         Py_DECREF(l);
         return NULL;
     }
+    PyObject_GC_Track(l);
     return (PyObject *)l;
 }
 

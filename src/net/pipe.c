@@ -79,7 +79,7 @@ static int
 run_unwatched(PyObject *self, LmWatch *watch)
 {
     LmPipe *p = lm_pipe(self);
-    if (lm_watch_check_fd(p->fd) < 0) {
+    if (lm_watch_check_fd(&p->loop->poll, p->fd) < 0) {
         return -1;
     }
     PyObject *which = PyUnicode_FromString(watch == &p->reader ? "reader" : "writer");
@@ -237,7 +237,7 @@ start_input(PyObject *self)
         return has_fd;
     }
     /* Some devices cannot be watched. */
-    if (lm_watch_check_fd(p->fd) < 0 ||
+    if (lm_watch_check_fd(&p->loop->poll, p->fd) < 0 ||
         (has_fd && lm_readers_remove(p->loop, p->fd, LM_WATCH_READ) < 0)) {
         return -1;
     }
@@ -404,10 +404,14 @@ lm_pipe_new(LmLoop *loop, const LmPipeKind *kind, PyObject *pipe, PyObject *prot
     if (self == NULL) {
         return NULL;
     }
-    if (fill(self, loop, kind, protocol, extra) < 0 ||
-        set_up(self, loop, pipe, waiter) < 0) {
-        Py_DECREF(self);
-        return NULL;
+    PyObject_GC_UnTrack(self); /* nobody finds it before it is whole */
+    int failed = fill(self, loop, kind, protocol, extra);
+    if (failed == 0) {
+        failed = set_up(self, loop, pipe, waiter);
+    }
+    PyObject_GC_Track(self);
+    if (failed < 0) {
+        Py_CLEAR(self);
     }
     return self;
 }

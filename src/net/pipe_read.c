@@ -5,6 +5,7 @@
 
 #include "base/held.h"
 #include "base/oserr.h"
+#include "base/sys.h"
 #include "core/handle.h"
 #include "net/stream_feed.h"
 
@@ -63,7 +64,7 @@ read_some(PyObject *self)
         return on_end(self);
     }
     if (count < 0) {
-        if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) {
+        if (lm_sys_is_not_ready()) {
             return 0;
         }
         lm_oserr_set(errno);

@@ -83,7 +83,8 @@ method_resume_reading(PyObject *self, PyObject *unused LM_UNUSED)
         Py_RETURN_NONE;
     }
     p->is_paused = 0;
-    if (lm_watch_check_fd(p->fd) < 0 || lm_pipe_start(self, &p->reader) < 0) {
+    if (lm_watch_check_fd(&p->loop->poll, p->fd) < 0 ||
+        lm_pipe_start(self, &p->reader) < 0) {
         return NULL;
     }
     if (p->loop == NULL) {

@@ -4,6 +4,7 @@
 #include "net/pipe.h"
 
 #include "base/oserr.h"
+#include "base/sys.h"
 #include "core/handle.h"
 
 #include <sys/uio.h>
@@ -24,7 +25,7 @@ put(LmPipe *p, const struct iovec *vectors, int count)
     if (LM_LIKELY(written >= 0)) {
         return written;
     }
-    if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) {
+    if (lm_sys_is_not_ready()) {
         return 0;
     }
     lm_oserr_set(errno);

@@ -314,7 +314,7 @@ int
 lm_readers_add(LmLoop *loop, PyObject *fileobj, int fd, int direction, PyObject *handle)
 {
     LmPoll *poll = lm_loop_poll(loop);
-    if (poll == NULL || lm_watch_check_fd(fd) < 0) {
+    if (poll == NULL || lm_watch_check_fd(poll, fd) < 0) {
         return -1;
     }
     Entry *entry = entry_for(loop, fd);
@@ -347,7 +347,7 @@ lm_readers_wait(LmLoop *loop, int fd, int direction, LmReadyFn run, PyObject *op
     Entry *entry = poll != NULL ? find_entry(loop, fd) : NULL;
     if (LM_UNLIKELY(entry == NULL)) {
         /* Before there is room made for the number, which may be anything. */
-        if (poll == NULL || lm_watch_check_fd(fd) < 0) {
+        if (poll == NULL || lm_watch_check_fd(poll, fd) < 0) {
             return -1;
         }
         entry = entry_for(loop, fd);

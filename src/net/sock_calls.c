@@ -7,6 +7,7 @@
 #include "net/sock_calls.h"
 
 #include "base/oserr.h"
+#include "base/sys.h"
 
 #include <sys/socket.h>
 
@@ -36,12 +37,11 @@ direct_fd(LmSockOp *op, PyObject *name, PyObject *own)
 static int
 after_failure(LmSockOp *op)
 {
-    int err = errno;
-    if (err == EINTR) {
+    if (errno == EINTR) {
         return NOT_OURS; /* which looks at signals and tries again */
     }
-    if (err != EAGAIN && err != EWOULDBLOCK) {
-        lm_oserr_set(err);
+    if (!lm_sys_is_not_ready()) {
+        lm_oserr_set(errno);
         return -1;
     }
     PyObject *timeout = PyObject_CallMethodNoArgs(op->sock, op->st->str.gettimeout);

@@ -9,6 +9,7 @@
 
 #include "base/held.h"
 #include "base/oserr.h"
+#include "base/sys.h"
 #include "net/sock_way.h"
 #include "net/stream_feed.h"
 
@@ -23,7 +24,7 @@ receive(LmTransport *t, char *into, size_t size)
     if (LM_LIKELY(count >= 0)) {
         return count;
     }
-    if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) {
+    if (lm_sys_is_not_ready()) {
         return LM_WOULD_BLOCK;
     }
     lm_oserr_set(errno);

@@ -5,6 +5,7 @@
 #include "net/stream_write.h"
 
 #include "base/oserr.h"
+#include "base/sys.h"
 #include "net/flow.h"
 #include "net/join.h"
 #include "net/sock_way.h"
@@ -37,7 +38,7 @@ send_some(LmTransport *t, struct iovec *vectors, int count, int is_queued)
     if (LM_LIKELY(sent >= 0)) {
         return sent;
     }
-    if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) {
+    if (lm_sys_is_not_ready()) {
         return 0;
     }
     lm_oserr_set(errno);

@@ -241,6 +241,7 @@ undo(PyObject *self, int fd)
     if (lm_transport_leave_server(self) < 0) {
         PyErr_Clear(); /* the first one says what went wrong */
     }
+    PyObject_GC_Track(self); /* a foreign server may keep it */
     Py_DECREF(self);
     PyErr_SetRaisedException(exc);
 }
@@ -262,6 +263,7 @@ lm_transport_new(LmLoop *loop, PyObject *type, const LmTransportKind *kind,
     if (self == NULL) {
         return NULL;
     }
+    PyObject_GC_UnTrack(self); /* nobody finds it before it is whole */
     LmTransport *t = lm_transport(self);
     if (fill(self, loop, kind, parts) < 0) {
         undo(self, parts->fd);
@@ -276,6 +278,7 @@ lm_transport_new(LmLoop *loop, PyObject *type, const LmTransportKind *kind,
         undo(self, parts->fd);
         return NULL;
     }
+    PyObject_GC_Track(self);
     return self;
 }
 
@@ -372,8 +375,9 @@ close_socket(LmTransport *t)
     t->own_fd = &t->fd;
     t->sock = NULL;
     if (sock == NULL) {
-        if (fd >= 0) {
-            close(fd);
+        if (fd >= 0 && close(fd) < 0 && errno != ECONNRESET) {
+            lm_oserr_set(errno); /* as socket.close() says */
+            return -1;
         }
         return 0;
     }

@@ -14,7 +14,7 @@ static int
 run_unwatched(PyObject *self, PyMethodDef *method)
 {
     LmTransport *t = lm_transport(self);
-    if (lm_watch_check_fd(t->fd) < 0) {
+    if (lm_watch_check_fd(&t->loop->poll, t->fd) < 0) {
         return -1;
     }
     PyObject *bound = PyCFunction_New(method, self);

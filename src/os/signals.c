@@ -111,12 +111,12 @@ open_pipe(LmLoop *loop)
     if (has_pipe(loop)) {
         return loop->signals;
     }
-    lm_signals_close(loop); /* in a child: the pipe is the parent's */
     LmPoll *poll = lm_loop_poll(loop);
     int fds[2];
-    if (poll == NULL) {
+    if (poll == NULL || lm_poll_check_numbers(poll) < 0) {
         return NULL;
     }
+    lm_signals_close(loop); /* in a child: the pipe is the parent's */
     if (lm_sys_pipe(fds) < 0) {
         lm_oserr_set(errno);
         return NULL;

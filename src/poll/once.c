@@ -218,7 +218,11 @@ int
 lm_once_arm(LmPoll *poll, LmOnce *once, int direction)
 {
     LmOnceSet *set = &poll->once;
-    if ((!has_set(set) && lm_once_set_open(poll) < 0) || note(set, once) < 0) {
+    if (!has_set(set) &&
+        (lm_poll_check_numbers(poll) < 0 || lm_once_set_open(poll) < 0)) {
+        return -1;
+    }
+    if (note(set, once) < 0) {
         return -1;
     }
     if (LM_UNLIKELY(!set->watch.is_active) &&

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 _Static_assert(sizeof(ev_fork) <= LM_EV_FORK_SIZE, "LM_EV_FORK_SIZE is too small");
 _Static_assert(sizeof(ev_timer) <= LM_EV_TIMER_SIZE, "LM_EV_TIMER_SIZE is too small");
@@ -160,9 +161,32 @@ lm_poll_refusal(LmPoll *poll, int fd)
     return err ? err : ENOMEM;
 }
 
-/* Distribution builds of libev abort on a descriptor that is not open. A program may
-   close one at any time, so each that libev would tell the kernel of is looked at once
-   more: here those that changed, and in on_renewal all of them. */
+/* errno where libev would abort, else 0: over a descriptor that is not open, over its own
+   set and over one that its own is in, which only a program names. */
+static int
+fatal_refusal(LmPoll *poll, const LmWatch *watch)
+{
+    struct stat st;
+    if (watch->fd == poll->set_fd) {
+        return EINVAL;
+    }
+    if (!watch->is_users) {
+        return fcntl(watch->fd, F_GETFD) < 0 && errno == EBADF ? EBADF : 0;
+    }
+    if (fstat(watch->fd, &st) < 0) {
+        return errno == EBADF ? EBADF : 0;
+    }
+    if (S_ISSOCK(st.st_mode) || S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode)) {
+        return 0;
+    }
+    int set = lm_poll_set(poll);
+    int err = set >= 0 ? lm_sys_try(set, watch->fd) : 0;
+    return err == EINVAL || err == ELOOP ? err : 0;
+}
+
+/* Distribution builds of libev abort on a descriptor that is not open, and on their own
+   set. A program may close one at any time, so each that libev would tell the kernel of is
+   looked at once more: here those that changed, and in on_renewal all of them. */
 static void
 drop_closed_fds(LmPoll *poll)
 {
@@ -170,7 +194,8 @@ drop_closed_fds(LmPoll *poll)
     while (!lm_list_is_empty(&poll->changed)) {
         LmWatch *watch = LM_CONTAINER_OF(poll->changed.next, LmWatch, place);
         lm_list_remove(&watch->place);
-        if (fcntl(watch->fd, F_GETFD) >= 0) {
+        int err = fatal_refusal(poll, watch);
+        if (err == 0) {
             lm_list_push_back(&poll->settled, &watch->place);
             continue;
         }
@@ -178,6 +203,7 @@ drop_closed_fds(LmPoll *poll)
         if (watch->sibling != NULL) {
             lm_watch_stop(poll, watch->sibling);
         }
+        watch->error = (uint8_t)err; /* to who waits for it: lm_watch_start_now */
     }
 }
 
@@ -202,6 +228,32 @@ on_renewal(struct ev_loop *ev, ev_fork *renewal LM_UNUSED, int revents LM_UNUSED
             poll->set_fd = free_fd;
         }
     }
+    else if (errno != EMFILE && errno != ENFILE) {
+        /* It would try without end. The next run comes here again. */
+        poll->reserve.err = errno;
+        ev_break(ev, EVBREAK_ONE);
+    }
+    poll->is_set_guessed = 1;
+}
+
+/* Whether libev's set is where it was. The program may have closed it (a daemon closes
+   every descriptor): the distribution's builds of libev abort when they tell it of a
+   change, and would close the stranger that has its number in a child. -1 with OSError
+   set, as in asyncio. */
+static int
+check_set(LmPoll *poll)
+{
+    if (LM_UNLIKELY(poll->is_set_guessed)) {
+        (void)lm_poll_set(poll);
+    }
+    if (poll->set_fd >= 0 && !poll->is_set_guessed) {
+        int err = lm_sys_try(poll->set_fd, poll->wake.fd);
+        if (err != 0 && err != EEXIST && err != ENOMEM && err != ENOSPC) {
+            lm_oserr_set(err);
+            return -1;
+        }
+    }
+    return 0;
 }
 
 void
@@ -258,7 +310,24 @@ open_wake(LmPoll *poll)
     close_wake(poll);
     poll->wake.fd = fds[0];
     poll->wake_fd = fds[1];
+    struct stat file = {.st_ino = 0};
+    fstat(fds[0], &file);
+    poll->wake_dev = file.st_dev;
+    poll->wake_ino = file.st_ino;
     return 0;
+}
+
+int
+lm_poll_check_numbers(const LmPoll *poll)
+{
+    struct stat file;
+    if (!lm_poll_is_parents(poll) ||
+        (fstat(poll->wake.fd, &file) == 0 && file.st_dev == poll->wake_dev &&
+         file.st_ino == poll->wake_ino)) {
+        return 0;
+    }
+    lm_oserr_set(EBADF);
+    return -1;
 }
 
 /* libev's loop, with all that it allocates outside of ev_run but for watches. */
@@ -300,8 +369,8 @@ lm_poll_open(LmPoll *poll)
     }
     pthread_once(&fork_hook_once, install_fork_hook);
     ev_set_syserr_cb(on_libev_error);
-    poll->set_fd = next_set();
-    if (poll->set_fd < 0 || open_libev(poll) < 0) {
+    int set_fd = next_set();
+    if (set_fd < 0 || open_libev(poll) < 0) {
         return -1;
     }
     poll->fork_count = fork_count;
@@ -312,6 +381,9 @@ lm_poll_open(LmPoll *poll)
         lm_poll_close(poll);
         return -1;
     }
+    poll->set_fd = set_fd;
+    poll->is_set_guessed = 1; /* another thread may have taken the number meanwhile */
+    (void)lm_poll_set(poll);
     /* Here and not at the first deadline, so that a running loop opens no descriptor
        behind its user's back. */
     poll->alarm.fd = lm_sys_alarm_open();
@@ -352,10 +424,14 @@ lm_poll_set(LmPoll *poll)
         return -1;
     }
     /* The number may be a stranger's by now: only ours has the wake-up in it. */
-    if (!lm_sys_has(poll->set_fd, poll->wake.fd)) {
-        poll->set_fd = -1;
+    int is_ours = lm_sys_try(poll->set_fd, poll->wake.fd) == EEXIST;
+    if (poll->is_set_guessed) {
+        poll->is_set_guessed = 0;
+        if (!is_ours) {
+            poll->set_fd = -1;
+        }
     }
-    return poll->set_fd;
+    return is_ours ? poll->set_fd : -1;
 }
 
 /* In a child: makes another of each of the kernel's objects that are the parent's too.
@@ -365,7 +441,7 @@ static int
 leave_parent(LmPoll *poll)
 {
     /* libev closes its set first, and then tries without end to open another. */
-    if (next_set() < 0 || open_wake(poll) < 0 ||
+    if (lm_poll_check_numbers(poll) < 0 || next_set() < 0 || open_wake(poll) < 0 ||
         lm_watch_start(poll, &poll->wake) < 0) {
         return -1;
     }
@@ -462,9 +538,13 @@ is_ready(const LmPoll *poll)
     return poll->fork_count == fork_count && poll->wake.is_active;
 }
 
-/* Where it is not. -1 with an exception set where nothing could wake the poll. */
+/* Before the kernel is told of anything. -1 with an exception set where nothing could wake
+   the poll. */
 static int __attribute__((noinline)) make_ready(LmPoll *poll)
 {
+    if (check_set(poll) < 0) {
+        return -1;
+    }
     if (poll->fork_count != fork_count && leave_parent(poll) < 0) {
         return -1;
     }
@@ -482,11 +562,15 @@ static int __attribute__((noinline)) refuse_unwakeable(LmPoll *poll)
 int
 lm_poll_run(LmPoll *poll, int64_t deadline_ns)
 {
-    if (LM_UNLIKELY(!is_ready(poll)) && make_ready(poll) < 0) {
+    int was_ready = is_ready(poll);
+    if (LM_UNLIKELY(!was_ready) && make_ready(poll) < 0) {
         return -1;
     }
     int may_block = deadline_ns != 0 && !arm_deadline(poll, deadline_ns);
     if (!lm_list_is_empty(&poll->changed)) {
+        if (was_ready && check_set(poll) < 0) {
+            return -1;
+        }
         drop_closed_fds(poll);
     }
     if (may_block) {
@@ -522,7 +606,7 @@ lm_poll_register(LmPoll *poll)
     if (poll->may_block) {
         return 0; /* called by another thread, which has woken the loop */
     }
-    if (!is_ready(poll) && make_ready(poll) < 0) {
+    if (make_ready(poll) < 0) {
         return -1;
     }
     drop_closed_fds(poll);

@@ -43,9 +43,11 @@ typedef struct LmPoll {
     union {
         void *align;
         char bytes[LM_EV_FORK_SIZE];
-    } renewal;     /* libev is about to make its kernel set anew */
-    LmWatch wake;  /* always active: ev_run would not wait without a watch */
-    int wake_fd;   /* to write to; that of the watch, or the other end of its pipe */
+    } renewal;      /* libev is about to make its kernel set anew */
+    LmWatch wake;   /* always active: ev_run would not wait without a watch */
+    int wake_fd;    /* to write to; that of the watch, or the other end of its pipe */
+    dev_t wake_dev; /* what its file was when it was opened */
+    ino_t wake_ino;
     LmWatch alarm; /* from the first near deadline on; its fd is -1 where there is none,
                       or the kernel refused to watch it */
     LmReserve reserve;
@@ -58,10 +60,11 @@ typedef struct LmPoll {
     int refusal;          /* errno after the kernel was told of changes */
     uint8_t is_woken;     /* written to wake_fd, not read yet */
     uint8_t tells_kernel; /* of watches, in this run: some may be refused */
-    uint8_t is_main;     /* opened in the main thread, which signals end the waits of */
-    uint8_t is_quiet;    /* the last wait ended by the patrol alone */
-    int set_fd;          /* libev's kernel set: lm_poll_set */
-    unsigned fork_count; /* lm_poll_fork_count when the kernel's set was made */
+    uint8_t is_main;  /* opened in the main thread, which signals end the waits of */
+    uint8_t is_quiet; /* the last wait ended by the patrol alone */
+    uint8_t is_set_guessed; /* set_fd was not looked at since libev made its set */
+    int set_fd;             /* libev's kernel set, or -1: lm_poll_set */
+    unsigned fork_count;    /* lm_poll_fork_count when the kernel's set was made */
 } LmPoll;
 
 /* An unopened poll: all other calls but close need lm_poll_open before. */
@@ -99,6 +102,11 @@ lm_poll_is_parents(const LmPoll *poll)
 {
     return poll->fork_count != lm_poll_fork_count();
 }
+
+/* Before the parent's descriptors are closed, in a child: whether the numbers are still
+   theirs. Who makes a daemon closes all that it inherited, and they may be strangers'; then
+   there is no poll, as with asyncio: -1 with OSError set. */
+int lm_poll_check_numbers(const LmPoll *poll);
 
 /* Ends the wait of the loop's thread, now or the next. The one call that any thread may
    make, with the GIL. */

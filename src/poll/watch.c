@@ -194,7 +194,7 @@ lm_watch_stop(LmPoll *poll, LmWatch *watch)
 }
 
 int
-lm_watch_check_fd(int fd)
+lm_watch_check_fd(LmPoll *poll, int fd)
 {
     struct stat st;
     if (fstat(fd, &st) < 0) {
@@ -202,8 +202,14 @@ lm_watch_check_fd(int fd)
         return -1;
     }
     /* By what the kernel says and not by the type: some call a pidfd a regular file. */
-    int err = S_ISSOCK(st.st_mode) || S_ISFIFO(st.st_mode) ? 0 : lm_sys_probe(fd);
-    if (err != 0) {
+    int err = 0;
+    if (!S_ISSOCK(st.st_mode) && !S_ISFIFO(st.st_mode)) {
+        /* The loop's own set where it is known: another would take that one, or a set that
+           has it inside. */
+        int set = lm_poll_set(poll);
+        err = set >= 0 ? lm_sys_try(set, fd) : lm_sys_probe(fd);
+    }
+    if (err != 0 && err != EEXIST) {
         lm_oserr_set(err);
         return -1;
     }

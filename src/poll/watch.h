@@ -71,7 +71,8 @@ PyObject *lm_watch_set_error(LmWatch *watch);
 void lm_watch_stop(struct LmPoll *poll, LmWatch *watch);
 
 /* 0 where the kernel could watch the descriptor; else -1 with asyncio's OSError set:
-   EBADF for a closed one, EPERM (PermissionError) for a regular file or directory. */
-int lm_watch_check_fd(int fd);
+   EBADF for a closed one, EPERM (PermissionError) for a regular file or directory, EINVAL
+   or ELOOP for a kernel's set that would watch itself. The poll may be closed. */
+int lm_watch_check_fd(struct LmPoll *poll, int fd);
 
 #endif

@@ -337,21 +337,22 @@ lm_future_traverse_fields(LmFuture *f, visitproc visit, void *arg)
     return 0;
 }
 
-/* The loop stays: a future that is being cleared may still be asked. */
+/* The loop stays: a future that is being cleared may still be asked. All is taken out
+   before anything of it ends: what then runs may use the future, which keeps what it is
+   given. */
 void
 lm_future_clear_fields(LmFuture *f)
 {
-    lm_waiters_drop(f);
-    Py_CLEAR(f->value);
+    LmWaiter waiter = f->waiter;
+    PyObject *value = f->value;
     LmFutureRare *rare = f->rare;
+    f->waiter = (LmWaiter){NULL, NULL};
+    f->value = NULL;
     f->rare = NULL;
-    if (rare != NULL) {
-        Py_XDECREF(rare->value_tb);
-        Py_XDECREF(rare->cancel_message);
-        Py_XDECREF(rare->source_traceback);
-        Py_XDECREF(rare->raising);
-        PyMem_Free(rare);
-    }
+    Py_XDECREF(waiter.callable);
+    Py_XDECREF(waiter.context);
+    Py_XDECREF(value);
+    lm_waiters_free_rare(rare);
 }
 
 void

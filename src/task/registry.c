@@ -273,10 +273,12 @@ leave_lazily(LmLoop *loop)
     PyObject *exc = PyErr_GetRaisedException();
     PyObject *old = NULL;
     loop->current_task = NULL;
+    Py_INCREF(loop); /* by a task alone, perhaps, which its __hash__ begins anew */
     if (swap_slot(loop->st, (PyObject *)loop, NULL, &old) < 0) {
         PyErr_WriteUnraisable((PyObject *)loop);
     }
     Py_XDECREF(old);
+    Py_DECREF(loop);
     if (exc != NULL) {
         PyErr_SetRaisedException(exc);
     }
@@ -320,17 +322,17 @@ is_held_by_slot(PyObject *current)
 }
 
 int
-lm_registry_enter(PyObject *task)
+lm_registry_enter(PyObject *task, PyObject *held)
 {
     LmFuture *f = &lm_task(task)->future;
     if (LM_UNLIKELY(!f->is_native)) {
         /* Made while the loop was not plain: the slot may name one made at another time. */
-        if (PyObject_TypeCheck(f->loop, lm_type(f->st->LoopType))) {
-            lm_loop_leave_task((LmLoop *)f->loop);
+        if (PyObject_TypeCheck(held, lm_type(f->st->LoopType))) {
+            lm_loop_leave_task((LmLoop *)held);
         }
-        return enter_empty(f->st, f->loop, task);
+        return enter_empty(f->st, held, task);
     }
-    LmLoop *loop = (LmLoop *)f->loop;
+    LmLoop *loop = (LmLoop *)held;
     if (LM_UNLIKELY(loop->stepping != NULL)) {
         return refuse(task, loop->stepping);
     }
@@ -340,8 +342,8 @@ lm_registry_enter(PyObject *task)
     if (LM_UNLIKELY(is_held_by_slot(loop->current_task))) {
         leave_lazily(loop);
     }
-    int failed = loop->current_task != NULL ? overwrite(f->st, f->loop, task)
-                                            : enter_empty(f->st, f->loop, task);
+    int failed = loop->current_task != NULL ? overwrite(f->st, held, task)
+                                            : enter_empty(f->st, held, task);
     if (LM_UNLIKELY(failed < 0)) {
         return -1;
     }
@@ -351,18 +353,23 @@ lm_registry_enter(PyObject *task)
 }
 
 void
-lm_registry_leave(PyObject *task)
+lm_registry_leave(PyObject *task, PyObject *held)
 {
     LmFuture *f = &lm_task(task)->future;
-    if (LM_LIKELY(f->is_native)) {
+    if (LM_LIKELY(f->is_native && f->loop == held)) {
         if (LM_UNLIKELY(Py_REFCNT(task) <= REFS_OF_STEP)) {
-            leave_dead(task, (LmLoop *)f->loop);
+            leave_dead(task, (LmLoop *)held);
         }
+        return;
+    }
+    if (PyObject_TypeCheck(held, lm_type(f->st->LoopType)) &&
+        ((LmLoop *)held)->current_task == task) {
+        lm_loop_leave_task((LmLoop *)held); /* begun anew for another loop */
         return;
     }
     PyObject *exc = PyErr_GetRaisedException();
     PyObject *old = NULL;
-    if (swap_slot(f->st, f->loop, NULL, &old) < 0) {
+    if (swap_slot(f->st, held, NULL, &old) < 0) {
         PyErr_WriteUnraisable(task);
     }
     Py_XDECREF(old);

@@ -21,12 +21,13 @@ void lm_registry_remove(PyObject *task); /* keeps a set exception */
 void lm_registry_remove_dead(PyObject *task);
 
 /* current_task() is the task from here on. -1 with RuntimeError set where a foreign
-   task is being stepped. The caller holds the task's loop, here and until it leaves. */
-int lm_registry_enter(PyObject *task);
+   task is being stepped. `loop` is the task's, which the caller holds until it has left:
+   what runs meanwhile may begin the task anew for another one. */
+int lm_registry_enter(PyObject *task, PyObject *loop);
 
 /* The step is over: the slot does not keep alive a task that nobody else holds. Keeps a
    set exception. */
-void lm_registry_leave(PyObject *task);
+void lm_registry_leave(PyObject *task, PyObject *loop);
 
 /* What a loop's slots named, and whose step it was in (borrowed from that step). From 3.14
    on asyncio's tasks in Python have a slot of their own. */

@@ -335,15 +335,15 @@ forget_when_done(PyObject *self)
 }
 
 /* A step that its loop, which the caller holds, knows of, so that no other task is entered
-   meanwhile. */
+   meanwhile. It need not be the task's any more: a loop's __hash__ may begin that anew. */
 LM_INLINE int
-step_marked(PyObject *self, PyObject *exc)
+step_marked(PyObject *self, PyObject *exc, PyObject *held)
 {
     LmFuture *f = &lm_task(self)->future;
-    if (LM_UNLIKELY(!f->is_native)) {
+    if (LM_UNLIKELY(!f->is_native || f->loop != held)) {
         return step(self, exc);
     }
-    LmLoop *loop = (LmLoop *)f->loop;
+    LmLoop *loop = (LmLoop *)held;
     PyObject *outer = loop->stepping;
     loop->stepping = self;
     int failed = step(self, exc);
@@ -352,14 +352,14 @@ step_marked(PyObject *self, PyObject *exc)
 }
 
 LM_INLINE int
-step_entered(PyObject *self, PyObject *exc)
+step_entered(PyObject *self, PyObject *exc, PyObject *loop)
 {
-    if (LM_UNLIKELY(lm_registry_enter(self) < 0)) {
+    if (LM_UNLIKELY(lm_registry_enter(self, loop) < 0)) {
         Py_XDECREF(exc);
         return -1;
     }
-    int failed = step_marked(self, exc);
-    lm_registry_leave(self);
+    int failed = step_marked(self, exc, loop);
+    lm_registry_leave(self, loop);
     forget_when_done(self);
     return failed;
 }
@@ -370,7 +370,7 @@ LM_INLINE int
 step_as_current(PyObject *self, PyObject *exc)
 {
     PyObject *loop = Py_NewRef(lm_task(self)->future.loop);
-    int failed = step_entered(self, exc);
+    int failed = step_entered(self, exc, loop);
     Py_DECREF(loop);
     return failed;
 }
@@ -382,6 +382,19 @@ leave_native(LmTask *t)
     if (t->future.is_native) {
         lm_loop_leave_task((LmLoop *)t->future.loop);
     }
+}
+
+/* An exception is made, or lets go of its last traceback: before that, as in leaving the
+   last task, anything may run, and begin this one anew. */
+static PyObject *
+take_exception_of(LmTask *t, PyObject *awaited)
+{
+    Py_INCREF(awaited);
+    leave_native(t);
+    LmFuture *f = lm_future(awaited);
+    PyObject *exc = f->state != LM_PENDING ? lm_future_take_exception(f) : NULL;
+    Py_DECREF(awaited);
+    return exc;
 }
 
 /* What ended the wait: the exception to throw, or NULL. */
@@ -397,11 +410,9 @@ take_wait_outcome(LmTask *t)
         return NULL;
     }
     LmFuture *f = lm_future(t->awaits);
-    if (LM_UNLIKELY(f->is_exception || f->state == LM_CANCELLED)) {
-        /* An exception is made, or lets go of its last traceback. */
-        leave_native(t);
-    }
-    return f->state == LM_PENDING ? NULL : lm_future_take_exception(f);
+    return LM_UNLIKELY(f->is_exception || f->state == LM_CANCELLED)
+               ? take_exception_of(t, t->awaits)
+               : NULL;
 }
 
 /* Step by a callable: whoever calls it goes on in other code. */
@@ -543,7 +554,7 @@ step_eagerly(PyObject *self, PyObject *loop, PyObject *context)
     }
     int failed = PyContext_Enter(context);
     if (failed == 0) {
-        failed = step_marked(self, NULL);
+        failed = step_marked(self, NULL, loop);
         if (PyContext_Exit(context) < 0) {
             failed = -1;
         }

@@ -144,13 +144,29 @@ release(LmWaiter *waiter)
     Py_XDECREF(waiter->context);
 }
 
-void
-lm_waiters_drop(LmFuture *f)
+static void
+drop_all(LmFuture *f)
 {
     LmWaiter waiter;
     while (take_next(f, &waiter)) {
         release(&waiter);
     }
+}
+
+void
+lm_waiters_free_rare(LmFutureRare *rare)
+{
+    if (rare == NULL) {
+        return;
+    }
+    for (uint32_t i = rare->more_begin; i < rare->more_end; i++) {
+        release(&rare->more[i]);
+    }
+    Py_XDECREF(rare->value_tb);
+    Py_XDECREF(rare->cancel_message);
+    Py_XDECREF(rare->source_traceback);
+    Py_XDECREF(rare->raising);
+    PyMem_Free(rare);
 }
 
 static int
@@ -335,7 +351,7 @@ lm_waiters_schedule(PyObject *future)
                      : schedule_by_handles(future);
     if (LM_UNLIKELY(failed < 0)) {
         PyObject *exc = PyErr_GetRaisedException();
-        lm_waiters_drop(f);
+        drop_all(f);
         PyErr_SetRaisedException(exc);
     }
     return failed;

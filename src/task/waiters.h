@@ -32,8 +32,9 @@ int lm_waiters_schedule(PyObject *future);
    their places. -1 with an exception set. */
 int lm_waiters_detach(PyObject *future);
 
-/* Forgets all waiters. May run Python. */
-void lm_waiters_drop(LmFuture *future);
+/* The rare fields of a future that were taken out of it, and what they hold; NULL does
+   nothing. Runs Python. */
+void lm_waiters_free_rare(LmFutureRare *rare);
 
 /* List of (callable, context) as asyncio shows it, or None. New reference. */
 PyObject *lm_waiters_list(PyObject *future);

@@ -9,11 +9,14 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
+#include <time.h>
 
-enum { CTL, SET, TIMER, EVENT, ACCEPT4, PIPE2, SENDFILE, MEMORY, KINDS };
+enum { CTL, SET, TIMER, EVENT, ACCEPT4, PIPE2, SENDFILE, MEMORY, SEND, RECV, CLOSE, TICKS, KINDS };
 
 static const char *const names[KINDS] = {"epoll_ctl", "epoll_create", "timerfd",  "eventfd",
-                                         "accept4",   "pipe2",        "sendfile", "memory"};
+                                         "accept4",   "pipe2",        "sendfile", "memory",
+                                         "send",      "recv",         "close",    "ticks"};
 
 /* The calls from `skip` on, `count` of them, fail with the errno; those on `fd` alone where
    that is not -1. */
@@ -64,12 +67,14 @@ fails(int kind, int fd)
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
+/* Registrations fail: what asks for no events is a look at what is there. */
 int
 epoll_ctl(int set, int how, int fd, struct epoll_event *event)
 {
     static __typeof__(&epoll_ctl) real;
     real = real ? real : REAL(epoll_ctl);
-    return how != EPOLL_CTL_DEL && fails(CTL, fd) ? -1 : real(set, how, fd, event);
+    int registers = how != EPOLL_CTL_DEL && event->events != 0;
+    return registers && fails(CTL, fd) ? -1 : real(set, how, fd, event);
 }
 
 int
@@ -129,6 +134,53 @@ sendfile64(int out, int in, off_t *offset, size_t count)
     return fails(SENDFILE, -1) ? -1 : REAL(sendfile64)(out, in, offset, count);
 }
 
+#define SENDING(result, name, declared, args)                                                  \
+    result name declared                                                                       \
+    {                                                                                          \
+        static __typeof__(&name) real;                                                         \
+        real = real ? real : REAL(name);                                                       \
+        return fails(SEND, fd) ? -1 : real args;                                               \
+    }
+
+#define RECEIVING(result, name, declared, args)                                                \
+    result name declared                                                                       \
+    {                                                                                          \
+        static __typeof__(&name) real;                                                         \
+        real = real ? real : REAL(name);                                                       \
+        return fails(RECV, fd) ? -1 : real args;                                               \
+    }
+
+ssize_t write(int fd, const void *data, size_t size);
+ssize_t writev(int fd, const struct iovec *parts, int count);
+ssize_t read(int fd, void *data, size_t size);
+int close(int fd);
+
+SENDING(ssize_t, send, (int fd, const void *data, size_t size, int flags), (fd, data, size, flags))
+SENDING(ssize_t, sendto,
+        (int fd, const void *data, size_t size, int flags, const struct sockaddr *to, socklen_t length),
+        (fd, data, size, flags, to, length))
+SENDING(ssize_t, sendmsg, (int fd, const struct msghdr *message, int flags), (fd, message, flags))
+SENDING(ssize_t, write, (int fd, const void *data, size_t size), (fd, data, size))
+SENDING(ssize_t, writev, (int fd, const struct iovec *parts, int count), (fd, parts, count))
+RECEIVING(ssize_t, recv, (int fd, void *data, size_t size, int flags), (fd, data, size, flags))
+RECEIVING(ssize_t, recvfrom,
+          (int fd, void *data, size_t size, int flags, struct sockaddr *from, socklen_t *length),
+          (fd, data, size, flags, from, length))
+RECEIVING(ssize_t, read, (int fd, void *data, size_t size), (fd, data, size))
+
+/* It is closed all the same, as the kernel does it. */
+int
+close(int fd)
+{
+    static __typeof__(&close) real;
+    real = real ? real : REAL(close);
+    int failed = fails(CLOSE, fd);
+    int err = errno;
+    int done = real(fd);
+    errno = failed ? err : errno;
+    return failed ? -1 : done;
+}
+
 /* Allocations by loopmod itself, which are those for libev and few others. */
 static int
 is_ours(const void *caller)
@@ -157,4 +209,57 @@ realloc(void *block, size_t size)
         return NULL;
     }
     return __libc_realloc(block, size);
+}
+
+/* A clock that moves by ticks which are far apart: a program that lasts sees it stand. */
+static int
+stands(clockid_t clock)
+{
+    return clock == CLOCK_MONOTONIC_COARSE && fails(TICKS, -1);
+}
+
+int
+clock_getres(clockid_t clock, struct timespec *length)
+{
+    static __typeof__(&clock_getres) real;
+    real = real ? real : REAL(clock_getres);
+    int done = real(clock, length);
+    if (done == 0 && stands(clock)) {
+        *length = (struct timespec){.tv_nsec = 10 * 1000000};
+    }
+    return done;
+}
+
+int
+clock_gettime(clockid_t clock, struct timespec *now)
+{
+    static __typeof__(&clock_gettime) real;
+    real = real ? real : REAL(clock_gettime);
+    int done = real(clock, now);
+    if (done == 0 && stands(clock)) {
+        now->tv_nsec = 0;
+        now->tv_sec -= now->tv_sec % 1000;
+    }
+    return done;
+}
+
+/* Each finds the real call when it is first made: now, while there is one thread and no fork. */
+__attribute__((constructor)) static void
+find_calls(void)
+{
+    struct epoll_event event = {0};
+    struct timespec time;
+    epoll_ctl(-1, EPOLL_CTL_DEL, -1, &event);
+    send(-1, "", 0, 0);
+    sendto(-1, "", 0, 0, NULL, 0);
+    sendmsg(-1, &(struct msghdr){0}, 0);
+    (void)!write(-1, "", 0);
+    (void)!writev(-1, NULL, 0);
+    recv(-1, &event, 0, 0);
+    recvfrom(-1, &event, 0, 0, NULL, NULL);
+    (void)!read(-1, &event, 0);
+    close(-1);
+    clock_getres(CLOCK_MONOTONIC, &time);
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    errno = 0;
 }

@@ -3,13 +3,16 @@
 import asyncio
 import contextlib
 import functools
+import inspect
 import os
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
-from asyncio import events
+from asyncio import events, selector_events, sslproto, unix_events
+
+from tls_support import client_context, server_context
 
 BASES = asyncio.SelectorEventLoop.__mro__[:-2]
 HANDLES = [getattr(events, name) for name in ("Handle", "TimerHandle", "_ThreadSafeHandle") if hasattr(events, name)]
@@ -22,7 +25,8 @@ class Patch:
         self.owner = owner
         self.name = name
         self.calls = 0
-        self.original = vars(owner)[name]
+        self.original = inspect.getattr_static(owner, name)
+        self.is_inherited = name not in vars(owner)
 
     def wrap(self):
         original = self.original
@@ -36,7 +40,10 @@ class Patch:
         return self
 
     def undo(self):
-        setattr(self.owner, self.name, self.original)
+        if self.is_inherited:
+            delattr(self.owner, self.name)
+        else:
+            setattr(self.owner, self.name, self.original)
 
     def __repr__(self):
         return f"{self.owner.__name__}.{self.name}"
@@ -49,6 +56,39 @@ def every_patch():
         for owner in (*BASES, *HANDLES)
         for name, value in vars(owner).items()
         if callable(value) and not isinstance(value, type)
+    ]
+
+
+def inherited_patches():
+    """The same where a class has it from another: the patch is put in front of that."""
+    owners = (*BASES[:-1], *HANDLES[1:])
+    return [
+        Patch(owner, name)
+        for owner in owners
+        for name in dir(owner)
+        if name not in vars(owner)
+        and not hasattr(object, name)
+        and inspect.isfunction(inspect.getattr_static(owner, name))
+    ]
+
+
+def transport_patches():
+    """What the classes of transports have, by themselves or from another."""
+    owners = (
+        selector_events._SelectorSocketTransport,
+        selector_events._SelectorDatagramTransport,
+        selector_events._SelectorTransport,
+        unix_events._UnixReadPipeTransport,
+        unix_events._UnixWritePipeTransport,
+        sslproto.SSLProtocol,
+        sslproto._SSLProtocolTransport,
+    )
+    return [
+        Patch(owner, name)
+        for owner in owners
+        for name in (*dir(owner), "__init__")
+        if not name.startswith("__") or name == "__init__"
+        if inspect.isfunction(inspect.getattr_static(owner, name))
     ]
 
 
@@ -161,6 +201,34 @@ async def transports(loop):
     writing.close()
     reading.close()
     await asyncio.sleep(0)
+    return got
+
+
+async def tls(loop):
+    """A connection that is TLS from the start, and one that becomes it."""
+
+    async def echo(reader, writer):
+        if upgrades:
+            writer.write(await reader.readexactly(1))
+            await writer.start_tls(server_context())
+        writer.write(await reader.read(9))
+        await writer.drain()
+        writer.close()
+
+    got = []
+    for upgrades in (False, True) if sys.version_info >= (3, 12) else (False,):
+        server = await asyncio.start_server(echo, "127.0.0.1", 0, ssl=None if upgrades else server_context())
+        address = server.sockets[0].getsockname()
+        client = {} if upgrades else {"ssl": client_context(), "server_hostname": "localhost"}
+        reader, writer = await asyncio.open_connection(*address, **client)
+        if upgrades:
+            writer.write(b"1")
+            got.append(await reader.readexactly(1))
+            await writer.start_tls(client_context(), server_hostname="localhost")
+        writer.write(b"secret")
+        got.append(await reader.read())
+        writer.close()
+        server.close()
     return got
 
 

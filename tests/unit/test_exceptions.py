@@ -367,3 +367,161 @@ def test_asyncgen_after_shutdown_warns(loop):
 
     loop.run_until_complete(loop.shutdown_asyncgens())
     loop.run_until_complete(main())
+
+
+class Failing(asyncio.Protocol):
+    """Fails in the method of that name."""
+
+    def __init__(self, name):
+        self.fails = name
+
+    def connection_made(self, transport):
+        self.transport = transport
+        transport.write(b"x")
+        if self.fails == "connection_made":
+            fail()
+
+    def data_received(self, data):
+        if self.fails == "data_received":
+            fail()
+
+    def eof_received(self):
+        if self.fails == "eof_received":
+            fail()
+
+    def connection_lost(self, exc):
+        if self.fails == "connection_lost":
+            fail()
+
+    def pause_writing(self):
+        if self.fails == "pause_writing":
+            fail()
+
+
+def fail_by_reader(loop):
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    theirs.send(b"x")
+
+    def read():
+        loop.remove_reader(ours)
+        ours.close()
+        theirs.close()
+        fail()
+
+    loop.add_reader(ours, read)
+
+
+def fail_by_future(loop):
+    future = loop.create_future()
+    future.add_done_callback(fail)
+    future.set_result(None)
+
+
+def fail_by_protocol(name):
+    def schedule(loop):
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        theirs.setblocking(False)
+
+        async def talk():
+            transport, _ = await loop.create_connection(lambda: Failing(name), sock=ours)
+            theirs.send(b"x")
+            if name == "pause_writing":
+                transport.write(bytes(8 * 1024 * 1024))
+            elif name == "eof_received":
+                theirs.shutdown(socket.SHUT_WR)
+            else:
+                await asyncio.sleep(0.01)
+                transport.close()
+            await asyncio.sleep(0.01)
+            transport.abort()
+            theirs.close()
+
+        loop.test_task = loop.create_task(talk())
+
+    return schedule
+
+
+FAILURES = {
+    "call_soon": lambda loop: loop.call_soon(fail),
+    "call_later": lambda loop: loop.call_later(0, fail),
+    "call_soon_threadsafe": lambda loop: loop.call_soon_threadsafe(fail),
+    "done_callback": fail_by_future,
+    "add_reader": fail_by_reader,
+    **{
+        name: fail_by_protocol(name)
+        for name in ("connection_made", "data_received", "eof_received", "connection_lost", "pause_writing")
+    },
+}
+
+
+@pytest.mark.parametrize("outer", [None, LookupError("outer")])
+@pytest.mark.parametrize("name", FAILURES)
+def test_handler_runs_in_the_except_clause(loop, name, outer):
+    """What logger.exception() and traceback.format_exc() find there; afterwards it is as before."""
+    seen, before, after = [], [], []
+
+    def handler(loop, context):
+        seen.append((context["exception"], sys.exception()))
+        loop.call_soon(lambda: (after.append(sys.exception()), loop.stop()))
+
+    def run():
+        loop.set_exception_handler(handler)
+        before.append(sys.exception())
+        FAILURES[name](loop)
+        loop.run_forever()
+        assert sys.exception() is outer
+
+    if outer is None:
+        run()
+    else:
+        try:
+            raise outer
+        except LookupError:
+            run()
+    assert sys.exception() is None
+    [(told, handled), *_] = seen
+    assert type(told) is ValueError and handled is told
+    assert before[0] is outer and after[0] is outer
+    if (task := getattr(loop, "test_task", None)) is not None:
+        loop.run_until_complete(task)
+
+
+def test_what_the_handler_raises_has_the_context(loop, caplog):
+    loop.set_exception_handler(lambda loop, context: context["missing"])
+    loop.call_soon(fail)
+    spin(loop)
+    [record] = records(caplog)
+    error = record.exc_info[1]
+    assert type(error) is KeyError and type(error.__context__) is ValueError
+
+
+def test_unread_outcome_is_told_outside_of_any(loop):
+    """A future's end is no except clause."""
+    seen = []
+    loop.set_exception_handler(lambda loop, context: seen.append((type(context["exception"]), sys.exception())))
+    future = loop.create_future()
+    future.set_exception(ValueError("unread"))
+    del future
+    gc.collect()
+    assert seen == [(ValueError, None)]
+
+
+def test_generator_keeps_no_exception_of_the_code_around_it(loop):
+    """A run within a generator that goes on when the except clause around it is over."""
+    loop.set_exception_handler(lambda loop, context: None)
+
+    def run():
+        loop.call_soon(fail)
+        spin(loop)
+        yield sys.exception()
+        yield sys.exception()
+
+    steps = run()
+    outer = LookupError("outer")
+    try:
+        raise outer
+    except LookupError:
+        assert next(steps) is outer
+    assert next(steps) is None

@@ -733,3 +733,277 @@ def test_a_child_goes_on_with_the_loop(program, kind):
     if kind == "asyncio":
         pytest.skip("asyncio's child shares the parent's set")
     assert program(CHILD_GOES_ON) == "0\n[b'p']\n"
+
+
+# Each descriptor of the process, the loop's own among them, and sets that have the loop's inside.
+OWN_SET = """
+def is_set(fd):
+    try:
+        return "eventpoll" in os.readlink(f"/proc/self/fd/{fd}")
+    except OSError:
+        return False
+
+import select
+loop = new_loop()
+spin(loop)
+sets = [fd for fd in range(64) if is_set(fd)]
+around = select.epoll()
+for each in sets:
+    around.register(each)
+told = {error_of(method, each, int) for each in sets for method in (loop.add_reader, loop.add_writer)}
+print("EINVAL" in told, error_of(loop.add_reader, around, int), error_of(loop.add_writer, around, int))
+for fd in range(64):
+    error_of(loop.add_reader, fd, int)
+    loop.remove_reader(fd)
+near, far = socket.socketpair()
+near.setblocking(False)
+loop.add_reader(near, lambda: (print(near.recv(10)), loop.stop()))
+far.send(b"x")
+loop.run_forever()
+"""
+
+
+def test_a_loop_does_not_watch_itself(program):
+    assert program(OWN_SET) == "True ELOOP ELOOP\nb'x'\n"
+
+
+# What a daemon does: it closes every descriptor, the loop's own among them, and goes on with the loop.
+LOST = """
+told = ("EBADF", "EINVAL", "EPERM")  # EPERM where a regular file has the wake-up's number
+
+def lose(spare):
+    os.closerange(3, 128)
+    if sys.argv[2] == "taken":
+        for number in range(3, 16):
+            os.dup2(0, number)
+    print(error_of(loop.add_reader, spare, int) in told)
+    print(error_of(loop.add_writer, spare, int) in told)
+    for _ in range(3):
+        print(error_of(spin, loop) in told)
+    if sys.argv[2] == "taken":  # by files that are not the loop's
+        print([number for number in range(3, 16) if error_of(os.fstat, number) == "EBADF"])
+
+import fcntl
+loop = new_loop()
+spin(loop)
+near, far = socket.socketpair()
+spare = fcntl.fcntl(near, fcntl.F_DUPFD, 200)
+if sys.argv[3] == "child" and (pid := os.fork()) > 0:
+    print(os.waitpid(pid, 0)[1])
+    os._exit(0 if print(end="", flush=True) is None else 1)
+lose(spare)
+sys.stdout.flush()
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("where", ["here", "child"])
+@pytest.mark.parametrize("how", ["closed", "taken"])
+def test_a_loop_whose_set_was_closed_says_so(program, how, where):
+    expected = "True\n" * 5 + ("[]\n" if how == "taken" else "") + ("0\n" if where == "child" else "")
+    assert program(LOST, how, where) == expected
+
+
+# libev makes its set anew where a descriptor was closed while a copy is open, and would try that without end.
+NO_OTHER_SET = """
+async def main():
+    near, far = socket.socketpair()
+    copy = os.dup(near.fileno())
+    reader, writer = await asyncio.open_connection(sock=near)
+    await asyncio.sleep(0.01)
+    writer.close()
+    await asyncio.sleep(0.01)
+    fault("epoll_create", errno.ENOMEM)
+    far.send(b"x")
+    for _ in range(5):
+        await asyncio.sleep(0.01)
+
+loop = new_loop()
+print(error_of(loop.run_until_complete, main()))
+print(shim.fault_seen(b"epoll_create") < 100)
+mend("epoll_create")
+print(loop.run_until_complete(asyncio.sleep(0.01, "goes on")))
+"""
+
+
+def test_a_set_that_cannot_be_made_anew(program, kind):
+    """asyncio has no need of another one."""
+    told = "ENOMEM" if kind == "loopmod" else "None"
+    assert program(NO_OTHER_SET) == f"{told}\nTrue\ngoes on\n"
+
+
+# What Python calls BlockingIOError or InterruptedError is asked for again.
+NOT_READY = """
+class Protocol(asyncio.Protocol, asyncio.DatagramProtocol):
+    def __init__(self):
+        self.seen = []
+
+    def data_received(self, data):
+        self.seen.append(data)
+
+    def datagram_received(self, data, addr):
+        self.seen.append(data)
+
+    def error_received(self, exc):
+        self.seen.append(errno.errorcode[exc.errno])
+
+    def connection_lost(self, exc):
+        self.seen.append(exc and errno.errorcode[exc.errno])
+
+async def wait(is_done):
+    async with asyncio.timeout(20):
+        while not is_done():
+            await asyncio.sleep(0.001)
+
+def count_fault(name, fd):
+    fault(name, getattr(errno, sys.argv[2]), count=2, fd=fd)
+
+async def through(transport, protocol, fd, far, write):
+    count_fault("send", fd)
+    write(b"out")
+    got = []
+
+    def read():
+        with contextlib.suppress(BlockingIOError):
+            got.append(far.recv(10))
+        return got or protocol.seen
+
+    await wait(read)
+    mend("send")
+    count_fault("recv", fd)
+    far.send(b"in")
+    await wait(lambda: protocol.seen)
+    mend("recv")
+    print(got, protocol.seen)
+    transport.abort()
+
+async def main():
+    loop = asyncio.get_running_loop()
+    near, far = socket.socketpair()
+    far.setblocking(False)
+    transport, protocol = await loop.create_connection(Protocol, sock=near)
+    await through(transport, protocol, near.fileno(), far, transport.write)
+    far = socket.socket(type=socket.SOCK_DGRAM)
+    far.bind(("127.0.0.1", 0))
+    far.setblocking(False)
+    transport, protocol = await loop.create_datagram_endpoint(Protocol, remote_addr=far.getsockname())
+    far.connect(transport.get_extra_info("sockname"))
+    await through(transport, protocol, transport.get_extra_info("socket").fileno(), far, transport.sendto)
+    near, far = socket.socketpair()
+    near.setblocking(False)
+    count_fault("send", near.fileno())
+    await loop.sock_sendall(near, b"out")
+    mend("send")
+    count_fault("recv", near.fileno())
+    far.send(b"in")
+    print(far.recv(10), await loop.sock_recv(near, 10))
+    mend("recv")
+    reader, writer = os.pipe()
+    into, protocol = await loop.connect_write_pipe(Protocol, open(writer, "wb", 0))
+    out, protocol = await loop.connect_read_pipe(Protocol, open(reader, "rb", 0))
+    count_fault("send", writer)
+    count_fault("recv", reader)
+    into.write(b"piped")
+    await wait(lambda: protocol.seen)
+    print(protocol.seen)
+    mend("send")
+    mend("recv")
+
+new_loop().run_until_complete(main())
+"""
+
+
+@pytest.mark.parametrize("reason", ["EAGAIN", "EINTR", "EINPROGRESS", "EALREADY"])
+def test_what_is_not_ready_is_tried_again(program, reason):
+    assert program(NOT_READY, reason) == "[b'out'] [b'in']\n" * 2 + "b'out' b'in'\n[b'piped']\n"
+
+
+# Of a connection that was accepted, whose socket no Python object owns, and of its client.
+CLOSE = """
+async def main():
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda loop, context: told.append(errno.errorcode[context["exception"].errno]))
+    served = loop.create_future()
+
+    class Protocol(asyncio.Protocol):
+        def connection_made(self, transport):
+            served.set_result(transport)
+
+    server = await loop.create_server(Protocol, "127.0.0.1", 0)
+    client, protocol = await loop.create_connection(asyncio.Protocol, *server.sockets[0].getsockname())
+    for transport in (await served, client):
+        transport.abort()
+        fault("close", errno.EIO)
+        await asyncio.sleep(0)
+        mend("close")
+    print(told)
+
+told = []
+loop = new_loop()
+loop.run_until_complete(main())
+"""
+
+
+def test_a_close_that_fails_is_told(program):
+    assert program(CLOSE) == "['EIO', 'EIO']\n"
+
+
+# The thread ends the long callbacks when it has had its turns: those within one turn of the loop, which is C only.
+FAR_TICKS = """
+import functools, itertools
+fault("ticks", 1)
+loop = new_loop()
+spin(loop, 100)
+room, ended, ended_at = list(range(5000)), itertools.count(), []
+
+def work():
+    for _ in range(5):
+        os.sched_yield()
+    room.clear()
+    ended_at.append(next(ended))
+
+thread = threading.Thread(target=work)
+for _ in range(5000):
+    loop.call_soon(functools.partial(dict.fromkeys, room))
+loop.call_soon(ended.__next__)
+loop.call_soon(loop.stop)
+thread.start()
+loop.run_forever()
+thread.join()
+print(ended_at)
+"""
+
+
+def test_a_clock_whose_ticks_are_far_apart_keeps_no_thread_waiting(program):
+    assert program(FAR_TICKS) == "[0]\n"
+
+
+# Who makes a daemon closes all descriptors, and the next files that are opened get their numbers.
+DAEMON = """
+near, far = socket.socketpair()
+near.setblocking(False)
+near, other = socket.socket(fileno=os.dup2(near.fileno(), 80)), near
+loop = new_loop()
+spin(loop)
+for count in range(9):
+    pid = os.fork()
+    if pid == 0:
+        os.closerange(3, 64)
+        files = [os.memfd_create("log") for _ in range(count)]
+        numbers = [os.stat(file).st_ino for file in files]
+        print(isinstance(error_of(loop.add_reader, 0, print), str), isinstance(error_of(spin, loop), str))
+        if sys.argv[1] != "asyncio":  # which takes the numbers for its own
+            with contextlib.suppress(OSError, RuntimeError):
+                loop.add_signal_handler(signal.SIGUSR1, print)
+            with contextlib.suppress(OSError, StopIteration):
+                loop.sock_recv(near, 1).send(None)
+        print([os.stat(file).st_ino for file in files] == numbers, flush=True)
+        os._exit(0)
+    print(os.waitpid(pid, 0)[1], flush=True)
+spin(loop, 3)
+"""
+
+
+@no_sanitizer
+def test_a_child_that_has_closed_all_descriptors(program):
+    assert program(DAEMON) == "True True\nTrue\n0\n" * 9

@@ -124,6 +124,72 @@ def test_no_standard_error(python):
     assert (output, errors) == (["asyncio.unix_events"] * 2, [])
 
 
+HOSTILE = RUN + (
+    "import sys\n"
+    "class Kind(type):\n"
+    "    def __eq__(self, other): return self is other\n"
+    "class Unhashable(asyncio.SelectorEventLoop, metaclass=Kind): pass\n"
+    "class Nowhere(asyncio.SelectorEventLoop): __module__ = None\n"
+    "for kind in (Unhashable, Unhashable, Nowhere):\n"
+    "    loop = kind(); loop.run_until_complete(main()); loop.close()\n"
+)
+ODD_STREAM = (
+    "import sys\n"
+    "class Odd:\n"
+    "    def __init__(self, *wrong): self.wrong = wrong\n"
+    "    def write(self, text):\n"
+    "        print(text.split()[1])\n"
+    "        for kind in self.wrong: raise kind('not now')\n"
+    "    def flush(self): pass\n"
+)
+
+
+def test_kinds_that_are_no_keys(python):
+    output, errors = python(script=HOSTILE)
+    assert output == ["__main__", "__main__", "None"]
+    assert [line.split()[1] for line in errors] == ["__main__.Unhashable", "None.Nowhere"]
+
+
+@pytest.mark.parametrize("wrong", ["", "RuntimeError", "TypeError", "AttributeError", "OSError"])
+def test_a_stream_that_fails_stops_no_program(python, wrong):
+    output, errors = python(script=f"{ODD_STREAM}sys.stderr = Odd({wrong})\n{NAMED}sys.stderr = sys.__stderr__\n")
+    assert output == [SELECTOR, *["asyncio.unix_events"] * 2] and errors == []
+
+
+def test_a_stream_that_runs_a_loop_itself(python):
+    script = RUN + (
+        "import sys\n"
+        "class Stream:\n"
+        "    def write(self, text):\n"
+        "        asyncio._set_running_loop(None)\n"
+        "        sys.__stderr__.write(text); run()\n"
+        "    def flush(self): pass\n"
+        "def run():\n"
+        "    loop = asyncio.SelectorEventLoop(); loop.run_until_complete(main()); loop.close()\n"
+        "sys.stderr = Stream()\n"
+        "run()\n"
+    )
+    output, errors = python(script=script)
+    assert output == ["asyncio.unix_events"] * 2 and len(errors) == 1
+
+
+def test_threads_that_start_at_once_say_it_once(python):
+    script = (
+        "import asyncio, threading\n"
+        "class Kind(type):\n"
+        "    def __hash__(cls): gate.wait(1); return id(cls)\n"
+        "class Own(asyncio.SelectorEventLoop, metaclass=Kind): pass\n"
+        "def run():\n"
+        "    loop = Own(); gate.wait(); loop.run_until_complete(asyncio.sleep(0)); loop.close()\n"
+        "gate = threading.Barrier(2)\n"
+        "threads = [threading.Thread(target=run) for _ in range(2)]\n"
+        "for thread in threads: thread.start()\n"
+        "for thread in threads: thread.join()\n"
+    )
+    _, errors = python(script=script)
+    assert len(errors) == 1 and "__main__.Own runs here" in errors[0]
+
+
 def test_plain_python_says_nothing():
     code = "import loopmod; loopmod.install()\n" + NAMED
     done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=50)
@@ -281,9 +347,98 @@ def test_a_child_that_cannot_inherit_says_so(python, tmp_path):
     assert "unheard-of" in errors[0]
 
 
+MISSING = {
+    "no loopmod": "raise ImportError(\"cannot import name '_loopmod'\", name='loopmod')",
+    "one that fails": "1 / 0",
+}
+
+
+@pytest.mark.parametrize("name", MISSING)
+def test_a_child_without_loopmod(python, tmp_path, name):
+    (tmp_path / "other" / "loopmod").mkdir(parents=True)
+    (tmp_path / "other" / "loopmod" / "__init__.py").write_text(MISSING[name])
+    (tmp_path / "child.py").write_text(RUN + "asyncio.run(main())")
+    script = (
+        "import os, subprocess, sys\n"
+        "os.environ['PYTHONPATH'] += os.pathsep + 'other'\n"
+        "os.environ['PYTHONPATH'] = os.pathsep.join(os.environ['PYTHONPATH'].split(os.pathsep)[::2])\n"
+        "command = [sys.executable, 'child.py']\n"
+        "subprocess.run(command, check=True)\n"
+        "sys.stdout.flush()\n"
+        "subprocess.run(['sh', '-c', '\"$0\" child.py 2>&-', sys.executable], check=True)\n"
+    )
+    output, errors = python("--children", script=script)
+    assert output == ["asyncio.unix_events"] * 2 and len(errors) == 1
+    reason = "there is none for Python 3." if name == "no loopmod" else "division by zero"
+    assert errors[0].startswith(f"loopmod: {sys.executable} does not inherit the loop: {reason}")
+    assert python("--children", "--no-notice", script=script) == (output, [])
+
+
+@pytest.mark.parametrize("path", ["{}", ":{}", "{}:", "{}::/nowhere"])
+def test_the_path_of_children_is_that_of_python_alone(python, tmp_path, path):
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "child.py").write_text(
+        "import os, subprocess, sys\nprint(sys.path, flush=True)\n"
+        "if len(sys.argv) < 2: subprocess.run([sys.executable, 'below/child.py', 'again'], check=True)\n"
+    )
+    script = "import subprocess, sys; subprocess.run([sys.executable, 'below/child.py'], check=True)"
+    path = path.format(environment()["PYTHONPATH"])
+    expected, _ = python(script=script, PYTHONPATH=path)
+    assert len(expected) == 2
+    assert python("--children", script=script, PYTHONPATH=path) == (expected, [])
+
+
+def test_a_child_that_chooses_anew_decides_of_the_notice(python, tmp_path):
+    (tmp_path / "child.py").write_text(NAMED, encoding="utf-8")
+    script = "import subprocess, sys; subprocess.run([sys.executable, *{words}, 'child.py'], check=True)"
+    for words, count in (((), 1), (("-m", "loopmod"), 1), (("-m", "loopmod", "--no-notice"), 0)):
+        _, errors = python("--children", script=script.replace("{words}", repr(words)))
+        assert len(errors) == count, words
+
+
+@pytest.mark.parametrize("start", ["run", "Popen", "check_output", "call"])
+def test_programs_that_run_themselves_below_them(python, tmp_path, start):
+    (tmp_path / "child.py").write_text(RUN + "asyncio.run(main())")
+    script = f"import asyncio, subprocess, sys; subprocess.{start}([sys.executable, 'child.py'])"
+    script += ".wait()" if start == "Popen" else ""
+    _, errors = python(script=script)
+    assert [line.partition(" (docs")[0] for line in errors] == [
+        "loopmod: processes that are started anew choose their loop for themselves: --children"
+    ]
+    for words in (("--children",), ("--no-notice",)):
+        assert python(*words, script=script)[1] == []
+    # What is no Python, what has no asyncio, and what has run our loop before, needs no word.
+    for quiet in ("import asyncio, subprocess; subprocess.run(['true'])", script.replace("asyncio, ", "")):
+        assert python(script=quiet)[1] == []
+    assert python(script=RUN + "asyncio.run(main())\n" + script)[1] == []
+
+
+ARGUMENTS = ["()", "[]", "''", "b'true'", "['no such program']", "[None]", "['sh', 1]", "5", "iter('a')"]
+
+
+@pytest.mark.parametrize("args", ARGUMENTS)
+def test_what_it_sees_of_subprocesses_changes_nothing(python, args):
+    script = (
+        "import asyncio, subprocess, sys, traceback\n"
+        "class Own(subprocess.Popen):\n"
+        "    def _execute_child(self, *args): super()._execute_child(*args)\n"
+        "for kind in (subprocess.Popen, Own):\n"
+        "    try:\n"
+        f"        kind({args}).wait()\n"
+        "    except Exception:\n"
+        "        print(traceback.format_exc())\n"
+    )
+    assert python(script=script) == python("--no-notice", script=script)
+
+
 def test_children_that_the_environment_cannot_carry(tmp_path):
     parent = str(Path(loopmod.__file__).parent.parent)
     code = f"import sys, runpy; sys.path.insert(0, {parent!r}); sys.argv[1:] = ['--children', '-c', '0']; "
     command = [sys.executable, "-E", "-c", code + "runpy.run_module('loopmod', run_name='__main__', alter_sys=True)"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=50, check=False)
     assert done.returncode == 2 and "--children goes through the environment" in done.stderr
+
+
+def test_children_that_no_startup_file_reaches(python):
+    _, errors = python("--children", script="0", flags=("-S",), code=2)
+    assert "--children goes through sitecustomize.py, which python -S leaves out" in errors[-1]

@@ -7,11 +7,12 @@ calls here. Before 3.12 what is patched in mid-run counts from the next run on.
 import asyncio
 import contextlib
 import gc
+import socket
 import sys
 import threading
 import time
 import types
-from asyncio import events, futures, tasks
+from asyncio import events, futures, selector_events, tasks
 from unittest import mock
 
 import patch_support as support
@@ -54,10 +55,10 @@ def nothing_is_left(kind):
         assert vars(owner)[name] is own
 
 
-def blind(program, moment, debug):
+def blind(program, moment, debug, patches=support.every_patch):
     """Return the functions that are called on asyncio alone, and where results differ."""
     wrong = []
-    for patch in support.every_patch():
+    for patch in patches():
         expected = support.run(asyncio.SelectorEventLoop, program, patch, moment, debug)
         if patch.calls == 0:
             continue
@@ -85,6 +86,87 @@ def test_nothing_is_blind(kind, program, moment, debug):
         moment = "made"
     found = blind(getattr(support, program), moment, debug)
     assert [name for name in found if name.split(".")[-1] not in BLIND] == []
+
+
+@pytest.mark.timeout(300)
+def test_inherited_names_are_not_blind(kind, debug):
+    """A method is patched in a class that has it from another: asyncio.SelectorEventLoop._process_events."""
+    if kind == "asyncio":
+        pytest.skip("both loops are run by one test")
+    found = blind(support.queues, "before", debug, support.inherited_patches)
+    if not debug:
+        found += blind(support.descriptors, "running" if AT_ONCE else "made", debug, support.inherited_patches)
+    assert [name for name in found if name.split(".")[-1] not in BLIND] == []
+
+
+@pytest.mark.timeout(300)
+def test_transports_are_not_blind(kind, debug):
+    """What is patched in the classes of asyncio's transports counts for those that are made from then on."""
+    if kind == "asyncio" or debug:
+        pytest.skip("both loops are run by one test")
+    programs = (support.transports, support.tls)
+    found = [name for program in programs for name in blind(program, "made", debug, support.transport_patches)]
+    assert [name for name in found if name.split(".")[-1] not in (BLIND.keys() - {"__init__"})] == []
+
+
+def test_server_of_patched_connections(loop, errors):
+    """A server waits for the connections of asyncio's own transports, and closes them."""
+
+    async def serve():
+        server = await loop.create_server(asyncio.Protocol, "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.write(b"x")
+        await asyncio.sleep(0.01)
+        return server, reader, writer
+
+    async def main():
+        server, reader, writer = await serve()
+        server.close()
+        waiter = asyncio.create_task(server.wait_closed())
+        await asyncio.sleep(0.01)
+        seen = [waiter.done()]
+        writer.close()
+        await asyncio.wait_for(waiter, 9)
+        if sys.version_info >= (3, 13):
+            server, reader, writer = await serve()
+            seen.append(len(server._clients))
+            server.close_clients()
+            seen.append(await reader.read())
+            await asyncio.sleep(0.01)
+            seen.append(len(server._clients))
+            server.close()
+            await asyncio.wait_for(server.wait_closed(), 9)
+            writer.close()
+        return seen
+
+    with counted(asyncio.SelectorEventLoop.__mro__[1], "_accept_connection") as patch:
+        seen = loop.run_until_complete(main())
+    assert patch.calls
+    assert seen == [sys.version_info < (3, 12), 1, b"", 0][: len(seen)]
+    assert errors == []
+
+
+def test_transport_class_replaced(new_loop):
+    """A name is bound to another class, for both ends of a connection."""
+    made = []
+
+    class Own(selector_events._SelectorSocketTransport):
+        def __init__(self, *args, **kwargs):
+            made.append(1)
+            super().__init__(*args, **kwargs)
+
+    async def main():
+        server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
+        async with server:
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            assert await reader.read() == b""
+            writer.close()
+
+    with mock.patch.object(selector_events, "_SelectorSocketTransport", Own):
+        new_loop().run_until_complete(main())
+    assert len(made) == 2
+    new_loop().run_until_complete(main())
+    assert len(made) == 2
 
 
 def test_processes(kind):
@@ -369,3 +451,193 @@ def test_own_class_patched(loop):
     calls.clear()
     loop.run_until_complete(asyncio.sleep(0))
     assert calls == []
+
+
+# Methods that asyncio's own methods call, and a loop of ours has no use for by itself.
+INNER = [
+    "_accept_connection",
+    "_accept_connection2",
+    "_add_callback",
+    "_add_reader",
+    "_add_writer",
+    "_call_soon",
+    "_ensure_fd_no_transport",
+    "_process_events",
+    "_remove_writer",
+    "_sock_connect",
+    "_sock_recv",
+    "_timer_handle_cancelled",
+    "_write_to_self",
+]
+
+
+async def uses_inner(loop):
+    async def echo(reader, writer):
+        writer.write(await reader.read(9))
+        writer.close()
+
+    near, far = socket.socketpair()
+    with near, far:
+        for sock in (near, far):
+            sock.setblocking(False)
+        loop.call_later(0.001, near.send, b"late")
+        got = [await loop.sock_recv(far, 9)]
+        loop.add_writer(near, int)
+        loop.remove_writer(near)
+    async with await asyncio.start_server(echo, "127.0.0.1", 0) as server:
+        with socket.socket() as sock:
+            sock.setblocking(False)
+            await loop.sock_connect(sock, server.sockets[0].getsockname())
+            await loop.sock_sendall(sock, b"x")
+            got.append(await loop.sock_recv(sock, 9))
+    loop.call_later(9, int).cancel()
+    loop.call_soon_threadsafe(got.append, "safe")
+    await asyncio.sleep(0)
+    return got
+
+
+def counting(base, name, calls):
+    def method(self, *args, **kwargs):
+        calls.append(name)
+        return getattr(super(base, self), name)(*args, **kwargs)
+
+    return method
+
+
+@pytest.mark.parametrize("how", ["class", "mixin", "made later"])
+@pytest.mark.parametrize("name", INNER)
+def test_own_class_overrides(kind, debug, name, how):
+    """A program's own class of the loop has a method under the name of one of asyncio's inner ones."""
+    stock = asyncio.SelectorEventLoop if kind == "asyncio" else loopmod.Loop
+    calls = []
+    if how in ("class", "made later"):
+        own = type("Own", (stock,), {})
+        setattr(own, name, counting(own, name, calls))
+    else:
+        mixin = type("Mixin", (), {})
+        setattr(mixin, name, counting(mixin, name, calls))
+        own = type("Own", (mixin, stock), {})
+    loop = stock() if how == "made later" else own()
+    loop.set_debug(debug)
+    loop.slow_callback_duration = 60
+    try:
+        if how == "made later":
+            loop.__class__ = own
+        assert loop.run_until_complete(uses_inner(loop)) == [b"late", b"x", "safe"]
+        assert calls
+    finally:
+        loop.close()
+
+
+@pytest.mark.parametrize("name", ["call_soon", "call_at", "create_task", "_run_once", "_call_soon", "time"])
+def test_class_behind_ours(kind, name):
+    """A class of the program's stands behind the loop's and in front of asyncio's base."""
+    stock = asyncio.SelectorEventLoop if kind == "asyncio" else loopmod.Loop
+    calls = []
+    behind = type("Behind", (asyncio.BaseEventLoop,), {})
+    setattr(behind, name, counting(behind, name, calls))
+    with asyncio.Runner(loop_factory=type("Own", (stock, behind), {})) as runner:
+        runner.run(uses_inner(runner.get_loop()))
+    assert calls
+
+
+@pytest.mark.parametrize("place", ["instance", "class"])
+@pytest.mark.parametrize("name", INNER)
+def test_own_attribute(loop, name, place):
+    """The same on the loop itself, and on the stock class of its kind, put there and taken away while it runs."""
+    calls = []
+    owner = loop if place == "instance" else type(loop)
+    original = getattr(owner, name)
+
+    def wrapped(*args, **kwargs):
+        calls.append(name)
+        return original(*args, **kwargs)
+
+    async def main():
+        with mock.patch.object(owner, name, wrapped):
+            await asyncio.sleep(0)  # on 3.11 the class is looked at when a run begins
+            got = await uses_inner(loop)
+        await asyncio.sleep(0)
+        count = len(calls)
+        assert await uses_inner(loop) == got
+        return count, len(calls)
+
+    if place == "class" and not AT_ONCE:
+        with mock.patch.object(owner, name, wrapped):
+            loop.run_until_complete(uses_inner(loop))
+        assert calls
+        return
+    before, after = loop.run_until_complete(main())
+    assert 0 < before == after
+    if isinstance(loop, loopmod.Loop):
+        assert not loop._is_patched
+
+
+def test_own_class_ends(kind):
+    """Loops of our own class are the fast ones again when the last loop that overrides something is closed."""
+    if kind == "asyncio":
+        pytest.skip("of our own way")
+    own = type("Own", (loopmod.Loop,), {"_process_events": asyncio.SelectorEventLoop._process_events})
+    special = own()
+    special.run_until_complete(asyncio.sleep(0))
+    special.close()
+    loop = loopmod.new_event_loop()
+    try:
+        loop.run_until_complete(asyncio.sleep(0))
+        assert not loop._is_patched
+    finally:
+        loop.close()
+
+
+@at_once
+def test_class_of_selector_patched(loop):
+    """select() is wrapped in the class of the loop's selector."""
+    selector = type(loop._selector)
+    original = selector.select
+    calls = []
+
+    def select(self, timeout=None):
+        calls.append(timeout)
+        return original(self, timeout)
+
+    async def main():
+        with mock.patch.object(selector, "select", select):
+            await asyncio.sleep(0)
+            await uses_inner(loop)
+        await asyncio.sleep(0)
+        count = len(calls)
+        await asyncio.sleep(0.001)
+        return count, len(calls)
+
+    before, after = loop.run_until_complete(main())
+    assert 0 < before == after
+
+
+def test_ready_is_a_deque(loop):
+    """What may be done to a deque may be done to `_ready`."""
+    seen = []
+
+    def handle(label):
+        return asyncio.Handle(seen.append, (label,), loop)
+
+    async def main():
+        task = asyncio.create_task(asyncio.sleep(0))
+        ready = loop._ready
+        kept, gone = loop.call_soon(seen.append, "kept"), loop.call_soon(seen.append, "gone")
+        ready.appendleft(handle("first"))
+        ready.extend([handle("late"), handle("popped")])
+        assert ready.pop()._args == ("popped",)
+        ready.remove(gone)
+        assert ready.index(kept) == 2 and ready.count(gone) == 0 and kept in ready
+        ready.insert(1, handle("second"))
+        ready.append(handle("deleted"))
+        del ready[-1]
+        ready[-1] = handle("replaced")
+        ready.rotate(0)
+        assert len(ready.copy()) == len(ready) == 5
+        with pytest.raises(IndexError):
+            ready.insert(1, ready[9])
+        await task
+
+    loop.run_until_complete(main())
+    assert seen == ["first", "second", "kept", "replaced"]

@@ -3,7 +3,10 @@
 Relies on the fixtures of tests/conftest.py.
 """
 
+import contextlib
+import errno
 import os
+import select
 import socket
 import tempfile
 
@@ -96,3 +99,77 @@ def test_missing_arguments(loop, pair):
             method()
         with pytest.raises(TypeError):
             method(pair[0], print)
+
+
+def kernel_sets():
+    """Every descriptor of this process that is a kernel set of watched descriptors."""
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            target = os.readlink(f"/proc/self/fd/{name}")
+        except OSError:
+            continue
+        if "eventpoll" in target:
+            found.append(int(name))
+    return found
+
+
+@pytest.mark.parametrize("method", ["add_reader", "add_writer"])
+def test_own_set(new_loop, method):
+    """A loop cannot watch what it watches with; other loops' sets are as good as any descriptor."""
+    before = set(kernel_sets())
+    loop = new_loop()
+    spin(loop)
+    refusals = []
+    for fd in sorted(set(kernel_sets()) - before):
+        try:
+            getattr(loop, method)(fd, print)
+        except OSError as exc:
+            refusals.append(exc.errno)
+        loop.remove_reader(fd)
+        loop.remove_writer(fd)
+    assert refusals == [errno.EINVAL]
+    spin(loop)
+
+
+@pytest.mark.parametrize("method", ["add_reader", "add_writer"])
+def test_set_that_holds_the_loops(new_loop, method):
+    before = set(kernel_sets())
+    loop = new_loop()
+    spin(loop)
+    refusals = []
+    for fd in sorted(set(kernel_sets()) - before):
+        with select.epoll() as outer:
+            outer.register(fd)
+            try:
+                getattr(loop, method)(outer.fileno(), print)
+            except OSError as exc:
+                refusals.append(exc.errno)
+            loop.remove_reader(outer.fileno())
+            loop.remove_writer(outer.fileno())
+    assert refusals == [errno.ELOOP]
+    spin(loop)
+
+
+def test_number_becomes_the_loops_set(new_loop, pair):
+    """The descriptor is closed behind the loop's back, and its number is that of a set that cannot be watched."""
+    loop = new_loop()
+    before = set(kernel_sets())
+    spin(loop)
+    own = [fd for fd in kernel_sets() if fd not in before]
+    left, right = pair
+    copy = os.dup(left.fileno())
+    loop.add_reader(copy, print)
+    spin(loop)
+    with select.epoll() as outer:
+        for fd in own:
+            outer.register(fd)
+        os.dup2(outer.fileno(), copy)
+        with contextlib.suppress(OSError):
+            loop.add_writer(copy, print)
+        right.send(b"x")
+        spin(loop)
+        loop.remove_writer(copy)
+        loop.remove_reader(copy)
+        os.close(copy)
+    spin(loop)

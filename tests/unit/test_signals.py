@@ -244,6 +244,26 @@ def test_close_removes_the_handlers(loop):
     assert signal.set_wakeup_fd(-1) == -1
 
 
+def test_close_in_another_thread(loop):
+    """It raises, since handlers are the main thread's; the loop is closed, and that thread can remove the rest."""
+    outcome = []
+
+    def body():
+        try:
+            loop.close()
+        except ValueError as exc:
+            outcome.append((str(exc), loop.is_closed()))
+
+    loop.add_signal_handler(signal.SIGUSR1, print)
+    loop.add_signal_handler(signal.SIGUSR2, print)
+    thread = threading.Thread(target=body)
+    thread.start()
+    thread.join()
+    assert outcome == [("signal only works in main thread of the main interpreter", True)]
+    loop.close()
+    assert signal.getsignal(signal.SIGUSR2) is signal.SIG_DFL
+
+
 @pytest.mark.parametrize(
     "bad, error",
     [

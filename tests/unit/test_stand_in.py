@@ -192,6 +192,32 @@ loop = uvloop.new_event_loop()
 assert type(loop).__module__ == "uvloop"
 loop.close()
 """,
+    "while a thread imports it": """
+import threading, time
+from loopmod import stand_in
+class Trap:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == "uvloop._version":
+            begun.set()
+            while not stand_in.is_installed():
+                time.sleep(0.001)
+begun = threading.Event()
+sys.meta_path.insert(0, Trap)
+thread = threading.Thread(target=lambda: importlib.import_module("uvloop"))
+thread.start()
+begun.wait()
+loopmod.install(as_uvloop=True)
+thread.join()
+import uvloop
+assert uvloop.Loop is uvloop.loop.Loop is loopmod.Loop
+assert type(uvloop.run(running())) is loopmod.Loop
+loopmod.uninstall()
+assert sys.modules["uvloop"] is uvloop and "in its place" not in repr(uvloop) + repr(uvloop.loop)
+loop = uvloop.new_event_loop()
+assert type(loop).__module__ == "uvloop"
+loop.close()
+""",
     "installed, but not loaded": """
 loopmod.install(as_uvloop=True)
 import uvloop
@@ -202,10 +228,11 @@ uvloop.run(running())
 }
 # What a program without the real one may meet in tests here.
 LOOKALIKE = {
-    "__init__": "import asyncio\nfrom .loop import Loop as Core\n__version__ = '0.1'\n"
+    "__init__": "import asyncio\nfrom .loop import Loop as Core\nfrom ._version import __version__\n"
     "class Loop(Core): pass\ndef new_event_loop(): return Loop()\n"
     "def run(main):\n    with asyncio.Runner(loop_factory=Loop) as runner: return runner.run(main)\n",
     "loop": "import asyncio\nclass Loop(asyncio.SelectorEventLoop): pass\n",
+    "_version": "__version__ = '0.1'\n",
 }
 
 

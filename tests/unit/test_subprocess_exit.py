@@ -160,6 +160,34 @@ def test_exit_that_somebody_else_has_reaped(run, kind, caplog):
     assert len(caplog.records) == 1
 
 
+def test_reaping_that_fails(run, loop, kind, monkeypatch):
+    """The handler hears of it, and the pidfd is closed; older asyncio leaves it open."""
+    needs_pidfd(kind)
+    heard = []
+    loop.set_exception_handler(lambda loop, context: heard.append(context.get("exception")))
+    waitpid = os.waitpid
+    refusal = OSError("unexpected")
+
+    def refuse(pid, options):
+        raise refusal
+
+    async def main():
+        before = open_fds()
+        process = await ended_unseen(0)
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "waitpid", refuse)
+            while not heard:
+                await asyncio.sleep(0.001)
+        assert heard == [refusal]
+        assert waitpid(process.pid, 0)[0] == process.pid  # not reaped yet
+        process._transport._process_exited(0)
+        assert await process.wait() == 0
+        await turns(5)
+        assert kind.startswith("asyncio") or open_fds() == before
+
+    run(main())
+
+
 @pytest.mark.parametrize("error", [OSError("no pidfd here"), PermissionError()])
 def test_without_pidfd(run, kind, monkeypatch, error):
     only_loopmod(kind, "asyncio asks once per policy or loop")
@@ -487,6 +515,25 @@ def test_no_signal_to_a_reaped_number(run, loop, kind, monkeypatch, numbers, lac
         await turns(5)
         assert refused == [True]  # as asyncio, once the transport is done
         assert numbers == []
+        assert zombies() == []
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    "lacks", [["pidfd_open", "pidfd_send_signal", "P_PIDFD"], ["pidfd_open"], ["pidfd_send_signal"], ["P_PIDFD"]]
+)
+def test_python_built_without_pidfds(run, kind, monkeypatch, lacks):
+    """By an older system's headers, for this one: pidfds came to Python one by one."""
+    only_loopmod(kind, "asyncio asks once per policy or loop")
+    for name in lacks:
+        monkeypatch.delattr(signal if name == "pidfd_send_signal" else os, name, raising=False)
+
+    async def main():
+        assert await exit_with(3) == 3
+        process = await asyncio.create_subprocess_exec("sleep", "60")
+        process.terminate()
+        assert await process.wait() == -signal.SIGTERM
         assert zombies() == []
 
     run(main())

@@ -516,6 +516,138 @@ def delay_closes_loop():
     raise AssertionError("scheduled on a closed loop")
 
 
+class HashedLoop(loopmod.Loop):
+    """The slot of the current task is found by its hash."""
+
+    acts = []
+
+    def __hash__(self):
+        if HashedLoop.acts:
+            HashedLoop.acts.pop()()
+        return 1
+
+    def __eq__(self, other):
+        return self is other
+
+
+@case
+def hash_begins_task_anew():
+    """Entering and leaving a task asks for the loop's hash, which gives the task another loop and lets go of what
+    it waits for."""
+    if sys.version_info >= (3, 15):
+        return
+
+    def act(task, left):
+        task.__init__(nothing() if left else again(task), loop=loopmod.new_event_loop())
+        gc.collect()
+
+    async def again(task):
+        task.__init__(nothing(), loop=loopmod.new_event_loop())
+        gc.collect()
+
+    async def wait_for(holder):
+        await holder.pop()
+
+    async def main(loop, fails, asked, left):
+        future = loop.create_future()
+        task = loop.create_task(wait_for([future]))
+        await asyncio.sleep(0)
+        future.set_exception(ValueError()) if fails else future.cancel()
+        del future
+        HashedLoop.acts[:] = [lambda: act(task, left), *[int] * asked]
+        for _ in range(4):
+            await asyncio.sleep(0)
+
+    for fails in (False, True):
+        for asked in range(8):
+            for left in (False, True):
+                loop = HashedLoop()
+                loop.set_exception_handler(lambda loop, context: None)
+                with contextlib.suppress(Exception):
+                    loop.run_until_complete(asyncio.wait_for(main(loop, fails, asked, left), 1))
+                HashedLoop.acts.clear()
+                loop.close()
+
+
+@case
+def half_built_transports():
+    """Whatever is asked while a transport is made uses what the collector knows of it."""
+    loop = new_loop()
+    uses = [("abort",), ("write", b"x"), ("_read_ready",), ("resume_reading",), ("close",)]
+
+    def find():
+        for found in gc.get_objects():
+            if type(found).__name__ in (
+                "SocketTransport",
+                "DatagramTransport",
+                "ReadPipeTransport",
+                "WritePipeTransport",
+                "Listener",
+            ):
+                for name, *args in uses:
+                    with contextlib.suppress(Exception):
+                        getattr(found, name)(*args)
+                for handle in list(loop._ready):
+                    with contextlib.suppress(Exception):
+                        handle._run()
+
+    class P(asyncio.Protocol):
+        @property
+        def __class__(self):
+            find()
+            return P
+
+    class Extra(dict):
+        def __setitem__(self, name, value):
+            find()
+
+    class S(socket.socket):
+        def fileno(self):
+            find()
+            return super().fileno()
+
+    for _ in range(len(uses)):
+        near, far = socket.socketpair()
+        near.setblocking(False)
+        reading, writing = os.pipe()
+        listening = S(socket.AF_INET)
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        listening.setblocking(False)
+        for make in (
+            lambda: loop._make_socket_transport(near, P()),  # noqa: B023
+            lambda: loop._make_socket_transport(S(fileno=near.detach()), P()),  # noqa: B023
+            lambda: datagrams(loop, S(socket.AF_INET, socket.SOCK_DGRAM), P()),
+            lambda: loop._make_read_pipe_transport(os.fdopen(reading, "rb", 0), P(), None, Extra()),  # noqa: B023
+            lambda: loop._make_write_pipe_transport(os.fdopen(writing, "wb", 0), P(), None, Extra()),  # noqa: B023
+            lambda: loop._start_serving_native(P, listening, None, 5, contextvars.copy_context()),  # noqa: B023
+        ):
+            with contextlib.suppress(Exception):
+                make()
+        turn(loop)
+        uses.append(uses.pop(0))
+    loop.close()
+
+
+@case
+def reinit_keeps_callbacks():
+    """What is added while a future is begun anew is its own."""
+    if sys.version_info >= (3, 15):
+        return
+    loop = new_loop()
+    told = []
+    future = loop.create_future()
+    for _ in range(3):
+        future.add_done_callback(print)
+    future.set_result(Del(lambda: [future.add_done_callback(told.append) for _ in range(3)]))
+    turn(loop)
+    future.__init__(loop=loop)
+    future.set_result(1)
+    turn(loop)
+    assert told == [future] * 3, told
+    loop.close()
+
+
 @case
 def repr_ends_owner():
     """The repr of a socket ends the transport that is named as its owner."""
