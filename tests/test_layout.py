@@ -37,6 +37,7 @@ HEADERLESS = {
     "src/net/pipe_write.c": "a part of net/pipe.h",
     "src/net/transport_type.c": "a part of net/transport.h",
     "src/net/transport_watch.c": "a part of net/transport.h",
+    "src/poll/set.c": "a part of poll/poll.h",
     "src/task/future_type.c": "a part of task/future.h",
     "src/task/task_make.c": "a part of task/task.h",
     "src/task/task_type.c": "a part of task/task.h",
@@ -68,7 +69,7 @@ PRIVATE_API_FILES = ("src/base/compat.h", "src/task/mirror.")
 # Writable static data, and why it may not live in the module's state.
 WRITABLE = {
     "app_transport_offset": "set once at import, to the same value in every interpreter",
-    "fork_count": "counts forks of the process, which all interpreters share",
+    "lm_fork_count": "counts forks of the process, which all interpreters share",
     "fork_hook_once": "the fork hook is the process's, and installed once",
     "lm_future_offset": "set once at import, to the same value in every interpreter",
     "lm_handle_offset": "set once at import, to the same value in every interpreter",

@@ -8,9 +8,7 @@
 #include "poll/evh.h"
 
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 
 _Static_assert(sizeof(ev_fork) <= LM_EV_FORK_SIZE, "LM_EV_FORK_SIZE is too small");
 _Static_assert(sizeof(ev_timer) <= LM_EV_TIMER_SIZE, "LM_EV_TIMER_SIZE is too small");
@@ -21,29 +19,6 @@ _Static_assert(sizeof(ev_timer) <= LM_EV_TIMER_SIZE, "LM_EV_TIMER_SIZE is too sm
 
 /* How long a signal may go unnoticed that came on the way into a wait. */
 #define PATROL_S 0.01
-
-/* Counts the forks this process came out of: the child must not share the kernel's set
-   with its parent. */
-static unsigned fork_count;
-static pthread_once_t fork_hook_once = PTHREAD_ONCE_INIT;
-
-static void
-count_fork(void)
-{
-    fork_count++;
-}
-
-static void
-install_fork_hook(void)
-{
-    pthread_atfork(NULL, NULL, count_fork);
-}
-
-unsigned
-lm_poll_fork_count(void)
-{
-    return fork_count;
-}
 
 static void
 on_libev_error(const char *message LM_UNUSED)
@@ -150,43 +125,6 @@ acquire_gil(struct ev_loop *ev) EV_NOEXCEPT
     }
 }
 
-int
-lm_poll_refusal(LmPoll *poll, int fd)
-{
-    int err = poll->refusal;
-    /* libev asks twice about what it believes to be there. */
-    if (err == 0 || err == EEXIST || err == ENOENT) {
-        err = lm_sys_probe(fd);
-    }
-    return err ? err : ENOMEM;
-}
-
-/* errno where libev would abort, else 0: over a descriptor that is not open, over its own
-   set and over one that its own is in, which only a program names. */
-static int
-fatal_refusal(LmPoll *poll, const LmWatch *watch)
-{
-    struct stat st;
-    if (watch->own_fd != NULL && *watch->own_fd != watch->fd) {
-        return EBADF; /* a stranger's by now, who is not to be watched */
-    }
-    if (watch->fd == poll->set_fd) {
-        return EINVAL;
-    }
-    if (!watch->is_users) {
-        return fcntl(watch->fd, F_GETFD) < 0 && errno == EBADF ? EBADF : 0;
-    }
-    if (fstat(watch->fd, &st) < 0) {
-        return errno == EBADF ? EBADF : 0;
-    }
-    if (S_ISSOCK(st.st_mode) || S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode)) {
-        return 0;
-    }
-    int set = lm_poll_set(poll);
-    int err = set >= 0 ? lm_sys_try(set, watch->fd) : 0;
-    return err == EINVAL || err == ELOOP ? err : 0;
-}
-
 /* Distribution builds of libev abort on a descriptor that is not open, and on their own
    set. A program may close one at any time, so each that libev would tell the kernel of is
    looked at once more: here those that changed, and in on_renewal all of them. */
@@ -197,7 +135,7 @@ drop_closed_fds(LmPoll *poll)
     while (!lm_list_is_empty(&poll->changed)) {
         LmWatch *watch = LM_CONTAINER_OF(poll->changed.next, LmWatch, place);
         lm_list_remove(&watch->place);
-        int err = fatal_refusal(poll, watch);
+        int err = lm_poll_fatal_refusal(poll, watch);
         if (err == 0) {
             lm_list_push_back(&poll->settled, &watch->place);
             continue;
@@ -237,26 +175,6 @@ on_renewal(struct ev_loop *ev, ev_fork *renewal LM_UNUSED, int revents LM_UNUSED
         ev_break(ev, EVBREAK_ONE);
     }
     poll->is_set_guessed = 1;
-}
-
-/* Whether libev's set is where it was. The program may have closed it (a daemon closes
-   every descriptor): the distribution's builds of libev abort when they tell it of a
-   change, and would close the stranger that has its number in a child. -1 with OSError
-   set, as in asyncio. */
-static int
-check_set(LmPoll *poll)
-{
-    if (LM_UNLIKELY(poll->is_set_guessed)) {
-        (void)lm_poll_set(poll);
-    }
-    if (poll->set_fd >= 0 && !poll->is_set_guessed) {
-        int err = lm_sys_try(poll->set_fd, poll->wake.fd);
-        if (err != 0 && err != EEXIST && err != ENOMEM && err != ENOSPC) {
-            lm_oserr_set(err);
-            return -1;
-        }
-    }
-    return 0;
 }
 
 void
@@ -320,19 +238,6 @@ open_wake(LmPoll *poll)
     return 0;
 }
 
-int
-lm_poll_check_numbers(const LmPoll *poll)
-{
-    struct stat file;
-    if (!lm_poll_is_parents(poll) ||
-        (fstat(poll->wake.fd, &file) == 0 && file.st_dev == poll->wake_dev &&
-         file.st_ino == poll->wake_ino)) {
-        return 0;
-    }
-    lm_oserr_set(EBADF);
-    return -1;
-}
-
 /* libev's loop, with all that it allocates outside of ev_run but for watches. */
 static int
 open_libev(LmPoll *poll)
@@ -370,13 +275,13 @@ lm_poll_open(LmPoll *poll)
     if (poll->ev != NULL) {
         return 0;
     }
-    pthread_once(&fork_hook_once, install_fork_hook);
+    lm_poll_count_forks();
     ev_set_syserr_cb(on_libev_error);
     int set_fd = next_set();
     if (set_fd < 0 || open_libev(poll) < 0) {
         return -1;
     }
-    poll->fork_count = fork_count;
+    poll->fork_count = lm_poll_fork_count();
     poll->is_main = (uint8_t)lm_sys_is_main_thread();
     ev_set_userdata(poll->ev, poll);
     ev_set_loop_release_cb(poll->ev, release_gil, acquire_gil);
@@ -420,23 +325,6 @@ lm_poll_close(LmPoll *poll)
     poll->watched_size = 0;
 }
 
-int
-lm_poll_set(LmPoll *poll)
-{
-    if (poll->set_fd < 0 || lm_poll_is_parents(poll)) {
-        return -1;
-    }
-    /* The number may be a stranger's by now: only ours has the wake-up in it. */
-    int is_ours = lm_sys_try(poll->set_fd, poll->wake.fd) == EEXIST;
-    if (poll->is_set_guessed) {
-        poll->is_set_guessed = 0;
-        if (!is_ours) {
-            poll->set_fd = -1;
-        }
-    }
-    return is_ours ? poll->set_fd : -1;
-}
-
 /* In a child: makes another of each of the kernel's objects that are the parent's too.
    libev is about to make its set and to register every descriptor anew. -1 with an
    exception set; then the next poll tries again. */
@@ -455,7 +343,7 @@ leave_parent(LmPoll *poll)
         return -1;
     }
     lm_once_set_leave_parent(poll);
-    poll->fork_count = fork_count;
+    poll->fork_count = lm_poll_fork_count();
     ev_loop_fork(poll->ev);
     return 0;
 }
@@ -538,17 +426,17 @@ run_libev(LmPoll *poll, int flags)
 static inline int
 is_ready(const LmPoll *poll)
 {
-    return poll->fork_count == fork_count && poll->wake.is_active;
+    return poll->fork_count == lm_poll_fork_count() && poll->wake.is_active;
 }
 
 /* Before the kernel is told of anything. -1 with an exception set where nothing could wake
    the poll. */
 static int __attribute__((noinline)) make_ready(LmPoll *poll)
 {
-    if (check_set(poll) < 0) {
+    if (lm_poll_check_set(poll) < 0) {
         return -1;
     }
-    if (poll->fork_count != fork_count && leave_parent(poll) < 0) {
+    if (poll->fork_count != lm_poll_fork_count() && leave_parent(poll) < 0) {
         return -1;
     }
     return poll->wake.is_active ? 0 : lm_watch_start(poll, &poll->wake);
@@ -571,7 +459,7 @@ lm_poll_run(LmPoll *poll, int64_t deadline_ns)
     }
     int may_block = deadline_ns != 0 && !arm_deadline(poll, deadline_ns);
     if (!lm_list_is_empty(&poll->changed)) {
-        if (was_ready && check_set(poll) < 0) {
+        if (was_ready && lm_poll_check_set(poll) < 0) {
             return -1;
         }
         drop_closed_fds(poll);
@@ -617,15 +505,4 @@ lm_poll_register(LmPoll *poll)
     poll->is_quiet = 0;
     forget_fired(poll);
     return failed;
-}
-
-void
-lm_poll_wake(LmPoll *poll)
-{
-    uint64_t one = 1;
-    if (poll->wake_fd >= 0 && !poll->is_woken && !lm_poll_is_parents(poll)) {
-        poll->is_woken = 1;
-        ssize_t written = write(poll->wake_fd, &one, sizeof(one));
-        (void)written;
-    }
 }

@@ -92,9 +92,16 @@ lm_poll_dispatch(LmPoll *poll)
     }
 }
 
-/* How many forks this process came out of: what was made before the last is a parent's
-   too. */
-unsigned lm_poll_fork_count(void);
+/* How many forks this process came out of, from the first call on: what was made before the
+   last is a parent's too. */
+void lm_poll_count_forks(void);
+extern unsigned lm_fork_count;
+
+static inline unsigned
+lm_poll_fork_count(void)
+{
+    return lm_fork_count;
+}
 
 /* Whether the kernel's objects are the parent's, who goes on with them. */
 static inline int
@@ -115,6 +122,16 @@ void lm_poll_wake(LmPoll *poll);
 /* For watch.c. Tells the kernel of all watches that it does not know yet, without waiting
    and without noting what is ready, which the next poll finds. -1 with OSError set. */
 int lm_poll_register(LmPoll *poll);
+
+/* Whether libev's set is where it was. The program may have closed it (a daemon closes
+   every descriptor): the distribution's builds of libev abort when they tell it of a
+   change, and would close the stranger that has its number in a child. -1 with OSError
+   set, as in asyncio. */
+int lm_poll_check_set(LmPoll *poll);
+
+/* errno where libev would abort, else 0: over a descriptor that is not open, over its own
+   set and over one that its own is in. EBADF, too, for a number with another owner. */
+int lm_poll_fatal_refusal(LmPoll *poll, const LmWatch *watch);
 
 /* For watch.c, within libev: the errno of a descriptor that the kernel refused. */
 int lm_poll_refusal(LmPoll *poll, int fd);
