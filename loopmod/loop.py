@@ -7,6 +7,7 @@ here join the two.
 
 import asyncio
 import concurrent.futures
+import contextlib
 import os
 import socket
 import sys
@@ -16,7 +17,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any, Literal, TypeVarTuple
 
-from . import _loopmod, names, nested, queues, signals, subprocess, tls
+from . import _loopmod, names, nested, queues, sendfile, signals, subprocess, tls
 from .server import Server
 
 _Ts = TypeVarTuple("_Ts")
@@ -384,6 +385,14 @@ class Loop(_loopmod.Loop, asyncio.SelectorEventLoop):
             transp._reset_empty_waiter()
             if resume_reading:
                 transp.resume_reading()
+
+    async def _sock_sendfile_native(self, sock: socket.socket, file: Any, offset: int, count: int | None) -> int:
+        sent: int = await super()._sock_sendfile_native(sock, sendfile.Source(file), offset, count)  # type: ignore[misc]
+        return sent
+
+    def _sock_sendfile_update_filepos(self, fileno: Any, offset: int, total_sent: int) -> None:
+        with contextlib.suppress(OSError):  # closed meanwhile, it stands nowhere
+            super()._sock_sendfile_update_filepos(fileno, offset, total_sent)  # type: ignore[misc]
 
     async def start_tls(
         self,

@@ -178,6 +178,14 @@ static int
 on_input(PyObject *self)
 {
     LmPipe *p = lm_pipe(self);
+    int has_fd = lm_pipe_has_fd(self);
+    if (has_fd < 0 || p->is_lost) {
+        return has_fd < 0 ? -1 : 0;
+    }
+    if (!has_fd) {
+        (void)lm_pipe_refuse();
+        return write_failed(self);
+    }
     if (p->loop->is_debug) {
         PyObject *done =
             lm_state_support(p->st, "log_info", "Os", self, "was closed by peer");

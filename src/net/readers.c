@@ -310,6 +310,20 @@ drop_unwatched(Entry *entry, Side *side)
     }
 }
 
+/* The kernel lets go of a descriptor that is closed. A callback that was left on it in the
+   other direction is not to be called for the next owner of the number, whom libev would
+   tell the kernel of for both. */
+static int
+drop_lost(LmPoll *poll, Entry *entry, int direction)
+{
+    Side *side = side_of(entry, direction);
+    if (LM_LIKELY(!lm_watch_is_lost(poll, &side->watch))) {
+        return 0;
+    }
+    lm_watch_stop(poll, &side->watch);
+    return retire(take_out(entry, side));
+}
+
 int
 lm_readers_add(LmLoop *loop, PyObject *fileobj, int fd, int direction, PyObject *handle)
 {
@@ -318,6 +332,12 @@ lm_readers_add(LmLoop *loop, PyObject *fileobj, int fd, int direction, PyObject 
         return -1;
     }
     Entry *entry = entry_for(loop, fd);
+    if (entry == NULL ||
+        drop_lost(poll, entry, LM_WATCH_READ + LM_WATCH_WRITE - direction) < 0) {
+        return -1;
+    }
+    /* What was dropped may have closed the loop. */
+    entry = lm_loop_poll(loop) != NULL ? entry_for(loop, fd) : NULL;
     if (entry == NULL) {
         return -1;
     }

@@ -158,6 +158,7 @@ lm_transport_set_socket(LmTransport *t, PyObject *sock)
 {
     PyObject *old = t->sock;
     t->own_fd = sock != NULL ? lm_sock_fd_place(t->st, sock, t->fd) : &t->fd;
+    lm_transport_note_owner(t);
     t->sock = Py_XNewRef(sock);
     Py_XDECREF(old);
 }
@@ -373,6 +374,7 @@ close_socket(LmTransport *t)
     PyObject *sock = t->sock;
     t->fd = -1;
     t->own_fd = &t->fd;
+    lm_transport_note_owner(t);
     t->sock = NULL;
     if (sock == NULL) {
         if (fd >= 0 && close(fd) < 0 && errno != ECONNRESET) {

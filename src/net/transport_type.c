@@ -265,6 +265,7 @@ close_dropped(PyObject *self)
     t->sock = NULL;
     t->fd = -1;
     t->own_fd = &t->fd;
+    lm_transport_note_owner(t);
     lm_readers_drop_owner(t->loop, fd, self);
     if (sock == NULL) {
         close(fd);

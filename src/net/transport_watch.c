@@ -87,6 +87,15 @@ lm_transport_start_reading(PyObject *self)
     return start(self, &t->reader, &t->read_context);
 }
 
+void
+lm_transport_note_owner(LmTransport *t)
+{
+    t->reader.own_fd = t->own_fd != &lm_sock_fd_by_method ? t->own_fd : NULL;
+    if (t->writer != NULL) {
+        t->writer->watch.own_fd = t->reader.own_fd;
+    }
+}
+
 static int
 make_writer(LmTransport *t)
 {
@@ -98,6 +107,7 @@ make_writer(LmTransport *t)
     t->writer->owner = t;
     lm_watch_init(&t->writer->watch, t->reader.fd, LM_WATCH_WRITE, on_writable);
     lm_watch_pair(&t->reader, &t->writer->watch);
+    lm_transport_note_owner(t);
     return 0;
 }
 

@@ -167,6 +167,9 @@ static int
 fatal_refusal(LmPoll *poll, const LmWatch *watch)
 {
     struct stat st;
+    if (watch->own_fd != NULL && *watch->own_fd != watch->fd) {
+        return EBADF; /* a stranger's by now, who is not to be watched */
+    }
     if (watch->fd == poll->set_fd) {
         return EINVAL;
     }

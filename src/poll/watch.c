@@ -194,6 +194,13 @@ lm_watch_stop(LmPoll *poll, LmWatch *watch)
 }
 
 int
+lm_watch_is_lost(LmPoll *poll, const LmWatch *watch)
+{
+    int set = watch->is_active ? lm_poll_set(poll) : -1;
+    return set >= 0 && lm_sys_try(set, watch->fd) == 0;
+}
+
+int
 lm_watch_check_fd(LmPoll *poll, int fd)
 {
     struct stat st;

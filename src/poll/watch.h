@@ -36,6 +36,7 @@ typedef struct LmWatch {
     LmList place; /* in LmPoll.changed until a poll has checked it, then in settled */
     void (*on_ready)(struct LmWatch *watch);
     struct LmWatch *sibling; /* the other direction on the same descriptor, or NULL */
+    const int *own_fd;       /* where its owner keeps the number, or NULL */
     int fd;
     uint8_t direction;
     uint8_t is_active;
@@ -69,6 +70,10 @@ PyObject *lm_watch_set_error(LmWatch *watch);
 
 /* Idempotent. In a child it leaves the kernel's set, which is the parent's too, as it is. */
 void lm_watch_stop(struct LmPoll *poll, LmWatch *watch);
+
+/* Whether the descriptor that the kernel was told of was closed since: whoever has its
+   number now is not watched. */
+int lm_watch_is_lost(struct LmPoll *poll, const LmWatch *watch);
 
 /* 0 where the kernel could watch the descriptor; else -1 with asyncio's OSError set:
    EBADF for a closed one, EPERM (PermissionError) for a regular file or directory, EINVAL
