@@ -36,8 +36,7 @@ typedef struct LmWatch {
     LmList place; /* in LmPoll.changed until a poll has checked it, then in settled */
     void (*on_ready)(struct LmWatch *watch);
     struct LmWatch *sibling; /* the other direction on the same descriptor, or NULL */
-    const int
-        *own_fd; /* where its owner keeps the number, or NULL: a stranger's if not */
+    const int *own_fd;       /* where its owner keeps the number, or NULL */
     int fd;
     uint8_t direction;
     uint8_t is_active;

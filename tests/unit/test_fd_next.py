@@ -67,12 +67,47 @@ async def in_one_step(seen, kind, is_writer):
     other.close()
 
 
-@pytest.mark.parametrize("is_writer", [False, True])
-@pytest.mark.parametrize("kind", ["socket", "datagrams", "pipe"])
+# The end of a pipe that is read from is never ready to be written to.
+@pytest.mark.parametrize(
+    "kind, is_writer",
+    [("socket", False), ("datagrams", False), ("pipe", False), ("socket", True), ("datagrams", True)],
+)
 def test_a_number_that_changes_hands_in_the_step(kind, is_writer):
     expected = play(asyncio.SelectorEventLoop, in_one_step, kind, is_writer)
     for factory in LOOPS.values():
         assert play(factory, in_one_step, kind, is_writer) == expected
+
+
+async def by_write_pipe(seen, kind):
+    """A write pipe watches for its reader's end; the number changes hands before the poll that tells the kernel."""
+    loop = asyncio.get_running_loop()
+    end, fd = os.pipe()
+    file = open(fd, "wb", 0)
+    protocol = Notes()
+    strangers = []
+    transport = loop._make_write_pipe_transport(file, protocol)
+
+    def hand_over():
+        file.close()
+        strangers.append(Stranger(kind, fd))
+        strangers[0].speak()
+
+    loop.call_soon(hand_over)  # after what starts the watch, in the same turn
+    await asyncio.sleep(0.01)
+    seen.append(protocol.events)
+    transport.abort()
+    await turns()
+    seen.append(strangers[0].finish())
+    os.close(end)
+
+
+@pytest.mark.parametrize("kind", ["socket", "datagrams", "pipe"])
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_write_pipe_does_not_take_the_next_owners_input_for_its_end(loop, kind):
+    """asyncio watches nothing then: the kernel was told at once, and has forgotten the closed one."""
+    events, heard = play(LOOPS[loop], by_write_pipe, kind)
+    assert events == [("lost", "EBADF")]
+    assert b"mine" in heard
 
 
 async def by_sendfile(seen, is_reused, has_transport):
