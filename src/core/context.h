@@ -49,7 +49,7 @@ lm_context_fill(LmState *st, PyObject **place)
 
 /* Takes out what was filled in, unless it has to stay: variables were set, or somebody
    else holds it. Not for one that was shown: who keyed anything by it would meet it again
-   elsewhere. */
+   elsewhere. Not where an exception is set. */
 static inline void
 lm_context_empty(LmState *st, PyObject **place)
 {

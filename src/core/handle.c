@@ -301,7 +301,7 @@ run_in_blank(LmLoop *loop, PyObject *self)
         return lm_fault_in_callback(loop, self);
     }
     int failed = run_and_report(loop, self);
-    if (!h->is_context_shown) {
+    if (LM_LIKELY(failed == 0) && !h->is_context_shown) {
         lm_context_empty(loop->st, &h->context);
     }
     return failed;

@@ -53,12 +53,20 @@ check_signals(LmLoop *loop)
     return PyErr_CheckSignals();
 }
 
+/* Another thread waits in this loop's poll: where turns are asyncio's own, what runs there may
+   have let both in, and the selector may be asked by anybody. */
+static int __attribute__((noinline, cold)) refuse_second(void)
+{
+    PyErr_SetString(PyExc_RuntimeError, "This event loop is already running");
+    return -1;
+}
+
 static int
 poll_until(LmLoop *loop, int64_t deadline_ns)
 {
     LmPoll *poll = lm_loop_poll(loop);
-    if (poll == NULL) {
-        return -1;
+    if (poll == NULL || LM_UNLIKELY(loop->is_asleep)) {
+        return poll == NULL ? -1 : refuse_second();
     }
     loop->is_asleep = deadline_ns != 0;
     int failed = lm_poll_run(poll, deadline_ns);

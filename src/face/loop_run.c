@@ -310,7 +310,7 @@ PyObject *
 lm_loop_method_close_core(PyObject *self, PyObject *unused LM_UNUSED)
 {
     LmLoop *loop = (LmLoop *)self;
-    if (loop->thread_id != 0) {
+    if (loop->thread_id != 0 || loop->is_asleep) {
         PyErr_SetString(PyExc_RuntimeError, "Cannot close a running event loop");
         return NULL;
     }

@@ -479,7 +479,7 @@ step_in_kept(LmLoop *loop, PyObject *self)
     LmTask *t = lm_task(self);
     if (t->context != Py_None) {
         int failed = step_in_context(loop, self);
-        if (LM_UNLIKELY(t->is_context_new)) {
+        if (LM_UNLIKELY(t->is_context_new) && LM_LIKELY(failed == 0)) {
             settle_context(loop, t);
         }
         return failed;
@@ -491,7 +491,7 @@ step_in_kept(LmLoop *loop, PyObject *self)
         return -1;
     }
     int failed = step_in_context(loop, self);
-    if (!t->is_context_shown) {
+    if (LM_LIKELY(failed == 0) && !t->is_context_shown) {
         lm_context_empty(loop->st, &t->context);
     }
     return failed;
