@@ -93,9 +93,8 @@ static PyMethodDef module_methods[] = {
      "_own_methods($module, loop_class, /)\n--\n\nGive a subclass of Loop its methods "
      "in descriptors of its own, and return it."},
     {"_watch_patches", (PyCFunction)(void (*)(void))lm_patched_watch, METH_FASTCALL,
-     "_watch_patches($module, owners, opens, settle, make_handle, /)\n--\n\nNotice "
-     "from "
-     "now on what is patched, for loopmod/patched.py."},
+     "_watch_patches($module, owners, opens, settle, make_handle, note_own, own_names, "
+     "/)\n--\n\nNotice from now on what is patched, for loopmod/patched.py."},
     {"_settle_patches", lm_patched_settle_now, METH_NOARGS,
      "_settle_patches($module)\n--\n\nLook anew where anything was "
      "patched."},

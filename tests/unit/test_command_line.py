@@ -294,8 +294,9 @@ def test_ctrl_c_while_the_loop_sleeps(files, tmp_path, how, words):
             process.send_signal(signal.SIGINT)
             _, complaints = process.communicate(timeout=50)
         assert "launch.py" not in complaints
-        ends.append((process.returncode, complaints.splitlines()[-1]))
-    assert ends == [(-signal.SIGINT, "KeyboardInterrupt")] * 2
+        # A debug build warns of the loop that is left open.
+        ends.append((process.returncode, "KeyboardInterrupt" in complaints.splitlines()))
+    assert ends == [(-signal.SIGINT, True)] * 2
 
 
 # --- the loop ---------------------------------------------------------------------------------------------
@@ -370,8 +371,9 @@ def test_functions_of_the_script_in_other_processes(same, files, method, words):
 
 def test_loops_in_a_forked_child(python, files):
     files(
-        start="import multiprocessing, which\n"
-        "child = multiprocessing.get_context('fork').Process(target=exec, args=(open('which.py').read(), {}))\n"
+        start="import multiprocessing, pathlib, which\n"
+        "code = pathlib.Path('which.py').read_text()\n"
+        "child = multiprocessing.get_context('fork').Process(target=exec, args=(code, {}))\n"
         "child.start(); child.join()",
         which=WHICH_LOOP,
     )
