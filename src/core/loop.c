@@ -1,9 +1,5 @@
-/* Clock and checks of a loop: see loop.h. May run Python where an overridden time() is
-   asked. */
+/* Checks of a loop, and what of it is asked from everywhere: see loop.h. */
 #include "core/loop.h"
-
-#include "base/clock.h"
-#include "core/patched.h"
 
 int
 lm_loop_run_next_postponed(LmLoop *loop)
@@ -39,25 +35,6 @@ lm_loop_check_thread(LmLoop *loop)
                     "Non-thread-safe operation invoked on an event loop other "
                     "than the current one");
     return -1;
-}
-
-int
-lm_loop_now(LmLoop *loop, double *now)
-{
-    if (LM_UNLIKELY(lm_patched_is_clock_new(loop->st)) && lm_patched_look(loop) < 0) {
-        return -1;
-    }
-    if (LM_LIKELY(!loop->has_own_time)) {
-        *now = lm_clock_now();
-        return 0;
-    }
-    PyObject *value = PyObject_CallMethodNoArgs((PyObject *)loop, loop->st->str.time);
-    if (value == NULL) {
-        return -1;
-    }
-    *now = PyFloat_AsDouble(value);
-    Py_DECREF(value);
-    return *now == -1.0 && PyErr_Occurred() ? -1 : 0;
 }
 
 LmPoll *

@@ -119,10 +119,6 @@ lm_loop_check_closed(const LmLoop *loop)
 /* For debug mode: -1 with RuntimeError set where another thread runs the loop. */
 int lm_loop_check_thread(LmLoop *loop);
 
-/* The loop's clock in seconds, through an overridden time() where there is one. -1 with
-   an exception set. */
-int lm_loop_now(LmLoop *loop, double *now);
-
 /* The poll, opened. NULL with an exception set. */
 LmPoll *lm_loop_poll(LmLoop *loop);
 

@@ -131,7 +131,7 @@ expire_timers(LmLoop *loop)
     if (LM_UNLIKELY(loop->has_own_time || lm_patched_is_clock_new(loop->st))) {
         lm_loop_leave_task(loop);
     }
-    return lm_loop_now(loop, &now) < 0 ? -1 : lm_timers_expire(loop, now);
+    return lm_timers_now(loop, &now) < 0 ? -1 : lm_timers_expire(loop, now);
 }
 
 static int

@@ -3,6 +3,7 @@
 #include "core/timers.h"
 
 #include "base/clock.h"
+#include "core/patched.h"
 #include "core/ready.h"
 #include "core/switch.h"
 
@@ -20,6 +21,25 @@ static double
 due_of(const LmHandle *handle)
 {
     return isnan(handle->due) ? -INFINITY : handle->due;
+}
+
+int
+lm_timers_now(LmLoop *loop, double *now)
+{
+    if (LM_UNLIKELY(lm_patched_is_clock_new(loop->st)) && lm_patched_look(loop) < 0) {
+        return -1;
+    }
+    if (LM_LIKELY(!loop->has_own_time)) {
+        *now = lm_clock_now();
+        return 0;
+    }
+    PyObject *value = PyObject_CallMethodNoArgs((PyObject *)loop, loop->st->str.time);
+    if (value == NULL) {
+        return -1;
+    }
+    *now = PyFloat_AsDouble(value);
+    Py_DECREF(value);
+    return *now == -1.0 && PyErr_Occurred() ? -1 : 0;
 }
 
 int
@@ -65,7 +85,7 @@ lm_timers_deadline(LmLoop *loop, int64_t *deadline_ns)
     /* An overridden time() may change the heap. */
     double due = due_of(LM_CONTAINER_OF(top->node, LmHandle, node));
     double now;
-    if (lm_loop_now(loop, &now) < 0) {
+    if (lm_timers_now(loop, &now) < 0) {
         return -1;
     }
     double wait = due - now;

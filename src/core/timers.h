@@ -1,10 +1,14 @@
-/* What is due when: the loop's timer handles in one heap. The heap owns a reference to
+/* The clock, and what is due when: the loop's timer handles in one heap, which owns a reference to
    each. */
 #ifndef LM_CORE_TIMERS_H
 #define LM_CORE_TIMERS_H
 
 #include "core/handle.h"
 #include "core/loop.h"
+
+/* The loop's clock in seconds, through an overridden time() where there is one. -1 with
+   an exception set. */
+int lm_timers_now(LmLoop *loop, double *now);
 
 /* Schedules a timer handle; takes a reference of its own. -1 with MemoryError set. */
 int lm_timers_add(LmLoop *loop, LmHandle *handle);

@@ -90,7 +90,7 @@ due_after(LmLoop *loop, PyObject *delay, double *due)
         PyErr_SetString(PyExc_TypeError, "delay must not be None");
         return -1;
     }
-    if (lm_loop_now(loop, &now) < 0) {
+    if (lm_timers_now(loop, &now) < 0) {
         return -1;
     }
     if (LM_LIKELY(PyFloat_CheckExact(delay))) {

@@ -5,6 +5,7 @@
 #include "base/held.h"
 #include "base/oserr.h"
 #include "core/fault.h"
+#include "core/timers.h"
 
 static PyObject *
 check_timeout(PyObject *self, PyObject *unused LM_UNUSED)
@@ -31,7 +32,7 @@ int
 lm_tls_start_handshake(LmTls *p)
 {
     if (lm_tls_debug_log(p, "starts SSL handshake") < 0 ||
-        lm_loop_now(p->loop, &p->handshake_started) < 0) {
+        lm_timers_now(p->loop, &p->handshake_started) < 0) {
         return -1;
     }
     if (p->state != LM_UNWRAPPED) {
@@ -79,7 +80,7 @@ log_duration(LmTls *p)
     if (!p->loop->is_debug) {
         return 0;
     }
-    if (lm_loop_now(p->loop, &now) < 0) {
+    if (lm_timers_now(p->loop, &now) < 0) {
         return -1;
     }
     PyObject *done =
