@@ -23,8 +23,8 @@ due_of(const LmHandle *handle)
     return isnan(handle->due) ? -INFINITY : handle->due;
 }
 
-int
-lm_timers_now(LmLoop *loop, double *now)
+/* Not within lm_timers_deadline, which mostly finds no timer. */
+int __attribute__((noinline)) lm_timers_now(LmLoop *loop, double *now)
 {
     if (LM_UNLIKELY(lm_patched_is_clock_new(loop->st)) && lm_patched_look(loop) < 0) {
         return -1;
