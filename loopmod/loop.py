@@ -390,9 +390,9 @@ class Loop(_loopmod.Loop, asyncio.SelectorEventLoop):
         sent: int = await super()._sock_sendfile_native(sock, sendfile.Source(file), offset, count)  # type: ignore[misc]
         return sent
 
-    def _sock_sendfile_update_filepos(self, fileno: Any, offset: int, total_sent: int) -> None:
+    def _sock_sendfile_update_filepos(self, *args: Any) -> None:
         with contextlib.suppress(OSError):  # closed meanwhile, it stands nowhere
-            super()._sock_sendfile_update_filepos(fileno, offset, total_sent)  # type: ignore[misc]
+            super()._sock_sendfile_update_filepos(*args)  # type: ignore[misc]
 
     async def start_tls(
         self,

@@ -53,7 +53,8 @@ async def main(send):
     while "lost" not in log:
         await asyncio.sleep(0)
     await asyncio.sleep(0.01)
-    assert log == ["lost"], log
+    # From 3.15 on all calls of a protocol run in one context, which is entered here: the handle fails, on asyncio too.
+    assert log == ([5, "lost"] if send and sys.version_info >= (3, 15) else ["lost"]), log
     log.clear()
 
 
