@@ -65,8 +65,11 @@ static int
 poll_until(LmLoop *loop, int64_t deadline_ns)
 {
     LmPoll *poll = lm_loop_poll(loop);
-    if (poll == NULL || LM_UNLIKELY(loop->is_asleep)) {
-        return poll == NULL ? -1 : refuse_second();
+    if (poll == NULL) {
+        return -1;
+    }
+    if (LM_UNLIKELY(loop->is_asleep)) {
+        return refuse_second();
     }
     loop->is_asleep = deadline_ns != 0;
     int failed = lm_poll_run(poll, deadline_ns);

@@ -1,5 +1,5 @@
-/* The clock, and what is due when: the loop's timer handles in one heap, which owns a reference to
-   each. */
+/* The clock, and what is due when: the loop's timer handles in one heap, which owns a
+   reference to each. */
 #ifndef LM_CORE_TIMERS_H
 #define LM_CORE_TIMERS_H
 

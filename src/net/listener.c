@@ -363,7 +363,7 @@ lm_listener_new(LmLoop *loop, PyObject *factory, PyObject *sock, PyObject *serve
     l->server = Py_XNewRef(server);
     l->backlog = backlog > 0 ? backlog : 1;
     lm_watch_init(&l->watch, fd, LM_WATCH_READ, on_ready);
-    l->watch.own_fd = l->own_fd != &lm_sock_fd_by_method ? l->own_fd : NULL;
+    l->watch.own_fd = lm_sock_fd_known(l->own_fd);
     lm_kept_init(&l->kept, (PyObject *)l, let_go);
     l->one_context = context != NULL;
     l->context = context != NULL ? Py_NewRef(context) : PyContext_CopyCurrent();

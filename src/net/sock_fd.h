@@ -22,6 +22,13 @@ extern const int lm_sock_fd_by_method;
    system's sockets, or where the place is not known. */
 const int *lm_sock_fd_place(const LmState *st, PyObject *sock, int fd);
 
+/* The place for a watch to look at: NULL where only the methods know. */
+static inline const int *
+lm_sock_fd_known(const int *place)
+{
+    return place != &lm_sock_fd_by_method ? place : NULL;
+}
+
 int lm_sock_fd_init(LmState *st);
 
 #endif

@@ -225,7 +225,9 @@ int lm_transport_fatal(PyObject *self, const char *message);
    raised. */
 int lm_transport_finish(PyObject *self, PyObject *exc);
 
-void lm_transport_note_owner(LmTransport *t); /* `own_fd`, for the watches */
+/* Tells the watches where the number's owner keeps it. */
+void lm_transport_note_owner(LmTransport *t);
+
 /* Starts and stops the watches, and with them the loop's hold on the transport. What a
    wake-up runs has a copy of the context that is current at the start. Stopping is
    idempotent. stop_both leaves the loop's hold to the caller. */

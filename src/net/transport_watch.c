@@ -90,7 +90,7 @@ lm_transport_start_reading(PyObject *self)
 void
 lm_transport_note_owner(LmTransport *t)
 {
-    t->reader.own_fd = t->own_fd != &lm_sock_fd_by_method ? t->own_fd : NULL;
+    t->reader.own_fd = lm_sock_fd_known(t->own_fd);
     if (t->writer != NULL) {
         t->writer->watch.own_fd = t->reader.own_fd;
     }

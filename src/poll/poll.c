@@ -426,7 +426,7 @@ run_libev(LmPoll *poll, int flags)
 static inline int
 is_ready(const LmPoll *poll)
 {
-    return poll->fork_count == lm_poll_fork_count() && poll->wake.is_active;
+    return !lm_poll_is_parents(poll) && poll->wake.is_active;
 }
 
 /* Before the kernel is told of anything. -1 with an exception set where nothing could wake
@@ -436,7 +436,7 @@ static int __attribute__((noinline)) make_ready(LmPoll *poll)
     if (lm_poll_check_set(poll) < 0) {
         return -1;
     }
-    if (poll->fork_count != lm_poll_fork_count() && leave_parent(poll) < 0) {
+    if (lm_poll_is_parents(poll) && leave_parent(poll) < 0) {
         return -1;
     }
     return poll->wake.is_active ? 0 : lm_watch_start(poll, &poll->wake);

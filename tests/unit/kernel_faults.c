@@ -134,20 +134,13 @@ sendfile64(int out, int in, off_t *offset, size_t count)
     return fails(SENDFILE, -1) ? -1 : REAL(sendfile64)(out, in, offset, count);
 }
 
-#define SENDING(result, name, declared, args)                                                  \
-    result name declared                                                                       \
+/* A call on a descriptor, which fails as one of the kind. */
+#define FAILING(kind, name, declared, args)                                                    \
+    ssize_t name declared                                                                      \
     {                                                                                          \
         static __typeof__(&name) real;                                                         \
         real = real ? real : REAL(name);                                                       \
-        return fails(SEND, fd) ? -1 : real args;                                               \
-    }
-
-#define RECEIVING(result, name, declared, args)                                                \
-    result name declared                                                                       \
-    {                                                                                          \
-        static __typeof__(&name) real;                                                         \
-        real = real ? real : REAL(name);                                                       \
-        return fails(RECV, fd) ? -1 : real args;                                               \
+        return fails(kind, fd) ? -1 : real args;                                               \
     }
 
 ssize_t write(int fd, const void *data, size_t size);
@@ -155,18 +148,18 @@ ssize_t writev(int fd, const struct iovec *parts, int count);
 ssize_t read(int fd, void *data, size_t size);
 int close(int fd);
 
-SENDING(ssize_t, send, (int fd, const void *data, size_t size, int flags), (fd, data, size, flags))
-SENDING(ssize_t, sendto,
+FAILING(SEND, send, (int fd, const void *data, size_t size, int flags), (fd, data, size, flags))
+FAILING(SEND, sendto,
         (int fd, const void *data, size_t size, int flags, const struct sockaddr *to, socklen_t length),
         (fd, data, size, flags, to, length))
-SENDING(ssize_t, sendmsg, (int fd, const struct msghdr *message, int flags), (fd, message, flags))
-SENDING(ssize_t, write, (int fd, const void *data, size_t size), (fd, data, size))
-SENDING(ssize_t, writev, (int fd, const struct iovec *parts, int count), (fd, parts, count))
-RECEIVING(ssize_t, recv, (int fd, void *data, size_t size, int flags), (fd, data, size, flags))
-RECEIVING(ssize_t, recvfrom,
+FAILING(SEND, sendmsg, (int fd, const struct msghdr *message, int flags), (fd, message, flags))
+FAILING(SEND, write, (int fd, const void *data, size_t size), (fd, data, size))
+FAILING(SEND, writev, (int fd, const struct iovec *parts, int count), (fd, parts, count))
+FAILING(RECV, recv, (int fd, void *data, size_t size, int flags), (fd, data, size, flags))
+FAILING(RECV, recvfrom,
           (int fd, void *data, size_t size, int flags, struct sockaddr *from, socklen_t *length),
           (fd, data, size, flags, from, length))
-RECEIVING(ssize_t, read, (int fd, void *data, size_t size), (fd, data, size))
+FAILING(RECV, read, (int fd, void *data, size_t size), (fd, data, size))
 
 /* It is closed all the same, as the kernel does it. */
 int
