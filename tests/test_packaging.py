@@ -5,6 +5,7 @@ environment are used, and what is built is installed into an environment with no
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -45,6 +46,15 @@ def run(*command: object, cwd: Path, check: bool = True, **changes: str) -> subp
 
 def pip(*arguments: object, cwd: Path) -> None:
     run(sys.executable, "-m", "pip", "--no-input", *arguments, cwd=cwd)
+
+
+def test_a_package_has_one_version():
+    """Two sets of requirements that name another version of one package may exclude each other."""
+    versions: dict[str, set[str]] = {}
+    for path in (ROOT / "requirements").glob("*.txt"):
+        for name, version in re.findall(r"^([\w.-]+)[^=#\n]*==([^\s;]+)", path.read_text(encoding="utf-8"), re.M):
+            versions.setdefault(re.sub(r"[-_.]+", "-", name).lower(), set()).add(version)
+    assert {name: found for name, found in versions.items() if len(found) > 1} == {}
 
 
 @pytest.fixture(scope="module")
