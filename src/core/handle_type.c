@@ -2,6 +2,8 @@
    methods and getters over handle.h. */
 #include "core/handle.h"
 
+#include "base/type_help.h"
+
 #include "core/context.h"
 #include "core/safe_handle.h"
 #include "core/timers.h"
@@ -130,21 +132,15 @@ handle_when(PyObject *self, PyObject *unused LM_UNUSED)
 }
 
 static PyObject *
-none_or(PyObject *value)
-{
-    return Py_NewRef(value != NULL ? value : Py_None);
-}
-
-static PyObject *
 get_loop(PyObject *self, void *closure LM_UNUSED)
 {
-    return none_or((PyObject *)lm_handle(self)->loop);
+    return lm_none_or((PyObject *)lm_handle(self)->loop);
 }
 
 static PyObject *
 get_callback(PyObject *self, void *closure LM_UNUSED)
 {
-    return none_or(lm_handle(self)->callback);
+    return lm_none_or(lm_handle(self)->callback);
 }
 
 static PyObject *
@@ -180,13 +176,13 @@ get_cancelled(PyObject *self, void *closure LM_UNUSED)
 static PyObject *
 get_repr(PyObject *self, void *closure LM_UNUSED)
 {
-    return none_or(lm_handle(self)->repr);
+    return lm_none_or(lm_handle(self)->repr);
 }
 
 static PyObject *
 get_source_traceback(PyObject *self, void *closure LM_UNUSED)
 {
-    return none_or(lm_handle(self)->source_traceback);
+    return lm_none_or(lm_handle(self)->source_traceback);
 }
 
 static PyObject *

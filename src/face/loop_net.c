@@ -3,6 +3,7 @@
 #include "face/loop_type.h"
 
 #include "base/args.h"
+#include "base/type_help.h"
 #include "core/debug.h"
 #include "core/handle.h"
 #include "net/listener.h"
@@ -71,12 +72,6 @@ lm_loop_method_remove_writer(PyObject *self, PyObject *fd)
     return remove_watch(self, fd, LM_WATCH_WRITE);
 }
 
-static PyObject *
-none_or(PyObject *value)
-{
-    return Py_NewRef(value != NULL ? value : Py_None);
-}
-
 PyObject *
 lm_loop_method_watched(PyObject *self, PyObject *obj)
 {
@@ -85,9 +80,10 @@ lm_loop_method_watched(PyObject *self, PyObject *obj)
     if (fd < 0) {
         return NULL;
     }
-    return Py_BuildValue("(NNN)", none_or(lm_readers_handle(loop, fd, LM_WATCH_READ)),
-                         none_or(lm_readers_handle(loop, fd, LM_WATCH_WRITE)),
-                         none_or(lm_readers_owner(loop, fd)));
+    return Py_BuildValue("(NNN)",
+                         lm_none_or(lm_readers_handle(loop, fd, LM_WATCH_READ)),
+                         lm_none_or(lm_readers_handle(loop, fd, LM_WATCH_WRITE)),
+                         lm_none_or(lm_readers_owner(loop, fd)));
 }
 
 static PyObject *

@@ -2,6 +2,8 @@
    in the other files here. */
 #include "face/loop_type.h"
 
+#include "base/type_help.h"
+
 #include "core/patched.h"
 #include "core/ready.h"
 #include "core/timers.h"
@@ -9,8 +11,6 @@
 #include "net/readers.h"
 #include "os/signals.h"
 #include "tls/engine.h"
-
-#define DOC(signature, text) signature "\n--\n\n" text
 
 static PyObject *
 loop_new(PyTypeObject *type, PyObject *args LM_UNUSED, PyObject *kwargs LM_UNUSED)
@@ -239,151 +239,157 @@ static PyGetSetDef loop_getset[] = {
 
 static PyMethodDef loop_methods[] = {
     {"run_forever", lm_loop_method_run_forever, METH_NOARGS,
-     DOC("run_forever($self)",
-         "Run until stop() is called, in the calling thread.\n\n"
-         "Raises RuntimeError if it is closed or running, or if another loop "
-         "runs in the thread.\nImplements AbstractEventLoop.run_forever.")},
+     LM_DOC("run_forever($self)",
+            "Run until stop() is called, in the calling thread.\n\n"
+            "Raises RuntimeError if it is closed or running, or if another loop "
+            "runs in the thread.\nImplements AbstractEventLoop.run_forever.")},
     {"run_until_complete", LM_METHOD_FASTCALL(lm_loop_method_run_until_complete),
-     DOC("run_until_complete($self, future)",
-         "Run until the future or coroutine is done and return its result.\n\n"
-         "Within a running loop it raises RuntimeError, unless nested runs are "
-         "allowed: "
-         "then\nthe loop's other work goes on meanwhile. "
-         "Implements AbstractEventLoop.run_until_complete.")},
+     LM_DOC("run_until_complete($self, future)",
+            "Run until the future or coroutine is done and return its result.\n\n"
+            "Within a running loop it raises RuntimeError, unless nested runs are "
+            "allowed: "
+            "then\nthe loop's other work goes on meanwhile. "
+            "Implements AbstractEventLoop.run_until_complete.")},
     {"_run_nested", lm_loop_method_run_nested, METH_O,
-     DOC("_run_nested($self, future, /)",
-         "Run within a running loop until the future is done.")},
+     LM_DOC("_run_nested($self, future, /)",
+            "Run within a running loop until the future is done.")},
     {"stop", lm_loop_method_stop, METH_NOARGS,
-     DOC("stop($self)",
-         "End run_forever() when the running turn is over.\n\nLoop's thread only. "
-         "Implements AbstractEventLoop.stop.")},
+     LM_DOC("stop($self)",
+            "End run_forever() when the running turn is over.\n\nLoop's thread only. "
+            "Implements AbstractEventLoop.stop.")},
     {"is_running", lm_loop_method_is_running, METH_NOARGS,
-     DOC("is_running($self)", "Return True while run_forever() runs. Any thread.")},
+     LM_DOC("is_running($self)", "Return True while run_forever() runs. Any thread.")},
     {"is_closed", lm_loop_method_is_closed, METH_NOARGS,
-     DOC("is_closed($self)", "Return True once close() was called. Any thread.")},
+     LM_DOC("is_closed($self)", "Return True once close() was called. Any thread.")},
     {"call_soon", LM_METHOD_FASTCALL(lm_loop_method_call_soon),
-     DOC("call_soon($self, callback, *args, context=None)",
-         "Call callback(*args) in the next turn; return its Handle.\n\n"
-         "context: the contextvars.Context to run in; a copy of the current one by "
-         "default.\n"
-         "Loop's thread only. Implements AbstractEventLoop.call_soon.")},
+     LM_DOC("call_soon($self, callback, *args, context=None)",
+            "Call callback(*args) in the next turn; return its Handle.\n\n"
+            "context: the contextvars.Context to run in; a copy of the current one by "
+            "default.\n"
+            "Loop's thread only. Implements AbstractEventLoop.call_soon.")},
     {"call_soon_threadsafe", LM_METHOD_FASTCALL(lm_loop_method_call_soon_threadsafe),
-     DOC("call_soon_threadsafe($self, callback, *args, context=None)",
+     LM_DOC(
+         "call_soon_threadsafe($self, callback, *args, context=None)",
          "Like call_soon, from any thread; wakes the loop.\n\nRaises RuntimeError if "
          "the loop "
          "is closed. Implements AbstractEventLoop.call_soon_threadsafe.")},
     {"call_later", LM_METHOD_FASTCALL(lm_loop_method_call_later),
-     DOC("call_later($self, delay, callback, *args, context=None)",
-         "Call callback(*args) after delay seconds, never earlier; return its "
-         "TimerHandle.\n\n"
-         "Loop's thread only. Implements AbstractEventLoop.call_later.")},
+     LM_DOC("call_later($self, delay, callback, *args, context=None)",
+            "Call callback(*args) after delay seconds, never earlier; return its "
+            "TimerHandle.\n\n"
+            "Loop's thread only. Implements AbstractEventLoop.call_later.")},
     {"call_at", LM_METHOD_FASTCALL(lm_loop_method_call_at),
-     DOC("call_at($self, when, callback, *args, context=None)",
-         "Call callback(*args) at the moment when, in seconds of time(); return its "
-         "TimerHandle.\n\nEqual moments keep the order of the calls. Loop's thread "
-         "only. "
-         "Implements AbstractEventLoop.call_at.")},
+     LM_DOC("call_at($self, when, callback, *args, context=None)",
+            "Call callback(*args) at the moment when, in seconds of time(); return its "
+            "TimerHandle.\n\nEqual moments keep the order of the calls. Loop's thread "
+            "only. "
+            "Implements AbstractEventLoop.call_at.")},
     {"_make_handle", LM_METHOD_FASTCALL(lm_loop_method_make_handle),
-     DOC("_make_handle($self, callback, *args, context=None)",
-         "Return a Handle that is not queued.")},
+     LM_DOC("_make_handle($self, callback, *args, context=None)",
+            "Return a Handle that is not queued.")},
     {"create_task", LM_METHOD_FASTCALL(lm_loop_method_create_task),
-     DOC("create_task($self, coro, *, name=None, context=None, **kwargs)",
-         "Schedule a coroutine as a Task and return it.\n\nLoop's thread only. "
-         "Implements "
-         "AbstractEventLoop.create_task.")},
+     LM_DOC("create_task($self, coro, *, name=None, context=None, **kwargs)",
+            "Schedule a coroutine as a Task and return it.\n\nLoop's thread only. "
+            "Implements "
+            "AbstractEventLoop.create_task.")},
     {"create_future", lm_loop_method_create_future, METH_NOARGS,
-     DOC("create_future($self)", "Return a pending Future of this loop.\n\nImplements "
-                                 "AbstractEventLoop.create_future.")},
+     LM_DOC("create_future($self)",
+            "Return a pending Future of this loop.\n\nImplements "
+            "AbstractEventLoop.create_future.")},
     {"time", lm_loop_method_time, METH_NOARGS,
-     DOC("time($self)",
-         "Return the loop's clock in seconds: time.monotonic(). Any thread.")},
+     LM_DOC("time($self)",
+            "Return the loop's clock in seconds: time.monotonic(). Any thread.")},
     {"get_debug", lm_loop_method_get_debug, METH_NOARGS,
-     DOC("get_debug($self)", "Return True in debug mode.")},
+     LM_DOC("get_debug($self)", "Return True in debug mode.")},
     {"_add_reader", LM_METHOD_FASTCALL(lm_loop_method_add_reader),
-     DOC("_add_reader($self, fd, callback, *args, context=None)",
-         "add_reader without its checks; return the Handle.")},
+     LM_DOC("_add_reader($self, fd, callback, *args, context=None)",
+            "add_reader without its checks; return the Handle.")},
     {"_add_writer", LM_METHOD_FASTCALL(lm_loop_method_add_writer),
-     DOC("_add_writer($self, fd, callback, *args, context=None)",
-         "add_writer without its checks; return the Handle.")},
+     LM_DOC("_add_writer($self, fd, callback, *args, context=None)",
+            "add_writer without its checks; return the Handle.")},
     {"_remove_reader", lm_loop_method_remove_reader, METH_O,
-     DOC("_remove_reader($self, fd, /)",
-         "Stop watching fd for reading; return whether it was.")},
+     LM_DOC("_remove_reader($self, fd, /)",
+            "Stop watching fd for reading; return whether it was.")},
     {"_remove_writer", lm_loop_method_remove_writer, METH_O,
-     DOC("_remove_writer($self, fd, /)",
-         "Stop watching fd for writing; return whether it was.")},
+     LM_DOC("_remove_writer($self, fd, /)",
+            "Stop watching fd for writing; return whether it was.")},
     {"_watched", lm_loop_method_watched, METH_O,
-     DOC("_watched($self, fd, /)",
-         "Return (reader handle, writer handle, owning transport) "
-         "of fd, each or None.")},
+     LM_DOC("_watched($self, fd, /)",
+            "Return (reader handle, writer handle, owning transport) "
+            "of fd, each or None.")},
     {"_start_serving_native", LM_METHOD_FASTCALL(lm_loop_method_start_serving),
-     DOC("_start_serving_native($self, protocol_factory, sock, server, backlog, "
-         "context=None)",
-         "Accept connections of a listening socket; return the listener.")},
+     LM_DOC("_start_serving_native($self, protocol_factory, sock, server, backlog, "
+            "context=None)",
+            "Accept connections of a listening socket; return the listener.")},
     {"_make_socket_transport", LM_METHOD_FASTCALL(lm_loop_method_make_socket_transport),
-     DOC("_make_socket_transport($self, sock, protocol, waiter=None, *, extra=None, "
-         "server=None, "
-         "context=None)",
-         "Return a transport over a connected, non-blocking stream socket.")},
+     LM_DOC("_make_socket_transport($self, sock, protocol, waiter=None, *, extra=None, "
+            "server=None, "
+            "context=None)",
+            "Return a transport over a connected, non-blocking stream socket.")},
     {"_start_recv", LM_METHOD_POSITIONAL(lm_loop_method_start_recv),
-     DOC("_start_recv($self, sock, size, /)",
-         "Start sock_recv; return what to await.")},
+     LM_DOC("_start_recv($self, sock, size, /)",
+            "Start sock_recv; return what to await.")},
     {"_start_recv_into", LM_METHOD_POSITIONAL(lm_loop_method_start_recv_into),
-     DOC("_start_recv_into($self, sock, buffer, /)",
-         "Start sock_recv_into; return what to await.")},
+     LM_DOC("_start_recv_into($self, sock, buffer, /)",
+            "Start sock_recv_into; return what to await.")},
     {"_start_recvfrom", LM_METHOD_POSITIONAL(lm_loop_method_start_recvfrom),
-     DOC("_start_recvfrom($self, sock, size, /)",
-         "Start sock_recvfrom; return what to await.")},
+     LM_DOC("_start_recvfrom($self, sock, size, /)",
+            "Start sock_recvfrom; return what to await.")},
     {"_start_recvfrom_into", LM_METHOD_POSITIONAL(lm_loop_method_start_recvfrom_into),
-     DOC("_start_recvfrom_into($self, sock, buffer, size, /)",
-         "Start sock_recvfrom_into; return what to await.")},
+     LM_DOC("_start_recvfrom_into($self, sock, buffer, size, /)",
+            "Start sock_recvfrom_into; return what to await.")},
     {"_start_accept", LM_METHOD_POSITIONAL(lm_loop_method_start_accept),
-     DOC("_start_accept($self, sock, /)", "Start sock_accept; return what to await.")},
+     LM_DOC("_start_accept($self, sock, /)",
+            "Start sock_accept; return what to await.")},
     {"_start_sendall", LM_METHOD_POSITIONAL(lm_loop_method_start_sendall),
-     DOC("_start_sendall($self, sock, data, /)",
-         "Start sock_sendall; return what to await.")},
+     LM_DOC("_start_sendall($self, sock, data, /)",
+            "Start sock_sendall; return what to await.")},
     {"_start_sendto", LM_METHOD_POSITIONAL(lm_loop_method_start_sendto),
-     DOC("_start_sendto($self, sock, data, address, /)",
-         "Start sock_sendto; return what to await.")},
+     LM_DOC("_start_sendto($self, sock, data, address, /)",
+            "Start sock_sendto; return what to await.")},
     {"_start_connect", LM_METHOD_POSITIONAL(lm_loop_method_start_connect),
-     DOC("_start_connect($self, sock, address, /)",
-         "Start sock_connect; return what to await.")},
+     LM_DOC("_start_connect($self, sock, address, /)",
+            "Start sock_connect; return what to await.")},
     {"_make_datagram_transport",
      LM_METHOD_FASTCALL(lm_loop_method_make_datagram_transport),
-     DOC("_make_datagram_transport($self, sock, protocol, address=None, waiter=None, "
+     LM_DOC(
+         "_make_datagram_transport($self, sock, protocol, address=None, waiter=None, "
          "extra=None)",
          "Return a transport over a non-blocking datagram socket.")},
     {"_make_read_pipe_transport",
      LM_METHOD_FASTCALL(lm_loop_method_make_read_pipe_transport),
-     DOC("_make_read_pipe_transport($self, pipe, protocol, waiter=None, extra=None)",
-         "Return a transport that reads from a file object and owns it.")},
+     LM_DOC("_make_read_pipe_transport($self, pipe, protocol, waiter=None, extra=None)",
+            "Return a transport that reads from a file object and owns it.")},
     {"_make_write_pipe_transport",
      LM_METHOD_FASTCALL(lm_loop_method_make_write_pipe_transport),
-     DOC("_make_write_pipe_transport($self, pipe, protocol, waiter=None, extra=None)",
+     LM_DOC(
+         "_make_write_pipe_transport($self, pipe, protocol, waiter=None, extra=None)",
          "Return a transport that writes to a file object and owns it.")},
     {"_close_core", lm_loop_method_close_core, METH_NOARGS,
-     DOC("_close_core($self)",
-         "Drop everything scheduled and watched and close the poll.")},
+     LM_DOC("_close_core($self)",
+            "Drop everything scheduled and watched and close the poll.")},
     {"_watch_signals", lm_loop_method_watch_signals, METH_NOARGS,
-     DOC("_watch_signals($self)",
-         "Take the signal wakeup descriptor until _unwatch_signals().")},
+     LM_DOC("_watch_signals($self)",
+            "Take the signal wakeup descriptor until _unwatch_signals().")},
     {"_unwatch_signals", lm_loop_method_unwatch_signals, METH_NOARGS,
-     DOC("_unwatch_signals($self)", "Give the signal wakeup descriptor back.")},
+     LM_DOC("_unwatch_signals($self)", "Give the signal wakeup descriptor back.")},
     {"_pop_ready", lm_loop_method_pop_ready, METH_NOARGS,
-     DOC("_pop_ready($self)", "Return what is ready first as a handle, or None.")},
+     LM_DOC("_pop_ready($self)", "Return what is ready first as a handle, or None.")},
     {"_push_ready", lm_loop_method_push_ready, METH_O,
-     DOC("_push_ready($self, handle, /)",
-         "Append a handle to what is ready. Any thread.")},
+     LM_DOC("_push_ready($self, handle, /)",
+            "Append a handle to what is ready. Any thread.")},
     {"_take_timers", lm_loop_method_take_timers, METH_NOARGS,
-     DOC("_take_timers($self)", "Return the timers, which are no longer waited for.")},
+     LM_DOC("_take_timers($self)",
+            "Return the timers, which are no longer waited for.")},
     {"_put_timer", lm_loop_method_put_timer, METH_O,
-     DOC("_put_timer($self, handle, /)", "Wait for a timer that was taken.")},
+     LM_DOC("_put_timer($self, handle, /)", "Wait for a timer that was taken.")},
     {"_poll", lm_loop_method_poll, METH_O,
-     DOC("_poll($self, timeout, /)", "Wait; return handles for what fired.")},
+     LM_DOC("_poll($self, timeout, /)", "Wait; return handles for what fired.")},
     {"_run_once", lm_loop_method_run_once, METH_NOARGS,
-     DOC("_run_once($self)",
-         "Run one turn: for those who drive a loop by asyncio's private method.")},
+     LM_DOC("_run_once($self)",
+            "Run one turn: for those who drive a loop by asyncio's private method.")},
     {"_send_joined", method_send_joined, METH_NOARGS,
-     DOC("_send_joined($self)", "Send what is joined now.")},
+     LM_DOC("_send_joined($self)", "Send what is joined now.")},
     {NULL, NULL, 0, NULL}};
 
 PyObject *

@@ -3,12 +3,7 @@
 #include "net/datagram.h"
 
 #include "base/args.h"
-
-static PyObject *
-none_if(int failed)
-{
-    return failed < 0 ? NULL : Py_NewRef(Py_None);
-}
+#include "base/type_help.h"
 
 static PyObject *
 method_sendto(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
@@ -19,7 +14,7 @@ method_sendto(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
     if (lm_args_parse("sendto", args, nargs, kwnames, 2, 1, names, values) < 0) {
         return NULL;
     }
-    return none_if(lm_datagram_sendto(self, values[0], values[1]));
+    return lm_none_if(lm_datagram_sendto(self, values[0], values[1]));
 }
 
 static PyObject *
@@ -34,13 +29,13 @@ get_address(PyObject *self, void *closure LM_UNUSED)
 static PyObject *
 method_read_ready(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    return none_if(lm_transport(self)->lost == 0 ? lm_datagram_read(self) : 0);
+    return lm_none_if(lm_transport(self)->lost == 0 ? lm_datagram_read(self) : 0);
 }
 
 static PyObject *
 method_sendto_ready(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    return none_if(lm_transport(self)->lost == 0 ? lm_datagram_flush(self) : 0);
+    return lm_none_if(lm_transport(self)->lost == 0 ? lm_datagram_flush(self) : 0);
 }
 
 static PyMethodDef read_ready_def = {"_read_ready", method_read_ready, METH_NOARGS,

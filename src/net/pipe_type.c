@@ -3,27 +3,13 @@
 #include "net/pipe.h"
 
 #include "base/args.h"
+#include "base/type_help.h"
 #include "core/fault.h"
-
-#define FASTCALL(function) \
-    (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS
-
-static PyObject *
-none_if(int failed)
-{
-    return failed < 0 ? NULL : Py_NewRef(Py_None);
-}
-
-static PyObject *
-none_or(PyObject *value)
-{
-    return Py_NewRef(value != NULL ? value : Py_None);
-}
 
 static PyObject *
 method_get_protocol(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    return none_or(lm_pipe(self)->protocol);
+    return lm_none_or(lm_pipe(self)->protocol);
 }
 
 static PyObject *
@@ -42,7 +28,7 @@ method_is_closing(PyObject *self, PyObject *unused LM_UNUSED)
 static PyObject *
 method_close_reader(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    return none_if(lm_pipe(self)->is_closing ? 0 : lm_pipe_lose(self, Py_None));
+    return lm_none_if(lm_pipe(self)->is_closing ? 0 : lm_pipe_lose(self, Py_None));
 }
 
 static PyObject *
@@ -72,7 +58,7 @@ method_pause_reading(PyObject *self, PyObject *unused LM_UNUSED)
     }
     p->is_paused = 1;
     lm_pipe_stop(self, &p->reader);
-    return none_if(log_in_debug(self, "pauses reading"));
+    return lm_none_if(log_in_debug(self, "pauses reading"));
 }
 
 static PyObject *
@@ -90,19 +76,19 @@ method_resume_reading(PyObject *self, PyObject *unused LM_UNUSED)
     if (p->loop == NULL) {
         Py_RETURN_NONE; /* ended by the file object's fileno() */
     }
-    return none_if(log_in_debug(self, "resumes reading"));
+    return lm_none_if(log_in_debug(self, "resumes reading"));
 }
 
 static PyObject *
 method_write(PyObject *self, PyObject *data)
 {
-    return none_if(lm_pipe_write(self, data));
+    return lm_none_if(lm_pipe_write(self, data));
 }
 
 static PyObject *
 method_write_eof(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    return none_if(lm_pipe_write_eof(self));
+    return lm_none_if(lm_pipe_write_eof(self));
 }
 
 static PyObject *
@@ -114,7 +100,7 @@ method_can_write_eof(PyObject *self LM_UNUSED, PyObject *unused LM_UNUSED)
 static PyObject *
 method_abort(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    return none_if(lm_pipe_lose(self, Py_None));
+    return lm_none_if(lm_pipe_lose(self, Py_None));
 }
 
 static PyObject *
@@ -141,29 +127,23 @@ method_set_write_buffer_limits(PyObject *self, PyObject *const *args, Py_ssize_t
         lm_flow_set_limits(&p->flow, values[0], values[1]) < 0) {
         return NULL;
     }
-    return none_if(p->loop != NULL ? lm_flow_grown(&p->flow, p->out.size, p->loop, self,
-                                                   p->protocol)
-                                   : 0);
+    return lm_none_if(p->loop != NULL ? lm_flow_grown(&p->flow, p->out.size, p->loop,
+                                                      self, p->protocol)
+                                      : 0);
 }
 
-#define GETTER(name, expression)                                   \
-    static PyObject *name(PyObject *self, void *closure LM_UNUSED) \
-    {                                                              \
-        LmPipe *p = lm_pipe(self);                                 \
-        return expression;                                         \
-    }
-
-GETTER(get_extra, none_or(p->extra))
-GETTER(get_loop, none_or((PyObject *)p->loop))
-GETTER(get_protocol, none_or(p->protocol))
-GETTER(get_pipe, none_or(p->pipe))
-GETTER(get_fileno, PyLong_FromLong(p->fd))
-GETTER(get_closing, PyBool_FromLong(p->is_closing))
-GETTER(get_paused, PyBool_FromLong(p->is_paused))
-GETTER(get_conn_lost, PyLong_FromUnsignedLong(p->dropped))
-GETTER(get_protocol_paused, PyBool_FromLong(p->flow.is_paused))
-GETTER(get_high_water, lm_marks_high(&p->flow.marks))
-GETTER(get_low_water, lm_marks_low(&p->flow.marks))
+LM_GETTER(get_extra, LmPipe *p = lm_pipe(self), lm_none_or(p->extra))
+LM_GETTER(get_loop, LmPipe *p = lm_pipe(self), lm_none_or((PyObject *)p->loop))
+LM_GETTER(get_protocol, LmPipe *p = lm_pipe(self), lm_none_or(p->protocol))
+LM_GETTER(get_pipe, LmPipe *p = lm_pipe(self), lm_none_or(p->pipe))
+LM_GETTER(get_fileno, LmPipe *p = lm_pipe(self), PyLong_FromLong(p->fd))
+LM_GETTER(get_closing, LmPipe *p = lm_pipe(self), PyBool_FromLong(p->is_closing))
+LM_GETTER(get_paused, LmPipe *p = lm_pipe(self), PyBool_FromLong(p->is_paused))
+LM_GETTER(get_conn_lost, LmPipe *p = lm_pipe(self), PyLong_FromUnsignedLong(p->dropped))
+LM_GETTER(get_protocol_paused, LmPipe *p = lm_pipe(self),
+          PyBool_FromLong(p->flow.is_paused))
+LM_GETTER(get_high_water, LmPipe *p = lm_pipe(self), lm_marks_high(&p->flow.marks))
+LM_GETTER(get_low_water, LmPipe *p = lm_pipe(self), lm_marks_low(&p->flow.marks))
 
 static int
 set_extra(PyObject *self, PyObject *value, void *closure LM_UNUSED)
@@ -285,57 +265,59 @@ pipe_dealloc(PyObject *self)
     Py_XDECREF(loop);
 }
 
-#define DOC(signature, text) signature "\n--\n\n" text
-
-#define SHARED_METHODS                                                      \
-    {"get_protocol", method_get_protocol, METH_NOARGS,                      \
-     DOC("get_protocol($self)", "Return the protocol.")},                   \
-        {"set_protocol", method_set_protocol, METH_O,                       \
-         DOC("set_protocol($self, protocol, /)",                            \
-             "Deliver to another protocol from now on.")},                  \
-    {                                                                       \
-        "is_closing", method_is_closing, METH_NOARGS,                       \
-            DOC("is_closing($self)",                                        \
-                "Return True once it was closed or the other end is gone.") \
+#define SHARED_METHODS                                                         \
+    {"get_protocol", method_get_protocol, METH_NOARGS,                         \
+     LM_DOC("get_protocol($self)", "Return the protocol.")},                   \
+        {"set_protocol", method_set_protocol, METH_O,                          \
+         LM_DOC("set_protocol($self, protocol, /)",                            \
+                "Deliver to another protocol from now on.")},                  \
+    {                                                                          \
+        "is_closing", method_is_closing, METH_NOARGS,                          \
+            LM_DOC("is_closing($self)",                                        \
+                   "Return True once it was closed or the other end is gone.") \
     }
 
 static PyMethodDef read_methods[] = {
     SHARED_METHODS,
     {"close", method_close_reader, METH_NOARGS,
-     DOC("close($self)", "Stop reading; connection_lost(None) and the file's close() "
-                         "follow in the next "
-                         "turn.")},
+     LM_DOC("close($self)",
+            "Stop reading; connection_lost(None) and the file's close() "
+            "follow in the next "
+            "turn.")},
     {"is_reading", method_is_reading, METH_NOARGS,
-     DOC("is_reading($self)", "Return True if neither paused nor closing.")},
+     LM_DOC("is_reading($self)", "Return True if neither paused nor closing.")},
     {"pause_reading", method_pause_reading, METH_NOARGS,
-     DOC("pause_reading($self)", "Read nothing until resume_reading().")},
+     LM_DOC("pause_reading($self)", "Read nothing until resume_reading().")},
     {"resume_reading", method_resume_reading, METH_NOARGS,
-     DOC("resume_reading($self)", "Read again after pause_reading().")},
+     LM_DOC("resume_reading($self)", "Read again after pause_reading().")},
     {NULL, NULL, 0, NULL}};
 
 static PyMethodDef write_methods[] = {
     SHARED_METHODS,
     {"write", method_write, METH_O,
-     DOC("write($self, data, /)",
+     LM_DOC(
+         "write($self, data, /)",
          "Write bytes; what the pipe does not take now is queued.\n\ndata: bytes, "
          "bytearray or memoryview; AssertionError for anything else. Dropped once the "
          "transport closes. Loop's thread only. Implements "
          "asyncio.WriteTransport.write.")},
     {"write_eof", method_write_eof, METH_NOARGS,
-     DOC("write_eof($self)", "The same as close(): a pipe has no other end of data.")},
+     LM_DOC("write_eof($self)",
+            "The same as close(): a pipe has no other end of data.")},
     {"can_write_eof", method_can_write_eof, METH_NOARGS,
-     DOC("can_write_eof($self)", "Return True.")},
+     LM_DOC("can_write_eof($self)", "Return True.")},
     {"close", method_write_eof, METH_NOARGS,
-     DOC("close($self)", "Write what is queued, then call connection_lost(None).")},
+     LM_DOC("close($self)", "Write what is queued, then call connection_lost(None).")},
     {"abort", method_abort, METH_NOARGS,
-     DOC("abort($self)",
-         "Drop what is queued and call connection_lost(None) in the next turn.")},
+     LM_DOC("abort($self)",
+            "Drop what is queued and call connection_lost(None) in the next turn.")},
     {"get_write_buffer_size", method_get_write_buffer_size, METH_NOARGS,
-     DOC("get_write_buffer_size($self)", "Return how many bytes are queued.")},
+     LM_DOC("get_write_buffer_size($self)", "Return how many bytes are queued.")},
     {"get_write_buffer_limits", method_get_write_buffer_limits, METH_NOARGS,
-     DOC("get_write_buffer_limits($self)", "Return (low, high) in bytes.")},
-    {"set_write_buffer_limits", FASTCALL(method_set_write_buffer_limits),
-     DOC("set_write_buffer_limits($self, high=None, low=None)",
+     LM_DOC("get_write_buffer_limits($self)", "Return (low, high) in bytes.")},
+    {"set_write_buffer_limits", LM_FASTCALL(method_set_write_buffer_limits),
+     LM_DOC(
+         "set_write_buffer_limits($self, high=None, low=None)",
          "Set the marks, in bytes, at which the protocol is told to pause and resume "
          "writing.\n\n"
          "Raises ValueError unless high >= low >= 0.")},

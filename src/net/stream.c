@@ -3,6 +3,7 @@
 #include "net/stream.h"
 
 #include "base/args.h"
+#include "base/type_help.h"
 #include "net/join.h"
 #include "net/stream_feed.h"
 #include "net/stream_read.h"
@@ -10,20 +11,11 @@
 
 #include <netinet/tcp.h>
 
-#define FASTCALL(function) \
-    (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS
-
-static PyObject *
-none_if(int failed)
-{
-    return failed < 0 ? NULL : Py_NewRef(Py_None);
-}
-
 static PyObject *
 method_write(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     PyObject *data = lm_args_only("write", args, nargs, kwnames, "data");
-    return data != NULL ? none_if(lm_stream_write(self, data)) : NULL;
+    return data != NULL ? lm_none_if(lm_stream_write(self, data)) : NULL;
 }
 
 static PyObject *
@@ -32,14 +24,14 @@ method_writelines(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
 {
     PyObject *list_of_data =
         lm_args_only("writelines", args, nargs, kwnames, "list_of_data");
-    return list_of_data != NULL ? none_if(lm_stream_writelines(self, list_of_data))
+    return list_of_data != NULL ? lm_none_if(lm_stream_writelines(self, list_of_data))
                                 : NULL;
 }
 
 static PyObject *
 method_write_eof(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    return none_if(lm_stream_write_eof(self));
+    return lm_none_if(lm_stream_write_eof(self));
 }
 
 static PyObject *
@@ -97,28 +89,22 @@ method_reset_empty_waiter(PyObject *self, PyObject *unused LM_UNUSED)
     Py_RETURN_NONE;
 }
 
-#define GETTER(name, expression)                                   \
-    static PyObject *name(PyObject *self, void *closure LM_UNUSED) \
-    {                                                              \
-        LmTransport *t = lm_transport(self);                       \
-        return expression;                                         \
-    }
-
-GETTER(get_empty_waiter, Py_NewRef(t->empty_waiter != NULL ? t->empty_waiter : Py_None))
-GETTER(get_eof, PyBool_FromLong(t->eof_written))
+LM_GETTER(get_empty_waiter, LmTransport *t = lm_transport(self),
+          Py_NewRef(t->empty_waiter != NULL ? t->empty_waiter : Py_None))
+LM_GETTER(get_eof, LmTransport *t = lm_transport(self), PyBool_FromLong(t->eof_written))
 
 /* By hand, from the handle of a fault that the exception handler kept: the transport may
    be gone. */
 static PyObject *
 method_read_ready(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    return none_if(lm_transport(self)->lost == 0 ? lm_stream_read(self) : 0);
+    return lm_none_if(lm_transport(self)->lost == 0 ? lm_stream_read(self) : 0);
 }
 
 static PyObject *
 method_write_ready(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    return none_if(lm_transport(self)->lost == 0 ? lm_stream_flush(self) : 0);
+    return lm_none_if(lm_transport(self)->lost == 0 ? lm_stream_flush(self) : 0);
 }
 
 static PyMethodDef read_ready_def = {"_read_ready", method_read_ready, METH_NOARGS,
@@ -161,30 +147,28 @@ lm_stream_new(LmLoop *loop, const LmTransportParts *parts)
     return lm_transport_new(loop, loop->st->SocketTransportType, &stream_kind, parts);
 }
 
-#define DOC(signature, text) signature "\n--\n\n" text
-
 static PyMethodDef stream_methods[] = {
-    {"write", FASTCALL(method_write),
-     DOC("write($self, data)",
-         "Send bytes; what the socket does not take now is "
-         "queued.\n\ndata: bytes, bytearray or "
-         "memoryview. Raises TypeError for other types, RuntimeError "
-         "after write_eof(). Loop's "
-         "thread only. Implements asyncio.WriteTransport.write.")},
-    {"writelines", FASTCALL(method_writelines),
-     DOC("writelines($self, list_of_data)",
-         "Send several pieces with one system call.\n\nImplements "
-         "asyncio.WriteTransport.writelines.")},
+    {"write", LM_FASTCALL(method_write),
+     LM_DOC("write($self, data)",
+            "Send bytes; what the socket does not take now is "
+            "queued.\n\ndata: bytes, bytearray or "
+            "memoryview. Raises TypeError for other types, RuntimeError "
+            "after write_eof(). Loop's "
+            "thread only. Implements asyncio.WriteTransport.write.")},
+    {"writelines", LM_FASTCALL(method_writelines),
+     LM_DOC("writelines($self, list_of_data)",
+            "Send several pieces with one system call.\n\nImplements "
+            "asyncio.WriteTransport.writelines.")},
     {"write_eof", method_write_eof, METH_NOARGS,
-     DOC("write_eof($self)",
-         "Shut the sending half down once what is queued is sent.")},
+     LM_DOC("write_eof($self)",
+            "Shut the sending half down once what is queued is sent.")},
     {"can_write_eof", method_can_write_eof, METH_NOARGS,
-     DOC("can_write_eof($self)", "Return True.")},
+     LM_DOC("can_write_eof($self)", "Return True.")},
     {"_make_empty_waiter", method_make_empty_waiter, METH_NOARGS,
-     DOC("_make_empty_waiter($self)",
-         "Return a future that is done when nothing is queued.")},
+     LM_DOC("_make_empty_waiter($self)",
+            "Return a future that is done when nothing is queued.")},
     {"_reset_empty_waiter", method_reset_empty_waiter, METH_NOARGS,
-     DOC("_reset_empty_waiter($self)", "Allow writing again.")},
+     LM_DOC("_reset_empty_waiter($self)", "Allow writing again.")},
     {NULL, NULL, 0, NULL}};
 
 static PyGetSetDef stream_getset[] = {

@@ -3,6 +3,7 @@
 #include "net/transport_extra.h"
 
 #include "base/args.h"
+#include "base/type_help.h"
 #include "core/fault.h"
 #include "net/flow.h"
 #include "net/join.h"
@@ -12,37 +13,22 @@
 #include <unistd.h>
 
 
-#define FASTCALL(function) \
-    (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS
-
-static PyObject *
-none_if(int failed)
-{
-    return failed < 0 ? NULL : Py_NewRef(Py_None);
-}
-
-static PyObject *
-none_or(PyObject *value)
-{
-    return Py_NewRef(value != NULL ? value : Py_None);
-}
-
 static PyObject *
 method_close(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    return none_if(lm_transport_close(self));
+    return lm_none_if(lm_transport_close(self));
 }
 
 static PyObject *
 method_abort(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    return none_if(lm_transport_force_close(self, Py_None));
+    return lm_none_if(lm_transport_force_close(self, Py_None));
 }
 
 static PyObject *
 method_force_close(PyObject *self, PyObject *exc)
 {
-    return none_if(lm_transport_force_close(self, exc));
+    return lm_none_if(lm_transport_force_close(self, exc));
 }
 
 static PyObject *
@@ -64,7 +50,7 @@ method_fatal_error(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
         return NULL;
     }
     PyErr_SetRaisedException(Py_NewRef(values[0]));
-    return none_if(lm_transport_fatal(self, message));
+    return lm_none_if(lm_transport_fatal(self, message));
 }
 
 static PyObject *
@@ -90,7 +76,7 @@ method_pause_reading(PyObject *self, PyObject *unused LM_UNUSED)
     t->is_paused = 1;
     int is_debug = t->loop->is_debug;
     lm_transport_stop_reading(self);
-    return none_if(is_debug ? lm_transport_log_debug(self, "pauses reading") : 0);
+    return lm_none_if(is_debug ? lm_transport_log_debug(self, "pauses reading") : 0);
 }
 
 static PyObject *
@@ -105,13 +91,13 @@ method_resume_reading(PyObject *self, PyObject *unused LM_UNUSED)
     if (lm_transport_start_reading(self) < 0) {
         return NULL;
     }
-    return none_if(is_debug ? lm_transport_log_debug(self, "resumes reading") : 0);
+    return lm_none_if(is_debug ? lm_transport_log_debug(self, "resumes reading") : 0);
 }
 
 static PyObject *
 method_get_protocol(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    return none_or(lm_transport(self)->protocol);
+    return lm_none_or(lm_transport(self)->protocol);
 }
 
 static PyObject *
@@ -123,7 +109,7 @@ method_set_protocol(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
     if (protocol == NULL) {
         return NULL;
     }
-    return none_if(lm_transport_set_protocol(t, protocol));
+    return lm_none_if(lm_transport_set_protocol(t, protocol));
 }
 
 static PyObject *
@@ -152,7 +138,7 @@ method_set_write_buffer_limits(PyObject *self, PyObject *const *args, Py_ssize_t
         lm_flow_set_limits(&t->flow, values[0], values[1]) < 0) {
         return NULL;
     }
-    return none_if(t->loop != NULL ? lm_flow_maybe_pause(self) : 0);
+    return lm_none_if(t->loop != NULL ? lm_flow_maybe_pause(self) : 0);
 }
 
 static PyObject *
@@ -169,25 +155,26 @@ method_get_extra_info(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
 static PyObject *
 method_settle(PyObject *self, PyObject *is_exposed)
 {
-    return none_if(is_exposed == Py_True ? lm_join_expose(self) : lm_join_settle(self));
+    return lm_none_if(is_exposed == Py_True ? lm_join_expose(self)
+                                            : lm_join_settle(self));
 }
 
 static PyObject *
 get_loop(PyObject *self, void *closure LM_UNUSED)
 {
-    return none_or((PyObject *)lm_transport(self)->loop);
+    return lm_none_or((PyObject *)lm_transport(self)->loop);
 }
 
 static PyObject *
 get_protocol(PyObject *self, void *closure LM_UNUSED)
 {
-    return none_or(lm_transport(self)->protocol);
+    return lm_none_or(lm_transport(self)->protocol);
 }
 
 static PyObject *
 get_server(PyObject *self, void *closure LM_UNUSED)
 {
-    return none_or(lm_transport(self)->server);
+    return lm_none_or(lm_transport(self)->server);
 }
 
 static PyObject *
@@ -210,17 +197,14 @@ get_fd(PyObject *self, void *closure LM_UNUSED)
     return PyLong_FromLong(lm_transport(self)->number);
 }
 
-#define BOOL_GETTER(name, expression)                              \
-    static PyObject *name(PyObject *self, void *closure LM_UNUSED) \
-    {                                                              \
-        LmTransport *t = lm_transport(self);                       \
-        return PyBool_FromLong(expression);                        \
-    }
-
-BOOL_GETTER(get_closing, t->is_closing)
-BOOL_GETTER(get_paused, t->is_paused)
-BOOL_GETTER(get_protocol_paused, t->flow.is_paused)
-BOOL_GETTER(get_connected, t->protocol != NULL)
+LM_GETTER(get_closing, LmTransport *t = lm_transport(self),
+          PyBool_FromLong(t->is_closing))
+LM_GETTER(get_paused, LmTransport *t = lm_transport(self),
+          PyBool_FromLong(t->is_paused))
+LM_GETTER(get_protocol_paused, LmTransport *t = lm_transport(self),
+          PyBool_FromLong(t->flow.is_paused))
+LM_GETTER(get_connected, LmTransport *t = lm_transport(self),
+          PyBool_FromLong(t->protocol != NULL))
 
 static PyObject *
 get_conn_lost(PyObject *self, void *closure LM_UNUSED)
@@ -377,50 +361,52 @@ transport_dealloc(PyObject *self)
     Py_XDECREF(loop);
 }
 
-#define DOC(signature, text) signature "\n--\n\n" text
-
 static PyMethodDef transport_methods[] = {
     {"close", method_close, METH_NOARGS,
-     DOC("close($self)",
-         "Stop reading, send what is queued, then call connection_lost(None).")},
+     LM_DOC("close($self)",
+            "Stop reading, send what is queued, then call connection_lost(None).")},
     {"abort", method_abort, METH_NOARGS,
-     DOC("abort($self)",
-         "Drop what is queued and call connection_lost(None) in the next turn.")},
+     LM_DOC("abort($self)",
+            "Drop what is queued and call connection_lost(None) in the next turn.")},
     {"is_closing", method_is_closing, METH_NOARGS,
-     DOC("is_closing($self)",
-         "Return True once close() or abort() was called or the peer is gone.")},
+     LM_DOC("is_closing($self)",
+            "Return True once close() or abort() was called or the peer is gone.")},
     {"is_reading", method_is_reading, METH_NOARGS,
-     DOC("is_reading($self)", "Return True if neither paused nor closing.")},
+     LM_DOC("is_reading($self)", "Return True if neither paused nor closing.")},
     {"pause_reading", method_pause_reading, METH_NOARGS,
-     DOC("pause_reading($self)", "Read nothing until resume_reading().")},
+     LM_DOC("pause_reading($self)", "Read nothing until resume_reading().")},
     {"resume_reading", method_resume_reading, METH_NOARGS,
-     DOC("resume_reading($self)", "Read again after pause_reading().")},
+     LM_DOC("resume_reading($self)", "Read again after pause_reading().")},
     {"get_protocol", method_get_protocol, METH_NOARGS,
-     DOC("get_protocol($self)", "Return the protocol.")},
-    {"set_protocol", FASTCALL(method_set_protocol),
-     DOC("set_protocol($self, protocol)", "Deliver to another protocol from now on.")},
+     LM_DOC("get_protocol($self)", "Return the protocol.")},
+    {"set_protocol", LM_FASTCALL(method_set_protocol),
+     LM_DOC("set_protocol($self, protocol)",
+            "Deliver to another protocol from now on.")},
     {"get_write_buffer_size", method_get_write_buffer_size, METH_NOARGS,
-     DOC("get_write_buffer_size($self)", "Return how many bytes are queued.")},
+     LM_DOC("get_write_buffer_size($self)", "Return how many bytes are queued.")},
     {"get_write_buffer_limits", method_get_write_buffer_limits, METH_NOARGS,
-     DOC("get_write_buffer_limits($self)", "Return (low, high) in bytes.")},
-    {"set_write_buffer_limits", FASTCALL(method_set_write_buffer_limits),
-     DOC("set_write_buffer_limits($self, high=None, low=None)",
+     LM_DOC("get_write_buffer_limits($self)", "Return (low, high) in bytes.")},
+    {"set_write_buffer_limits", LM_FASTCALL(method_set_write_buffer_limits),
+     LM_DOC(
+         "set_write_buffer_limits($self, high=None, low=None)",
          "Set the marks, in bytes, at which the protocol is told to pause and resume "
          "writing.\n\n"
          "Raises ValueError unless high >= low >= 0.")},
-    {"get_extra_info", FASTCALL(method_get_extra_info),
-     DOC("get_extra_info($self, name, default=None)",
+    {"get_extra_info", LM_FASTCALL(method_get_extra_info),
+     LM_DOC(
+         "get_extra_info($self, name, default=None)",
          "Return what is known of the connection by that name: 'socket', 'sockname', "
          "'peername'.")},
     {"_settle", method_settle, METH_O,
-     DOC("_settle($self, is_exposed, /)",
+     LM_DOC(
+         "_settle($self, is_exposed, /)",
          "Send what is joined; and join nothing from now on, if the number is told.")},
     {"_force_close", method_force_close, METH_O,
-     DOC("_force_close($self, exc, /)",
-         "Drop what is queued; connection_lost(exc) in the next turn.")},
-    {"_fatal_error", FASTCALL(method_fatal_error),
-     DOC("_fatal_error($self, exc, message='Fatal error on transport')",
-         "Report the exception and close with it.")},
+     LM_DOC("_force_close($self, exc, /)",
+            "Drop what is queued; connection_lost(exc) in the next turn.")},
+    {"_fatal_error", LM_FASTCALL(method_fatal_error),
+     LM_DOC("_fatal_error($self, exc, message='Fatal error on transport')",
+            "Report the exception and close with it.")},
     {NULL, NULL, 0, NULL}};
 
 static PyGetSetDef transport_getset[] = {

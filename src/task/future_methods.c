@@ -3,6 +3,7 @@
 #include "task/future_methods.h"
 
 #include "base/args.h"
+#include "base/type_help.h"
 #include "task/future.h"
 #include "task/waiters.h"
 
@@ -144,16 +145,10 @@ lm_future_set_blocking(PyObject *self, PyObject *value, void *closure LM_UNUSED)
     return 0;
 }
 
-static PyObject *
-none_or(PyObject *value)
-{
-    return Py_NewRef(value != NULL ? value : Py_None);
-}
-
 PyObject *
 lm_future_get_loop(PyObject *self, void *closure LM_UNUSED)
 {
-    return none_or(lm_future(self)->loop);
+    return lm_none_or(lm_future(self)->loop);
 }
 
 PyObject *
@@ -177,7 +172,7 @@ lm_future_get_result(PyObject *self, void *closure LM_UNUSED)
 {
     LmFuture *f = lm_future(self);
     CHECK_READY(f);
-    return none_or(f->state == LM_FINISHED && !f->is_exception ? f->value : NULL);
+    return lm_none_or(f->state == LM_FINISHED && !f->is_exception ? f->value : NULL);
 }
 
 PyObject *
@@ -185,7 +180,7 @@ lm_future_get_exception(PyObject *self, void *closure LM_UNUSED)
 {
     LmFuture *f = lm_future(self);
     CHECK_READY(f);
-    return none_or(f->state == LM_FINISHED && f->is_exception ? f->value : NULL);
+    return lm_none_or(f->state == LM_FINISHED && f->is_exception ? f->value : NULL);
 }
 
 PyObject *
@@ -215,13 +210,13 @@ lm_future_set_log_traceback(PyObject *self, PyObject *value, void *closure LM_UN
 PyObject *
 lm_future_get_source_traceback(PyObject *self, void *closure LM_UNUSED)
 {
-    return none_or(LM_RARE(lm_future(self), source_traceback));
+    return lm_none_or(LM_RARE(lm_future(self), source_traceback));
 }
 
 PyObject *
 lm_future_get_cancel_message(PyObject *self, void *closure LM_UNUSED)
 {
-    return none_or(LM_RARE(lm_future(self), cancel_message));
+    return lm_none_or(LM_RARE(lm_future(self), cancel_message));
 }
 
 int

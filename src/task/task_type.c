@@ -4,6 +4,7 @@
 
 #include "base/args.h"
 #include "base/held.h"
+#include "base/type_help.h"
 #include "core/fault.h"
 #include "task/future_iter.h"
 #include "task/future_methods.h"
@@ -257,15 +258,9 @@ task_set_name(PyObject *self, PyObject *value)
 }
 
 static PyObject *
-none_or(PyObject *value)
-{
-    return Py_NewRef(value != NULL ? value : Py_None);
-}
-
-static PyObject *
 task_get_coro(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    return none_or(lm_task(self)->coro);
+    return lm_none_or(lm_task(self)->coro);
 }
 
 #if PY_VERSION_HEX >= 0x030C0000
@@ -280,7 +275,7 @@ task_get_context(PyObject *self, PyObject *unused LM_UNUSED)
 static PyObject *
 get_coro(PyObject *self, void *closure LM_UNUSED)
 {
-    return none_or(lm_task(self)->coro);
+    return lm_none_or(lm_task(self)->coro);
 }
 
 /* For tools that put a coroutine of theirs around a task's, as asyncio's tasks in Python
@@ -303,7 +298,7 @@ set_coro(PyObject *self, PyObject *value, void *closure LM_UNUSED)
 static PyObject *
 get_awaits(PyObject *self, void *closure LM_UNUSED)
 {
-    return none_or(lm_task(self)->awaits);
+    return lm_none_or(lm_task(self)->awaits);
 }
 
 static PyObject *
@@ -332,16 +327,13 @@ set_log_destroy_pending(PyObject *self, PyObject *value, void *closure LM_UNUSED
     return truth < 0 ? -1 : 0;
 }
 
-#define FASTCALL(function) \
-    (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS
-
 static PyMethodDef task_methods[] = {
     LM_FUTURE_COMMON_METHODS,
     {"set_result", task_set_result, METH_O,
      "set_result($self, result, /)\n--\n\nRaise RuntimeError."},
     {"set_exception", task_set_exception, METH_O,
      "set_exception($self, exception, /)\n--\n\nRaise RuntimeError."},
-    {"cancel", FASTCALL(task_cancel),
+    {"cancel", LM_FASTCALL(task_cancel),
      "cancel($self, msg=None)\n--\n\nRequest that CancelledError(msg) be thrown into "
      "the "
      "coroutine; "
@@ -354,11 +346,11 @@ static PyMethodDef task_methods[] = {
      "uncancel($self)\n--\n\nTake back one cancellation request; return how many "
      "remain.\n\n"
      "Implements asyncio.Task.uncancel."},
-    {"get_stack", FASTCALL(task_get_stack),
+    {"get_stack", LM_FASTCALL(task_get_stack),
      "get_stack($self, *, limit=None)\n--\n\nReturn the frames of the suspended or "
      "failed "
      "coroutine.\n\nImplements asyncio.Task.get_stack."},
-    {"print_stack", FASTCALL(task_print_stack),
+    {"print_stack", LM_FASTCALL(task_print_stack),
      "print_stack($self, *, limit=None, file=None)\n--\n\nPrint the stack or "
      "traceback.\n\n"
      "Implements asyncio.Task.print_stack."},

@@ -5,6 +5,7 @@
 #include "tls/tls.h"
 
 #include "base/args.h"
+#include "base/type_help.h"
 #include "core/fault.h"
 #include "net/flow.h"
 #include "net/transport_extra.h"
@@ -44,19 +45,13 @@ lm_app_transport_mark_closed(PyObject *self)
     app(self)->is_closed = 1;
 }
 
-static PyObject *
-none_if(int failed)
-{
-    return failed < 0 ? NULL : Py_NewRef(Py_None);
-}
-
 /* Ends a method that the connection may lose this transport in, which would be its last
    reference: the caller holds one of its own. */
 static PyObject *
 let_go(LmTls *p, int failed)
 {
     Py_DECREF(p);
-    return none_if(failed);
+    return lm_none_if(failed);
 }
 
 static PyObject *
@@ -84,7 +79,7 @@ method_write(PyObject *self, PyObject *data)
         PyBuffer_Release(&view);
     }
     Py_XDECREF(p);
-    return none_if(failed);
+    return lm_none_if(failed);
 }
 
 static PyObject *
@@ -138,13 +133,13 @@ force_close(PyObject *self, PyObject *exc)
 static PyObject *
 method_abort(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    return none_if(force_close(self, Py_None));
+    return lm_none_if(force_close(self, Py_None));
 }
 
 static PyObject *
 method_force_close(PyObject *self, PyObject *exc)
 {
-    return none_if(force_close(self, exc));
+    return lm_none_if(force_close(self, exc));
 }
 
 static PyObject *
@@ -181,7 +176,7 @@ method_pause_reading(PyObject *self, PyObject *unused LM_UNUSED)
     if (app(self)->tls == NULL) {
         Py_RETURN_NONE;
     }
-    return none_if(lm_tls_pause_reading(app(self)->tls));
+    return lm_none_if(lm_tls_pause_reading(app(self)->tls));
 }
 
 static PyObject *
@@ -402,72 +397,73 @@ app_transport_dealloc(PyObject *self)
     lm_free_instance(self);
 }
 
-#define DOC(signature, text) signature "\n--\n\n" text
-#define FASTCALL(function) \
-    (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS
-
 static PyMethodDef app_transport_methods[] = {
     {"write", method_write, METH_O,
-     DOC("write($self, data, /)",
-         "Encrypt and send bytes; what the connection does not take now is "
-         "queued.\n\ndata: bytes, bytearray or memoryview, else TypeError. Loop's "
-         "thread "
-         "only. Implements asyncio.WriteTransport.write.")},
+     LM_DOC("write($self, data, /)",
+            "Encrypt and send bytes; what the connection does not take now is "
+            "queued.\n\ndata: bytes, bytearray or memoryview, else TypeError. Loop's "
+            "thread "
+            "only. Implements asyncio.WriteTransport.write.")},
     {"writelines", method_writelines, METH_O,
-     DOC("writelines($self, list_of_data, /)",
-         "Send several pieces in as few records as they fit into.\n\nImplements "
-         "asyncio.WriteTransport.writelines.")},
+     LM_DOC("writelines($self, list_of_data, /)",
+            "Send several pieces in as few records as they fit into.\n\nImplements "
+            "asyncio.WriteTransport.writelines.")},
     {"write_eof", method_write_eof, METH_NOARGS,
-     DOC("write_eof($self)", "Raise NotImplementedError: TLS has no half-close here.")},
+     LM_DOC("write_eof($self)",
+            "Raise NotImplementedError: TLS has no half-close here.")},
     {"can_write_eof", method_can_write_eof, METH_NOARGS,
-     DOC("can_write_eof($self)", "Return False.")},
+     LM_DOC("can_write_eof($self)", "Return False.")},
     {"close", method_close, METH_NOARGS,
-     DOC("close($self)",
-         "Send what is queued, exchange the ends of the stream with the "
-         "peer, then call connection_lost.")},
+     LM_DOC("close($self)",
+            "Send what is queued, exchange the ends of the stream with the "
+            "peer, then call connection_lost.")},
     {"abort", method_abort, METH_NOARGS,
-     DOC("abort($self)", "Close at once; what is queued is lost.")},
+     LM_DOC("abort($self)", "Close at once; what is queued is lost.")},
     {"is_closing", method_is_closing, METH_NOARGS,
-     DOC("is_closing($self)",
-         "Return True once close() or abort() was called or the peer is gone.")},
+     LM_DOC("is_closing($self)",
+            "Return True once close() or abort() was called or the peer is gone.")},
     {"is_reading", method_is_reading, METH_NOARGS,
-     DOC("is_reading($self)", "Return True unless paused.")},
+     LM_DOC("is_reading($self)", "Return True unless paused.")},
     {"pause_reading", method_pause_reading, METH_NOARGS,
-     DOC("pause_reading($self)", "Deliver nothing until resume_reading().")},
+     LM_DOC("pause_reading($self)", "Deliver nothing until resume_reading().")},
     {"resume_reading", method_resume_reading, METH_NOARGS,
-     DOC("resume_reading($self)", "Deliver again after pause_reading().")},
+     LM_DOC("resume_reading($self)", "Deliver again after pause_reading().")},
     {"get_protocol", method_get_protocol, METH_NOARGS,
-     DOC("get_protocol($self)", "Return the protocol.")},
+     LM_DOC("get_protocol($self)", "Return the protocol.")},
     {"set_protocol", method_set_protocol, METH_O,
-     DOC("set_protocol($self, protocol, /)",
-         "Deliver to another protocol from now on.")},
-    {"get_extra_info", FASTCALL(method_get_extra_info),
-     DOC("get_extra_info($self, name, default=None)",
+     LM_DOC("set_protocol($self, protocol, /)",
+            "Deliver to another protocol from now on.")},
+    {"get_extra_info", LM_FASTCALL(method_get_extra_info),
+     LM_DOC(
+         "get_extra_info($self, name, default=None)",
          "Return sslcontext, ssl_object, peercert, cipher or compression, or what the "
          "transport below knows.")},
-    {"set_write_buffer_limits", FASTCALL(method_set_write_buffer_limits),
-     DOC("set_write_buffer_limits($self, high=None, low=None)",
+    {"set_write_buffer_limits", LM_FASTCALL(method_set_write_buffer_limits),
+     LM_DOC(
+         "set_write_buffer_limits($self, high=None, low=None)",
          "Set the marks, in bytes, at which the protocol is told to pause and resume "
          "writing.\n\nRaises ValueError unless high >= low >= 0.")},
     {"get_write_buffer_limits", method_get_write_buffer_limits, METH_NOARGS,
-     DOC("get_write_buffer_limits($self)", "Return (low, high) in bytes.")},
+     LM_DOC("get_write_buffer_limits($self)", "Return (low, high) in bytes.")},
     {"get_write_buffer_size", method_get_write_buffer_size, METH_NOARGS,
-     DOC("get_write_buffer_size($self)",
-         "Return how many bytes have not gone to the transport below.")},
-    {"set_read_buffer_limits", FASTCALL(method_set_read_buffer_limits),
-     DOC("set_read_buffer_limits($self, high=None, low=None)",
+     LM_DOC("get_write_buffer_size($self)",
+            "Return how many bytes have not gone to the transport below.")},
+    {"set_read_buffer_limits", LM_FASTCALL(method_set_read_buffer_limits),
+     LM_DOC(
+         "set_read_buffer_limits($self, high=None, low=None)",
          "Set the marks, in bytes, between which the transport below reads while the "
          "protocol does not.\n\nRaises ValueError unless high >= low >= 0.")},
     {"get_read_buffer_limits", method_get_read_buffer_limits, METH_NOARGS,
-     DOC("get_read_buffer_limits($self)", "Return (low, high) in bytes.")},
+     LM_DOC("get_read_buffer_limits($self)", "Return (low, high) in bytes.")},
     {"get_read_buffer_size", method_get_read_buffer_size, METH_NOARGS,
-     DOC("get_read_buffer_size($self)", "Return how many bytes wait to be decrypted.")},
+     LM_DOC("get_read_buffer_size($self)",
+            "Return how many bytes wait to be decrypted.")},
     {"_force_close", method_force_close, METH_O,
-     DOC("_force_close($self, exc, /)",
-         "Close at once; connection_lost(exc) in the next turn.")},
+     LM_DOC("_force_close($self, exc, /)",
+            "Close at once; connection_lost(exc) in the next turn.")},
     {"_test__append_write_backlog", method_append_write_backlog, METH_O,
-     DOC("_test__append_write_backlog($self, data, /)",
-         "Queue bytes without sending, for tests.")},
+     LM_DOC("_test__append_write_backlog($self, data, /)",
+            "Queue bytes without sending, for tests.")},
     {NULL, NULL, 0, NULL}};
 
 static PyGetSetDef app_transport_getset[] = {

@@ -3,6 +3,8 @@
    no instance without its parts. */
 #include "tls/tls.h"
 
+#include "base/type_help.h"
+
 #include "net/flow.h"
 
 #define OWN_BUFFER_SIZE (64 * 1024)
@@ -248,21 +250,15 @@ tls_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 }
 
 static PyObject *
-none_if(int failed)
-{
-    return failed < 0 ? NULL : Py_NewRef(Py_None);
-}
-
-static PyObject *
 method_connection_made(PyObject *self, PyObject *transport)
 {
-    return none_if(lm_tls_on_connection_made((LmTls *)self, transport));
+    return lm_none_if(lm_tls_on_connection_made((LmTls *)self, transport));
 }
 
 static PyObject *
 method_connection_lost(PyObject *self, PyObject *exc)
 {
-    return none_if(lm_tls_on_connection_lost((LmTls *)self, exc));
+    return lm_none_if(lm_tls_on_connection_lost((LmTls *)self, exc));
 }
 
 static PyObject *
@@ -299,7 +295,7 @@ method_buffer_updated(PyObject *self, PyObject *count)
         return NULL;
     }
     /* They are copied before anything else may run. */
-    return none_if(
+    return lm_none_if(
         lm_tls_on_bytes(p, PyByteArray_AS_STRING(p->own_buffer), (size_t)size));
 }
 
@@ -316,10 +312,10 @@ method_resume_writing(PyObject *self, PyObject *unused LM_UNUSED)
     LmTls *p = (LmTls *)self;
     p->ssl_writing_paused = 0;
     if (lm_outbuf_is_empty(&p->backlog) || p->state != LM_WRAPPED) {
-        return none_if(lm_tls_process_outgoing(p));
+        return lm_none_if(lm_tls_process_outgoing(p));
     }
-    return none_if(lm_tls_guard(p, lm_tls_do_write(p, LM_UNTIL_FULL),
-                                "Fatal error on SSL protocol"));
+    return lm_none_if(lm_tls_guard(p, lm_tls_do_write(p, LM_UNTIL_FULL),
+                                   "Fatal error on SSL protocol"));
 }
 
 static PyObject *
@@ -332,7 +328,7 @@ method_adopt_input(PyObject *self, PyObject *data)
     }
     int failed = lm_rawbuf_add(&p->in, view.buf, (size_t)view.len);
     PyBuffer_Release(&view);
-    return none_if(failed);
+    return lm_none_if(failed);
 }
 
 static PyObject *
@@ -361,7 +357,7 @@ method_get_extra_info(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 static PyObject *
 method_abort(PyObject *self, PyObject *exc)
 {
-    return none_if(lm_tls_abort((LmTls *)self, exc));
+    return lm_none_if(lm_tls_abort((LmTls *)self, exc));
 }
 
 static PyObject *
@@ -423,32 +419,30 @@ static PyGetSetDef tls_getset[] = {{"_state", get_state, NULL, NULL, NULL},
                                    FLAG("_ssl_writing_paused", ssl_writing_paused),
                                    {NULL, NULL, NULL, NULL, NULL}};
 
-#define DOC(signature, text) signature "\n--\n\n" text
-
 static PyMethodDef tls_methods[] = {
     {"connection_made", method_connection_made, METH_O,
-     DOC("connection_made($self, transport, /)", "Start the handshake.")},
+     LM_DOC("connection_made($self, transport, /)", "Start the handshake.")},
     {"connection_lost", method_connection_lost, METH_O,
-     DOC("connection_lost($self, exc, /)", "Tell the application's protocol.")},
+     LM_DOC("connection_lost($self, exc, /)", "Tell the application's protocol.")},
     {"eof_received", method_eof_received, METH_NOARGS,
-     DOC("eof_received($self)", "The peer sends no more.")},
+     LM_DOC("eof_received($self)", "The peer sends no more.")},
     {"get_buffer", method_get_buffer, METH_O,
-     DOC("get_buffer($self, sizehint, /)", "Return where raw bytes are to be put.")},
+     LM_DOC("get_buffer($self, sizehint, /)", "Return where raw bytes are to be put.")},
     {"buffer_updated", method_buffer_updated, METH_O,
-     DOC("buffer_updated($self, nbytes, /)", "Raw bytes are there.")},
+     LM_DOC("buffer_updated($self, nbytes, /)", "Raw bytes are there.")},
     {"pause_writing", method_pause_writing, METH_NOARGS,
-     DOC("pause_writing($self)", "The transport below is full.")},
+     LM_DOC("pause_writing($self)", "The transport below is full.")},
     {"resume_writing", method_resume_writing, METH_NOARGS,
-     DOC("resume_writing($self)", "The transport below takes bytes again.")},
+     LM_DOC("resume_writing($self)", "The transport below takes bytes again.")},
     {"_adopt_input", method_adopt_input, METH_O,
-     DOC("_adopt_input($self, data, /)",
-         "Take raw bytes that came before the handshake was started.")},
+     LM_DOC("_adopt_input($self, data, /)",
+            "Take raw bytes that came before the handshake was started.")},
     {"_get_extra_info", (PyCFunction)(void (*)(void))method_get_extra_info,
      METH_FASTCALL,
-     DOC("_get_extra_info($self, name, default=None, /)",
-         "Return what is known of the connection.")},
+     LM_DOC("_get_extra_info($self, name, default=None, /)",
+            "Return what is known of the connection.")},
     {"_abort", method_abort, METH_O,
-     DOC("_abort($self, exc, /)", "Close at once; what is queued is lost.")},
+     LM_DOC("_abort($self, exc, /)", "Close at once; what is queued is lost.")},
     {NULL, NULL, 0, NULL}};
 
 static int
