@@ -14,7 +14,7 @@
 #include "net/server.h"
 #include "net/sockops.h"
 #include "net/stream.h"
-#include "net/transport.h"
+#include "net/transport_type.h"
 #include "poll/facts.h"
 #include "task/future.h"
 #include "task/future_iter.h"

@@ -35,7 +35,7 @@ HEADERLESS = {
     "src/net/pipe_read.c": "a part of net/pipe.h",
     "src/net/pipe_type.c": "a part of net/pipe.h",
     "src/net/pipe_write.c": "a part of net/pipe.h",
-    "src/net/transport_type.c": "a part of net/transport.h",
+    "src/net/transport_ready.c": "a part of net/transport.h",
     "src/net/transport_watch.c": "a part of net/transport.h",
     "src/poll/set.c": "a part of poll/poll.h",
     "src/task/future_type.c": "a part of task/future.h",
@@ -56,9 +56,6 @@ KNOTS = {
     frozenset({"src/poll/once.c", "src/poll/poll.c", "src/poll/watch.c"}): (
         "a poll watches its own descriptors; what starts a watch may have to tell the kernel at once"
     ),
-    frozenset(
-        f"src/net/{name}.c" for name in ("join", "stream_write", "transport", "transport_extra", "transport_watch")
-    ): "a transport that ends sends what it joined, and a send that fails ends the transport",
     frozenset(
         f"src/tls/{name}.c"
         for name in ("app_transport", "handshake", "incoming", "outgoing", "protocol", "protocol_type", "shutdown")

@@ -7,6 +7,7 @@
 #include "base/oserr.h"
 #include "base/sys.h"
 #include "net/flow.h"
+#include "net/transport_socket.h"
 #include "net/transport_extra.h"
 
 /* In one wake-up. asyncio reads one; more than that pays where they come in bursts, and a
@@ -31,6 +32,9 @@ lm_datagram_prepare(PyObject *self, const LmTransportParts *parts)
 {
     LmDatagram *d = lm_datagram(self);
     LmAddr local;
+    if (lm_transport_prepare_socket(self, parts) < 0) {
+        return -1;
+    }
     lm_ends_local(d->base.ends, &local);
     /* Now, not when it is asked for: addresses may change, and endpoints are few. */
     PyObject *extra = lm_transport_get_extra(self, NULL);

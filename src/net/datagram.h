@@ -8,7 +8,7 @@
 #ifndef LM_NET_DATAGRAM_H
 #define LM_NET_DATAGRAM_H
 
-#include "net/transport.h"
+#include "net/transport_make.h"
 
 typedef struct {
     LmTransport base;

@@ -2,6 +2,8 @@
    kind. See datagram.h. */
 #include "net/datagram.h"
 
+#include "net/transport_type.h"
+
 #include "base/args.h"
 #include "base/type_help.h"
 
@@ -101,6 +103,7 @@ lm_datagram_init(PyObject *module, LmState *st)
         .size = sizeof(LmDatagram),
         .methods = datagram_methods,
         .getset = datagram_getset,
+        .has_our_base = 1,
     };
     PyObject *base = lm_state_import("asyncio", "DatagramTransport");
     PyObject *bases = base != NULL ? PyTuple_Pack(2, st->TransportType, base) : NULL;

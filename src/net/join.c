@@ -1,8 +1,8 @@
-/* Joined writes: see join.h. Relies on stream_write.h for the send itself. */
+/* Joined writes: see join.h. Relies on stream_send.h for the send itself. */
 #include "net/join.h"
 
 #include "base/clock.h"
-#include "net/stream_write.h"
+#include "net/stream_send.h"
 
 #define MOST_JOINED ((size_t)64 * 1024)
 
@@ -34,7 +34,7 @@ lm_join_wants(const LmTransport *t, size_t length)
 static int
 send_joined(LmLoop *loop LM_UNUSED, PyObject *self)
 {
-    int failed = lm_join_settle(self);
+    int failed = lm_transport_settle(self);
     Py_DECREF(self);
     return failed;
 }
@@ -95,5 +95,5 @@ int
 lm_join_expose(PyObject *self)
 {
     lm_transport(self)->is_exposed = 1;
-    return lm_join_settle(self);
+    return lm_transport_settle(self);
 }

@@ -25,18 +25,11 @@ int lm_join_wants(const LmTransport *t, size_t length);
    to be sent first. */
 int lm_join_write(PyObject *self, PyObject *owner, const char *bytes, size_t length);
 
-/* Sends what a transport has joined. A failure of the socket closes it, which may run
-   Python; -1 with an exception that has to leave the loop. */
+/* Sends what a transport has joined: behind lm_transport_settle. A failure of the socket
+   closes it, which may run Python; -1 with an exception that has to leave the loop. */
 int lm_join_send(PyObject *self);
 
 /* The same, and nothing is joined from now on: the number is told. */
 int lm_join_expose(PyObject *self);
-
-/* Before the transport is closed, shut down or asked for its state. */
-static inline int
-lm_join_settle(PyObject *self)
-{
-    return LM_LIKELY(!lm_transport(self)->is_joined) ? 0 : lm_join_send(self);
-}
 
 #endif

@@ -12,67 +12,58 @@
 #include <unistd.h>
 
 static int
-on_end(PyObject *self)
+on_end_of_pipe(PyObject *self)
 {
-    LmPipe *p = lm_pipe(self);
-    if (p->loop->is_debug) {
-        PyObject *done =
-            lm_state_support(p->st, "log_info", "Os", self, "was closed by peer");
-        Py_XDECREF(done);
-        if (done == NULL) {
-            return -1;
-        }
+    LmTransport *t = lm_transport(self);
+    if (lm_pipe_log_end(self) < 0) {
+        return -1;
     }
     /* A run nested in the log's handler or in the attribute may have ended it. */
     PyObject *ended =
-        p->loop != NULL ? lm_held_attr(p->protocol, p->st->str.eof_received) : NULL;
-    if (p->loop == NULL) {
+        t->loop != NULL ? lm_held_attr(t->protocol, t->st->str.eof_received) : NULL;
+    if (t->loop == NULL) {
         Py_XDECREF(ended);
         return PyErr_Occurred() ? -1 : 0;
     }
     int failed =
-        ended != NULL ? lm_handle_call_soon(p->loop, ended, NULL, 0, NULL) : -1;
+        ended != NULL ? lm_handle_call_soon(t->loop, ended, NULL, 0, NULL) : -1;
     PyObject *exc = failed < 0 ? PyErr_GetRaisedException() : NULL;
     Py_XDECREF(ended);
-    failed = lm_pipe_lose(self, Py_None);
-    if (exc != NULL && failed == 0) {
-        PyErr_SetRaisedException(exc);
-        return -1;
-    }
-    Py_XDECREF(exc);
-    return failed;
+    failed = lm_transport_force_close(self, Py_None);
+    lm_exc_put_back(exc);
+    return failed < 0 || exc != NULL ? -1 : 0;
 }
 
 static int
 read_some(PyObject *self)
 {
-    LmPipe *p = lm_pipe(self);
+    LmTransport *t = lm_transport(self);
     int has_fd = lm_pipe_has_fd(self);
-    if (has_fd < 0 || p->is_lost) {
+    if (has_fd < 0 || t->lost > 0) {
         return has_fd < 0 ? -1 : 0;
     }
     if (!has_fd) {
         (void)lm_pipe_refuse();
-        return lm_pipe_fatal(self, "Fatal read error on pipe transport");
+        return lm_transport_fatal(self, "Fatal read error on pipe transport");
     }
-    char *scratch = lm_loop_scratch(p->loop);
+    char *scratch = lm_loop_scratch(t->loop);
     if (scratch == NULL) {
         return -1;
     }
-    ssize_t count = read(p->fd, scratch, LM_SCRATCH_SIZE);
+    ssize_t count = read(t->fd, scratch, LM_SCRATCH_SIZE);
     if (count == 0) {
-        return on_end(self);
+        return on_end_of_pipe(self);
     }
     if (count < 0) {
         if (lm_sys_is_not_ready()) {
             return 0;
         }
         lm_oserr_set(errno);
-        return lm_pipe_fatal(self, "Fatal read error on pipe transport");
+        return lm_transport_fatal(self, "Fatal read error on pipe transport");
     }
-    p->loop->has_done_io = 1; /* there is room for a writer of this loop */
-    PyObject *protocol = Py_NewRef(p->protocol);
-    int failed = lm_feed_protocol(p->st, protocol, scratch, (size_t)count);
+    t->loop->has_done_io = 1; /* there is room for a writer of this loop */
+    PyObject *protocol = Py_NewRef(t->protocol);
+    int failed = lm_feed_protocol(t->st, protocol, scratch, (size_t)count);
     Py_DECREF(protocol);
     return failed;
 }
@@ -82,14 +73,33 @@ read_some(PyObject *self)
 static PyObject *
 method_read_ready(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    return !lm_pipe(self)->is_lost && read_some(self) < 0 ? NULL : Py_NewRef(Py_None);
+    return lm_transport(self)->lost == 0 && read_some(self) < 0 ? NULL
+                                                                : Py_NewRef(Py_None);
 }
 
 static PyMethodDef read_ready_def = {"_read_ready", method_read_ready, METH_NOARGS,
                                      NULL};
 
+/* The end of a terminal. */
+static int
+is_end_of_terminal(PyObject *exc)
+{
+    PyObject *number = PyObject_GetAttrString(exc, "errno");
+    long err = number != NULL && PyLong_Check(number) ? PyLong_AsLong(number) : -1;
+    Py_XDECREF(number);
+    PyErr_Clear();
+    return err == EIO;
+}
+
 const LmPipeKind lm_pipe_reads = {
-    .on_readable = read_some,
-    .read_method = &read_ready_def,
+    .transport =
+        {
+            .read = read_some,
+            .read_method = &read_ready_def,
+            .has_fd = lm_pipe_has_fd,
+            .may_read = lm_pipe_may_read,
+            .expects = is_end_of_terminal,
+            .is_files = 1,
+        },
     .refusal = "Pipe transport is for pipes/sockets only.",
 };

@@ -17,11 +17,11 @@
 /* Bytes written, 0 where the pipe takes none now, or -1 with an exception set. The file
    object has been asked for its number. */
 static ssize_t
-put(LmPipe *p, const struct iovec *vectors, int count)
+put(LmTransport *t, const struct iovec *vectors, int count)
 {
-    p->loop->has_done_io = 1;
-    ssize_t written = count == 1 ? write(p->fd, vectors[0].iov_base, vectors[0].iov_len)
-                                 : writev(p->fd, vectors, count);
+    t->loop->has_done_io = 1;
+    ssize_t written = count == 1 ? write(t->fd, vectors[0].iov_base, vectors[0].iov_len)
+                                 : writev(t->fd, vectors, count);
     if (LM_LIKELY(written >= 0)) {
         return written;
     }
@@ -33,10 +33,11 @@ put(LmPipe *p, const struct iovec *vectors, int count)
 }
 
 static int
-drop_write(LmPipe *p)
+drop_write(PyObject *self)
 {
+    LmPipe *p = lm_pipe(self);
     if (p->dropped >= DROPPED_WRITES_BEFORE_LOG) {
-        PyObject *done = lm_state_support(p->st, "log_dropped_pipe_write", "");
+        PyObject *done = lm_state_support(p->base.st, "log_dropped_pipe_write", "");
         Py_XDECREF(done);
         if (done == NULL) {
             return -1;
@@ -50,21 +51,21 @@ static int
 write_failed(PyObject *self)
 {
     lm_pipe(self)->dropped++;
-    return lm_pipe_fatal(self, FATAL_WRITE);
+    return lm_transport_fatal(self, FATAL_WRITE);
 }
 
 static int
-write_buffer(PyObject *self, PyObject *owner, const char *bytes, size_t length)
+write_or_queue(PyObject *self, PyObject *owner, const char *bytes, size_t length)
 {
-    LmPipe *p = lm_pipe(self);
+    LmTransport *t = lm_transport(self);
     size_t written = 0;
-    int has_fd = lm_outbuf_is_empty(&p->out) ? lm_pipe_has_fd(self) : 1;
-    if (has_fd < 0 || p->is_lost) {
+    int has_fd = lm_outbuf_is_empty(&t->out) ? lm_pipe_has_fd(self) : 1;
+    if (has_fd < 0 || t->lost > 0) {
         return has_fd < 0 ? -1 : 0;
     }
-    if (lm_outbuf_is_empty(&p->out)) {
+    if (lm_outbuf_is_empty(&t->out)) {
         struct iovec vector = {(void *)bytes, length};
-        ssize_t count = has_fd ? put(p, &vector, 1) : lm_pipe_refuse();
+        ssize_t count = has_fd ? put(t, &vector, 1) : lm_pipe_refuse();
         if (count < 0) {
             return write_failed(self);
         }
@@ -72,17 +73,17 @@ write_buffer(PyObject *self, PyObject *owner, const char *bytes, size_t length)
         if (LM_LIKELY(written == length)) {
             return 0;
         }
-        if (lm_pipe_start(self, &p->writer) < 0) {
+        if (lm_transport_start_writing(self) < 0) {
             return -1;
         }
-        if (LM_UNLIKELY(p->is_lost)) {
+        if (LM_UNLIKELY(t->lost > 0)) {
             return 0;
         }
     }
-    if (lm_outbuf_add(&p->out, owner, bytes + written, length - written) < 0) {
+    if (lm_outbuf_add(&t->out, owner, bytes + written, length - written) < 0) {
         return -1;
     }
-    return lm_flow_grown(&p->flow, p->out.size, p->loop, self, p->protocol);
+    return lm_flow_maybe_pause(self);
 }
 
 /* A view that is no plain run of bytes breaks the pipe as a failed write does, as in
@@ -90,13 +91,14 @@ write_buffer(PyObject *self, PyObject *owner, const char *bytes, size_t length)
 static int
 write_view(PyObject *self, PyObject *data)
 {
-    LmPipe *p = lm_pipe(self);
+    LmTransport *t = lm_transport(self);
     Py_buffer view;
     if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
-        return lm_outbuf_is_empty(&p->out) ? write_failed(self) : -1;
+        return lm_outbuf_is_empty(&t->out) ? write_failed(self) : -1;
     }
     /* Lost where what was asked for the buffer aborted. */
-    int failed = p->is_lost ? 0 : write_buffer(self, data, view.buf, (size_t)view.len);
+    int failed =
+        t->lost > 0 ? 0 : write_or_queue(self, data, view.buf, (size_t)view.len);
     PyBuffer_Release(&view);
     return failed;
 }
@@ -104,7 +106,7 @@ write_view(PyObject *self, PyObject *data)
 int
 lm_pipe_write(PyObject *self, PyObject *data)
 {
-    LmPipe *p = lm_pipe(self);
+    LmTransport *t = lm_transport(self);
     if (!PyBytes_Check(data) && !PyByteArray_Check(data) && !PyMemoryView_Check(data)) {
         PyErr_Format(PyExc_AssertionError, "%R", data);
         return -1;
@@ -113,92 +115,76 @@ lm_pipe_write(PyObject *self, PyObject *data)
     if (length <= 0) {
         return (int)length;
     }
-    if (p->is_closing || p->dropped > 0) {
-        return drop_write(p);
+    if (t->is_closing || lm_pipe(self)->dropped > 0) {
+        return drop_write(self);
     }
     return write_view(self, data);
-}
-
-int
-lm_pipe_write_eof(PyObject *self)
-{
-    LmPipe *p = lm_pipe(self);
-    if (p->is_closing || p->loop == NULL) {
-        return 0;
-    }
-    p->is_closing = 1;
-    return lm_outbuf_is_empty(&p->out) ? lm_pipe_lose(self, Py_None) : 0;
 }
 
 /* Sends the front of the queue once. 1 where the pipe lives, 0 where it broke; -1 with an
    exception set. */
 static int
-send_queued(PyObject *self)
+write_queued(PyObject *self)
 {
-    LmPipe *p = lm_pipe(self);
+    LmTransport *t = lm_transport(self);
     struct iovec vectors[MOST_VECTORS];
     int has_fd = lm_pipe_has_fd(self);
-    if (has_fd < 0 || p->is_lost) {
+    if (has_fd < 0 || t->lost > 0) {
         return has_fd < 0 ? -1 : 0;
     }
-    int count = lm_outbuf_vectors(&p->out, vectors, MOST_VECTORS);
+    int count = lm_outbuf_vectors(&t->out, vectors, MOST_VECTORS);
     ssize_t written = !has_fd     ? lm_pipe_refuse()
-                      : count > 0 ? put(p, vectors, count)
+                      : count > 0 ? put(t, vectors, count)
                                   : 0;
     if (LM_LIKELY(written >= 0)) {
-        lm_outbuf_sent(&p->out, (size_t)written);
+        lm_outbuf_sent(&t->out, (size_t)written);
         return 1;
     }
-    lm_outbuf_clear(&p->out);
+    lm_outbuf_clear(&t->out);
     return write_failed(self) < 0 ? -1 : 0;
 }
 
 static int
-flush(PyObject *self)
+flush_pipe(PyObject *self)
 {
-    LmPipe *p = lm_pipe(self);
-    int alive = send_queued(self);
-    if (alive <= 0 || !lm_outbuf_is_empty(&p->out)) {
+    LmTransport *t = lm_transport(self);
+    int alive = write_queued(self);
+    if (alive <= 0 || !lm_outbuf_is_empty(&t->out)) {
         return alive < 0 ? -1 : 0;
     }
-    lm_pipe_stop(self, &p->writer);
-    if (lm_flow_shrunk(&p->flow, 0, p->loop, self, p->protocol) < 0) {
+    lm_transport_stop_writing(self);
+    if (lm_flow_maybe_resume(self) < 0) {
         return -1;
     }
     /* The protocol may have written more, closed or aborted. */
-    if (!p->is_closing || p->is_lost || !lm_outbuf_is_empty(&p->out)) {
+    if (!t->is_closing || t->lost > 0 || !lm_outbuf_is_empty(&t->out)) {
         return 0;
     }
-    lm_pipe_stop(self, &p->reader);
-    return lm_pipe_finish(self, Py_None);
+    lm_transport_stop_reading(self);
+    return lm_transport_finish(self, Py_None);
 }
 
 /* The other end is gone: a writer has nothing else to be told. */
 static int
 on_input(PyObject *self)
 {
-    LmPipe *p = lm_pipe(self);
+    LmTransport *t = lm_transport(self);
     int has_fd = lm_pipe_has_fd(self);
-    if (has_fd < 0 || p->is_lost) {
+    if (has_fd < 0 || t->lost > 0) {
         return has_fd < 0 ? -1 : 0;
     }
     if (!has_fd) {
         (void)lm_pipe_refuse();
         return write_failed(self);
     }
-    if (p->loop->is_debug) {
-        PyObject *done =
-            lm_state_support(p->st, "log_info", "Os", self, "was closed by peer");
-        Py_XDECREF(done);
-        if (done == NULL) {
-            return -1;
-        }
+    if (lm_pipe_log_end(self) < 0) {
+        return -1;
     }
-    if (lm_outbuf_is_empty(&p->out)) {
-        return lm_pipe_lose(self, Py_None);
+    if (lm_outbuf_is_empty(&t->out)) {
+        return lm_transport_force_close(self, Py_None);
     }
     PyObject *exc = PyObject_CallNoArgs(PyExc_BrokenPipeError);
-    int failed = exc != NULL ? lm_pipe_lose(self, exc) : -1;
+    int failed = exc != NULL ? lm_transport_force_close(self, exc) : -1;
     Py_XDECREF(exc);
     return failed;
 }
@@ -208,13 +194,15 @@ on_input(PyObject *self)
 static PyObject *
 method_read_ready(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    return !lm_pipe(self)->is_lost && on_input(self) < 0 ? NULL : Py_NewRef(Py_None);
+    return lm_transport(self)->lost == 0 && on_input(self) < 0 ? NULL
+                                                               : Py_NewRef(Py_None);
 }
 
 static PyObject *
 method_write_ready(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    return !lm_pipe(self)->is_lost && flush(self) < 0 ? NULL : Py_NewRef(Py_None);
+    return lm_transport(self)->lost == 0 && flush_pipe(self) < 0 ? NULL
+                                                                 : Py_NewRef(Py_None);
 }
 
 static PyMethodDef read_ready_def = {"_read_ready", method_read_ready, METH_NOARGS,
@@ -223,10 +211,17 @@ static PyMethodDef write_ready_def = {"_write_ready", method_write_ready, METH_N
                                       NULL};
 
 const LmPipeKind lm_pipe_writes = {
-    .on_readable = on_input,
-    .on_writable = flush,
-    .read_method = &read_ready_def,
-    .write_method = &write_ready_def,
+    .transport =
+        {
+            .read = on_input,
+            .flush = flush_pipe,
+            .read_method = &read_ready_def,
+            .flush_method = &write_ready_def,
+            .has_fd = lm_pipe_has_fd,
+            .may_read = lm_pipe_may_read,
+            .is_files = 1,
+            .reads_while_closing = 1,
+        },
     .refusal = "Pipe transport is only for pipes, sockets and character devices",
     .is_writer = 1,
 };

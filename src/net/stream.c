@@ -5,9 +5,12 @@
 #include "base/args.h"
 #include "base/type_help.h"
 #include "net/join.h"
+#include "net/transport_socket.h"
 #include "net/stream_feed.h"
 #include "net/stream_read.h"
+#include "net/stream_send.h"
 #include "net/stream_write.h"
+#include "net/transport_type.h"
 
 #include <netinet/tcp.h>
 
@@ -54,7 +57,7 @@ static PyObject *
 method_make_empty_waiter(PyObject *self, PyObject *unused LM_UNUSED)
 {
     LmTransport *t = lm_transport(self);
-    if (lm_join_settle(self) < 0) {
+    if (lm_transport_settle(self) < 0) {
         return NULL;
     }
     if (check_no_waiter(t) < 0) {
@@ -115,7 +118,7 @@ static PyMethodDef write_ready_def = {"_write_ready", method_write_ready, METH_N
 /* Small writes must not wait for the peer's acknowledgements. By the address family: a
    socket made with protocol 0 is TCP all the same. */
 static int
-set_nodelay(PyObject *self, const LmTransportParts *parts LM_UNUSED)
+set_nodelay(PyObject *self)
 {
     LmTransport *t = lm_transport(self);
     int on = 1;
@@ -132,12 +135,19 @@ set_nodelay(PyObject *self, const LmTransportParts *parts LM_UNUSED)
     return 0;
 }
 
+static int
+prepare_stream(PyObject *self, const LmTransportParts *parts)
+{
+    return lm_transport_prepare_socket(self, parts) < 0 ? -1 : set_nodelay(self);
+}
+
 static const LmTransportKind stream_kind = {
     .read = lm_stream_read,
     .flush = lm_stream_flush,
     .read_method = &read_ready_def,
     .flush_method = &write_ready_def,
-    .prepare = set_nodelay,
+    .settle = lm_join_send,
+    .prepare = prepare_stream,
     .is_stream = 1,
 };
 
@@ -200,6 +210,7 @@ lm_stream_init(PyObject *module, LmState *st)
         .size = sizeof(LmTransport),
         .methods = stream_methods,
         .getset = stream_getset,
+        .has_our_base = 1,
     };
     st->SocketTransportType = lm_transport_type_new(module, &spec, st->TransportType);
     return st->SocketTransportType != NULL

@@ -3,7 +3,7 @@
 #ifndef LM_NET_STREAM_H
 #define LM_NET_STREAM_H
 
-#include "net/transport.h"
+#include "net/transport_make.h"
 
 int lm_stream_init(PyObject *module, LmState *st);
 

@@ -17,13 +17,4 @@ int lm_stream_write_raw(PyObject *self, const char *data, size_t size);
    OSError set. */
 int lm_stream_write_eof(PyObject *self);
 
-/* Sends what was queued without a watch, and watches for the rest. A failure of the socket
-   closes the transport; -1 with an exception that has to leave the loop. */
-int lm_stream_send_fresh(PyObject *self);
-
-/* Sends what is queued, as far as the socket takes it; with nothing left, what waited for
-   that happens. -1 with an exception that has to leave, or that an asyncio transport
-   would let out of _write_ready. */
-int lm_stream_flush(PyObject *self);
-
 #endif

@@ -1,5 +1,5 @@
-/* Making, closing and the inner life of a transport: see transport.h. The Python type
-   stands in transport_type.c, its watches in transport_watch.c. */
+/* The end of a transport, and what changes hands before it (its protocol, its Python
+   socket), of any kind: see transport.h. */
 #include "net/transport.h"
 
 #include "base/held.h"
@@ -7,10 +7,8 @@
 #include "core/fault.h"
 #include "core/handle.h"
 #include "net/flow.h"
-#include "net/join.h"
 #include "net/readers.h"
 #include "net/server.h"
-#include "net/transport_extra.h"
 #include "task/future.h"
 
 #include <unistd.h>
@@ -78,40 +76,6 @@ lm_transport_set_protocol(LmTransport *t, PyObject *protocol)
     return 0;
 }
 
-static void
-let_go(PyObject *self)
-{
-    lm_transport_stop_both(lm_transport(self));
-}
-
-static PyObject *
-wake(PyObject *waiter)
-{
-    PyObject *cancelled = PyObject_CallMethod(waiter, "cancelled", NULL);
-    int is_cancelled = cancelled != NULL ? PyObject_IsTrue(cancelled) : -1;
-    Py_XDECREF(cancelled);
-    if (is_cancelled < 0) {
-        return NULL;
-    }
-    return is_cancelled ? Py_NewRef(Py_None)
-                        : PyObject_CallMethod(waiter, "set_result", "O", Py_None);
-}
-
-/* Runs right after connection_made: only then does reading start and the waiter wake. */
-static PyObject *
-begin(PyObject *self, PyObject *waiter)
-{
-    LmTransport *t = lm_transport(self);
-    int failed = t->loop != NULL ? lm_transport_start_reading(self) : 0;
-    PyObject *exc = failed < 0 ? PyErr_GetRaisedException() : NULL;
-    PyObject *done = waiter != Py_None ? wake(waiter) : Py_NewRef(Py_None);
-    if (exc != NULL) {
-        PyErr_SetRaisedException(exc); /* as asyncio's add_reader, by itself */
-        Py_CLEAR(done);
-    }
-    return done;
-}
-
 static PyObject *
 call_connection_lost(PyObject *self, PyObject *exc)
 {
@@ -121,98 +85,19 @@ call_connection_lost(PyObject *self, PyObject *exc)
     Py_RETURN_NONE;
 }
 
-static PyMethodDef begin_def = {"_begin", begin, METH_O, NULL};
 static PyMethodDef lost_def = {"_call_connection_lost", call_connection_lost, METH_O,
                                NULL};
-
-static int
-call_soon_bound(LmLoop *loop, PyMethodDef *def, PyObject *self, PyObject *arg)
-{
-    PyObject *bound = PyCFunction_New(def, self);
-    int failed = bound == NULL ? -1
-                               : lm_handle_call_soon(loop, bound, &arg, 1,
-                                                     lm_transport(self)->context);
-    Py_XDECREF(bound);
-    return failed;
-}
-
-static int
-schedule_start(LmLoop *loop, PyObject *self, PyObject *waiter)
-{
-    LmTransport *t = lm_transport(self);
-    if (t->protocol == NULL) {
-        PyErr_SetString(PyExc_RuntimeError, "Transport was closed while it was made");
-        return -1;
-    }
-    PyObject *made = lm_held_attr(t->protocol, t->st->str.connection_made);
-    int failed =
-        made == NULL ? -1 : lm_handle_call_soon(loop, made, &self, 1, t->context);
-    Py_XDECREF(made);
-    return failed < 0 ? -1
-                      : call_soon_bound(loop, &begin_def, self,
-                                        waiter != NULL ? waiter : Py_None);
-}
 
 void
 lm_transport_set_socket(LmTransport *t, PyObject *sock)
 {
     PyObject *old = t->sock;
-    t->own_fd = sock != NULL ? lm_sock_fd_place(t->st, sock, t->fd) : &t->fd;
+    t->own_fd = sock != NULL        ? lm_sock_fd_place(t->st, sock, t->fd)
+                : t->kind->is_files ? &lm_sock_fd_by_method
+                                    : &t->fd;
     lm_transport_note_owner(t);
     t->sock = Py_XNewRef(sock);
     Py_XDECREF(old);
-}
-
-/* Of an object with methods of its own they are what its methods say. */
-static int
-ask_addresses(LmTransport *t, const LmAddr *known_peer)
-{
-    LmAddr local, peer;
-    local.length = peer.length = LM_ADDR_ROOM;
-    if (!lm_transport_owns_fd(t)) {
-        local.any.sa_family = peer.any.sa_family = AF_UNSPEC;
-        t->ends = lm_ends_new(&local, &peer);
-        return t->ends != NULL ? 0 : -1;
-    }
-    if (getsockname(t->fd, &local.any, &local.length) < 0) {
-        local.any.sa_family = AF_UNSPEC;
-    }
-    if (known_peer == NULL && getpeername(t->fd, &peer.any, &peer.length) < 0) {
-        peer.any.sa_family = AF_UNSPEC;
-    }
-    t->ends = lm_ends_new(&local, known_peer != NULL ? known_peer : &peer);
-    return t->ends != NULL ? 0 : -1;
-}
-
-static int
-fill(PyObject *self, LmLoop *loop, const LmTransportKind *kind,
-     const LmTransportParts *parts)
-{
-    LmTransport *t = lm_transport(self);
-    t->st = lm_state_hold(loop->st);
-    t->kind = kind;
-    t->loop = (LmLoop *)Py_NewRef(loop);
-    t->fd = t->number = -1;
-    t->own_fd = &t->fd;
-    lm_list_init(&t->server_link);
-    lm_kept_init(&t->kept, self, let_go);
-    lm_watch_init(&t->reader, parts->fd, LM_WATCH_READ, lm_transport_on_readable);
-    lm_flow_init(&t->flow);
-    if (lm_transport_set_protocol(t, parts->protocol) < 0) {
-        return -1;
-    }
-    t->sock = Py_XNewRef(parts->sock); /* owns nothing as long as `fd` is not set */
-    t->extra = Py_XNewRef(parts->extra);
-    t->context = Py_XNewRef(parts->context);
-    if (parts->server != NULL) {
-        if (lm_server_attach(t->st, parts->server, self, &t->server_link) < 0) {
-            return -1;
-        }
-        t->server = Py_NewRef(parts->server);
-    }
-    return lm_readers_forget(loop, parts->fd) < 0
-               ? -1
-               : lm_readers_set_owner(loop, parts->fd, self);
 }
 
 int
@@ -229,66 +114,16 @@ lm_transport_leave_server(PyObject *self)
     return failed;
 }
 
-/* What was noted of a transport that could not be made is taken back; the descriptor is
-   still the caller's. The exception that is set stays. */
-static void
-undo(PyObject *self, int fd)
-{
-    LmTransport *t = lm_transport(self);
-    PyObject *exc = PyErr_GetRaisedException();
-    t->fd = -1;
-    lm_transport_set_socket(t, NULL);
-    lm_readers_drop_owner(t->loop, fd, self);
-    if (lm_transport_leave_server(self) < 0) {
-        PyErr_Clear(); /* the first one says what went wrong */
-    }
-    PyObject_GC_Track(self); /* a foreign server may keep it */
-    Py_DECREF(self);
-    PyErr_SetRaisedException(exc);
-}
-
-/* Asked for at once, as asyncio does, where somebody's own methods are called. */
-static int
-show_all(PyObject *self)
-{
-    PyObject *extra = lm_transport_get_extra(self, NULL);
-    Py_XDECREF(extra);
-    return extra != NULL ? 0 : -1;
-}
-
-PyObject *
-lm_transport_new(LmLoop *loop, PyObject *type, const LmTransportKind *kind,
-                 const LmTransportParts *parts)
-{
-    PyObject *self = lm_type(type)->tp_alloc(lm_type(type), 0);
-    if (self == NULL) {
-        return NULL;
-    }
-    PyObject_GC_UnTrack(self); /* nobody finds it before it is whole */
-    LmTransport *t = lm_transport(self);
-    if (fill(self, loop, kind, parts) < 0) {
-        undo(self, parts->fd);
-        return NULL;
-    }
-    t->fd = t->number = parts->fd;
-    lm_transport_set_socket(t, parts->sock);
-    if (ask_addresses(t, parts->peer) < 0 ||
-        (!lm_transport_owns_fd(t) && show_all(self) < 0) ||
-        (kind->prepare != NULL && kind->prepare(self, parts) < 0) ||
-        schedule_start(loop, self, parts->waiter) < 0) {
-        undo(self, parts->fd);
-        return NULL;
-    }
-    PyObject_GC_Track(self);
-    return self;
-}
-
 static int
 schedule_connection_lost(PyObject *self, PyObject *exc)
 {
     LmTransport *t = lm_transport(self);
     t->lost++;
-    return call_soon_bound(t->loop, &lost_def, self, exc);
+    PyObject *bound = PyCFunction_New(&lost_def, self);
+    int failed =
+        bound == NULL ? -1 : lm_handle_call_soon(t->loop, bound, &exc, 1, t->context);
+    Py_XDECREF(bound);
+    return failed;
 }
 
 int
@@ -298,15 +133,18 @@ lm_transport_close(PyObject *self)
     if (t->is_closing || t->loop == NULL) {
         return 0;
     }
-    if (lm_join_settle(self) < 0) {
+    if (lm_transport_settle(self) < 0) {
         return -1;
     }
     if (t->is_closing) {
         return 0;
     }
     t->is_closing = 1;
-    lm_transport_stop_reading(self);
-    if (!lm_outbuf_is_empty(&t->out)) {
+    int is_sent = lm_outbuf_is_empty(&t->out);
+    if (is_sent || !t->kind->reads_while_closing) {
+        lm_transport_stop_reading(self);
+    }
+    if (!is_sent) {
         return 0;
     }
     lm_transport_stop_writing(self);
@@ -317,7 +155,7 @@ int
 lm_transport_force_close(PyObject *self, PyObject *exc)
 {
     LmTransport *t = lm_transport(self);
-    if (lm_join_settle(self) < 0) {
+    if (lm_transport_settle(self) < 0) {
         return -1;
     }
     if (t->lost > 0 || t->loop == NULL) {
@@ -336,32 +174,42 @@ lm_transport_force_close(PyObject *self, PyObject *exc)
     return failed;
 }
 
+static int
+is_expected(const LmTransport *t, PyObject *exc)
+{
+    return PyErr_GivenExceptionMatches(exc, PyExc_OSError) &&
+           (t->kind->expects == NULL || t->kind->expects(exc));
+}
+
+static int
+tell_of_error(PyObject *self, PyObject *exc, const char *message)
+{
+    LmTransport *t = lm_transport(self);
+    if (!is_expected(t, exc)) {
+        PyErr_SetRaisedException(Py_NewRef(exc));
+        return lm_fault_report((PyObject *)t->loop, t->st, message, "transport", self,
+                               "protocol", t->protocol, NULL);
+    }
+    if (!t->loop->is_debug) {
+        return 0;
+    }
+    PyObject *done =
+        lm_state_support(t->st, "log_transport_error", "OsO", self, message, exc);
+    Py_XDECREF(done);
+    return done != NULL ? 0 : -1;
+}
+
 int
 lm_transport_fatal(PyObject *self, const char *message)
 {
-    LmTransport *t = lm_transport(self);
     if (lm_exc_leaves_loop()) {
         return -1;
     }
     PyObject *exc = PyErr_GetRaisedException();
     int failed = 0;
-    if (t->loop == NULL) {
-        Py_DECREF(exc);
-        return 0;
-    }
-    if (!PyErr_GivenExceptionMatches(exc, PyExc_OSError)) {
-        PyErr_SetRaisedException(Py_NewRef(exc));
-        failed = lm_fault_report((PyObject *)t->loop, t->st, message, "transport", self,
-                                 "protocol", t->protocol, NULL);
-    }
-    else if (t->loop->is_debug) {
-        PyObject *done =
-            lm_state_support(t->st, "log_transport_error", "OsO", self, message, exc);
-        failed = done != NULL ? 0 : -1;
-        Py_XDECREF(done);
-    }
-    if (failed == 0) {
-        failed = lm_transport_force_close(self, exc);
+    if (lm_transport(self)->loop != NULL) {
+        failed = tell_of_error(self, exc, message);
+        failed = failed == 0 ? lm_transport_force_close(self, exc) : -1;
     }
     Py_DECREF(exc);
     return failed;
@@ -377,7 +225,7 @@ close_socket(LmTransport *t)
     lm_transport_note_owner(t);
     t->sock = NULL;
     if (sock == NULL) {
-        if (fd >= 0 && close(fd) < 0 && errno != ECONNRESET) {
+        if (fd >= 0 && !t->kind->is_files && close(fd) < 0 && errno != ECONNRESET) {
             lm_oserr_set(errno); /* as socket.close() says */
             return -1;
         }

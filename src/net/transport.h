@@ -1,13 +1,13 @@
-/* Transport: what a socket and a protocol need between them, be it bytes of a stream or
-   datagrams. A subclass of asyncio's _FlowControlMixin.
+/* Transport: what a descriptor and a protocol need between them, be it the bytes of a
+   stream or of a pipe, or datagrams. Its life is one for all of them; how they read and send,
+   and the little that their lives differ in, is a table (LmTransportKind).
 
-   The types of transports differ in how they read and send (LmTransportKind) and share
-   the rest: this struct, its life and most methods. SocketTransport, for streams, is in
-   stream_type.c; DatagramTransport puts fields of its own behind the struct (datagram.h).
+   SocketTransport, for streams, is in stream.h; DatagramTransport (datagram.h) and the
+   pipes' two types (pipe.h) put fields of their own behind the struct.
 
    Life of a transport, with the function that performs each step:
 
-       new --lm_transport_new--> OPEN --close--> CLOSING --buffer sent--> CLOSED
+       new --lm_transport_new--> OPEN --close--> CLOSING --queue sent--> CLOSED
                                   |                 |
                                   +--abort, error---+--> LOST --next turn--> CLOSED
 
@@ -15,14 +15,18 @@
    CLOSED is lm_transport_finish.
 
    OPEN:    connection_made is scheduled or has run; reads unless paused; writes.
-   CLOSING: does not read; sends what is queued, and what is written meanwhile, as
-            asyncio does; with nothing queued it is LOST at once.
-   LOST:    connection_lost is scheduled (`lost` > 0); writes are dropped.
-   CLOSED:  connection_lost has run, exactly once; the descriptor is closed; `loop` and
-            `protocol` are NULL.
+   CLOSING: `is_closing`. Does not read; sends what is queued, and what is written meanwhile,
+            as asyncio does (a pipe drops that); with nothing queued it is LOST at once.
+   LOST:    `lost` > 0. connection_lost is scheduled; nothing is watched, writes are dropped.
+   CLOSED:  connection_lost has run, exactly once; the descriptor is closed; `loop`,
+            `protocol` and `sock` are NULL, `fd` is -1.
 
    While it reads or sends the loop keeps it alive (kept.h). All of it belongs to the
-   loop's thread. */
+   loop's thread.
+
+   The parts, each of which calls those before it only: transport_watch.c starts and stops
+   the watches, transport.c ends lives, transport_ready.c runs what fired, transport_make.c
+   makes transports. */
 #ifndef LM_NET_TRANSPORT_H
 #define LM_NET_TRANSPORT_H
 
@@ -32,33 +36,7 @@
 #include "net/kept.h"
 #include "net/outbuf.h"
 #include "net/sock_fd.h"
-
-struct LmTransportParts;
-
-/* What differs between the types of transports. */
-typedef struct {
-    /* One wake-up: reads, and sends what is queued. They run Python; -1 with an exception
-       that is reported as that of the method beside it. */
-    int (*read)(PyObject *self);
-    int (*flush)(PyObject *self);
-    PyMethodDef *read_method;
-    PyMethodDef *flush_method;
-    /* What stands behind the struct: filled before anything is scheduled, visited,
-       dropped. NULL where there is nothing. */
-    int (*prepare)(PyObject *self, const struct LmTransportParts *parts);
-    int (*traverse)(PyObject *self, visitproc visit, void *arg);
-    void (*release)(PyObject *self);
-    uint8_t is_stream;
-} LmTransportKind;
-/* A protocol in C that is reached without Python calls: st->native_protocol, for instances
-   of exactly st->SSLProtocolType. Everything else of such a protocol is an ordinary
-   BufferedProtocol. */
-typedef struct LmNativeProtocol {
-    /* Where received bytes are to be put, and how many fit. NULL with an exception set. */
-    char *(*get_buffer)(PyObject *protocol, size_t *room);
-    /* That many were put there. -1 with an exception set. May run Python. */
-    int (*received)(PyObject *protocol, size_t count);
-} LmNativeProtocol;
+#include "net/transport_kind.h"
 
 struct LmTransport;
 
@@ -74,40 +52,56 @@ typedef struct {
 enum { LM_EXTRA_GIVEN, LM_EXTRA_BEGUN, LM_EXTRA_WHOLE };
 
 typedef struct LmTransport {
+    /* What it is and who is there: owned, but for the kind. */
     LmState *st;
     const LmTransportKind *kind;
-    LmLoop *loop;       /* owned; NULL once CLOSED */
-    PyObject *protocol; /* NULL once CLOSED */
-    PyObject *server;   /* of an accepted connection, or NULL */
-    LmList server_link; /* in the server's list of clients */
-    LmKept kept;
-    PyObject *sock; /* the Python socket, once somebody gave or asked for one */
-    PyObject
-        *extra;   /* behind get_extra_info: as given, or a dict of our own; or NULL */
-    LmEnds *ends; /* the addresses */
-    int fd;       /* -1 once CLOSED; `number` remembers it for repr */
-    const int
-        *own_fd; /* where its owner keeps the number: the Python socket, or `fd` */
-    int number;
-    LmWatch reader;
-    LmWriter *writer;  /* or NULL */
-    PyObject *context; /* 3.15+: the one context of all protocol calls; else NULL */
-    PyObject *read_context; /* what protocol calls of reading run in: context.h */
-    LmOutbuf out;
-    LmFlow flow;
-    PyObject *empty_waiter; /* sendfile's future that waits for an empty buffer */
+    LmLoop *loop;       /* NULL once CLOSED */
+    PyObject *protocol; /* NULL once CLOSED, unless set anew */
     PyObject *dict;
     PyObject *weakrefs;
-    unsigned lost; /* 0, else 1 plus the writes dropped since */
-    uint8_t is_closing;
-    uint8_t is_paused;   /* pause_reading() */
-    uint8_t is_buffered; /* the protocol has get_buffer and buffer_updated */
-    uint8_t is_native;   /* the protocol is an LmNativeProtocol */
+
+    /* The descriptor. */
+    int fd;     /* -1 once CLOSED */
+    int number; /* the same, for ever: for repr */
+    const int
+        *own_fd;    /* where its owner keeps the number: the Python object, or `fd` */
+    PyObject *sock; /* owned: the Python socket, once somebody gave or asked for one; of
+                          a pipe the file object. NULL once CLOSED */
+    LmEnds *ends;   /* of a socket: its addresses; else NULL */
+    PyObject
+        *server; /* owned: of an accepted connection, while that counts it; or NULL */
+    LmList server_link; /* in the server's list of clients */
+
+    /* What get_extra_info shows: as given, or a dict of our own. Owned, or NULL. */
+    PyObject *extra;
+    uint8_t extra_state;
+    uint8_t is_shown; /* `sock` is held by what get_extra_info shows */
+
+    /* Reading. */
+    LmWatch reader;
+    PyObject *read_context; /* what its calls run in (context.h): owned, NULL before it
+                               read */
+    uint8_t is_paused;      /* pause_reading() */
+    uint8_t is_buffered;    /* the protocol has get_buffer and buffer_updated */
+    uint8_t is_native;      /* the protocol is an LmNativeProtocol */
+
+    /* Writing. */
+    LmWriter *writer; /* owned: NULL before it had to wait */
+    LmOutbuf out;
+    LmFlow flow;
+    PyObject
+        *empty_waiter; /* owned: sendfile's future that waits for an empty queue, or
+                               NULL */
     uint8_t eof_written;
     uint8_t is_joined;  /* what is queued waits for the end of the step: join.h */
     uint8_t is_exposed; /* somebody has the number or a copy: nothing is joined */
-    uint8_t is_shown;   /* `sock` is held by what get_extra_info shows */
-    uint8_t extra_state;
+
+    /* Its life. */
+    LmKept kept;
+    PyObject
+        *context;  /* owned: 3.15+, the one context of all protocol calls; else NULL */
+    unsigned lost; /* 0, else 1 plus the writes dropped since */
+    uint8_t is_closing;  /* CLOSING, LOST or CLOSED */
     uint8_t is_finished; /* connection_lost was called */
 } LmTransport;
 
@@ -144,6 +138,16 @@ lm_transport_is_stale(const LmTransport *t)
     return LM_UNLIKELY(*t->own_fd != t->fd) && t->own_fd != &lm_sock_fd_by_method;
 }
 
+/* Before the transport is closed, shut down or asked for its state: what it has joined is
+   sent (join.h). A failure of the socket closes it, which may run Python; -1 with an
+   exception that has to leave the loop. */
+static inline int
+lm_transport_settle(PyObject *self)
+{
+    LmTransport *t = lm_transport(self);
+    return LM_LIKELY(!t->is_joined) ? 0 : t->kind->settle(self);
+}
+
 static inline int
 lm_transport_is_writing(const LmTransport *t)
 {
@@ -165,45 +169,19 @@ lm_flow_maybe_resume(PyObject *self)
     return lm_flow_shrunk(&t->flow, t->out.size, t->loop, self, t->protocol);
 }
 
-int lm_transport_init(PyObject *module, LmState *st);
-
-/* A type of transports, added to the module under the last part of its name. `bases` is
-   a type or a tuple. */
-typedef struct {
-    const char *name;
-    const char *doc;
-    size_t size; /* of the struct behind the base class's fields */
-    PyMethodDef *methods;
-    PyGetSetDef *getset;
-    PyMemberDef *members; /* or NULL */
-    unsigned flags;
-} LmTransportTypeSpec;
-
-PyObject *lm_transport_type_new(PyObject *module, const LmTransportTypeSpec *spec,
-                                PyObject *bases);
-
-/* What a new transport is made of. */
-typedef struct LmTransportParts {
-    int fd;         /* non-blocking, of a stream connected; the transport closes it */
-    PyObject *sock; /* Python socket that owns fd, or NULL */
-    PyObject *protocol;
-    PyObject *waiter;   /* future to resolve after connection_made, or NULL */
-    PyObject *extra;    /* mapping for get_extra_info, or NULL */
-    PyObject *server;   /* or NULL */
-    PyObject *context;  /* what all protocol calls run in, or NULL: by registration */
-    PyObject *address;  /* of datagrams: the one peer to send to, or NULL */
-    const LmAddr *peer; /* or NULL: asked of the kernel */
-} LmTransportParts;
-
-/* An OPEN transport of that type and kind: connection_made, the start of reading and the
-   waiter's result are scheduled. New reference, or NULL with an exception set; then the
-   descriptor is still the caller's. Runs Python. */
-PyObject *lm_transport_new(LmLoop *loop, PyObject *type, const LmTransportKind *kind,
-                           const LmTransportParts *parts);
+/* --- its life: transport.c */
 
 int lm_transport_set_protocol(LmTransport *t, PyObject *protocol);
 
-/* The Python socket owns the descriptor from now on: with NULL the transport alone. */
+/* Counts a write to a LOST or CLOSED transport, and warns from the fifth on. -1 with an
+   exception set. */
+int lm_transport_drop_write(LmTransport *t);
+
+/* asyncio's log line "%r <text>" at debug level. -1 with an exception set. */
+int lm_transport_log_debug(PyObject *self, const char *text);
+
+/* The Python object owns the descriptor from now on: with NULL the transport alone, or of
+   a pipe whoever took the file. */
 void lm_transport_set_socket(LmTransport *t, PyObject *sock);
 
 /* The server counts it no more. Idempotent. Runs Python; -1 with an exception set. */
@@ -225,26 +203,22 @@ int lm_transport_fatal(PyObject *self, const char *message);
    raised. */
 int lm_transport_finish(PyObject *self, PyObject *exc);
 
-/* Tells the watches where the number's owner keeps it. */
-void lm_transport_note_owner(LmTransport *t);
+/* --- its watches: transport_watch.c
 
-/* Starts and stops the watches, and with them the loop's hold on the transport. What a
+   Starts and stops them, and with them the loop's hold on the transport. What a
    wake-up runs has a copy of the context that is current at the start. Stopping is
-   idempotent. stop_both leaves the loop's hold to the caller. */
+   idempotent. Where the number is somebody else's by now, what would run then runs in the
+   next turn and says so. stop_both leaves the loop's hold to the caller. */
 int lm_transport_start_reading(PyObject *self);
 void lm_transport_stop_reading(PyObject *self);
 int lm_transport_start_writing(PyObject *self);
 void lm_transport_stop_writing(PyObject *self);
 void lm_transport_stop_both(LmTransport *t);
 
-/* on_ready of the reader. */
-void lm_transport_on_readable(LmWatch *watch);
+/* Tells the watches where the number's owner keeps it. */
+void lm_transport_note_owner(LmTransport *t);
 
-/* Counts a write to a LOST or CLOSED transport, and warns from the fifth on. -1 with an
-   exception set. */
-int lm_transport_drop_write(LmTransport *t);
-
-/* asyncio's log line "%r <text>" at debug level, in debug mode only. */
-int lm_transport_log_debug(PyObject *self, const char *text);
+/* What a watch that fired calls: transport_ready.c. */
+void lm_transport_on_ready(LmWatch *watch);
 
 #endif

@@ -4,7 +4,6 @@
 
 #include "base/args.h"
 #include "base/held.h"
-#include "net/join.h"
 
 /* A Python socket over a descriptor. New reference. */
 static PyObject *
@@ -199,7 +198,7 @@ PyObject *
 lm_transport_get_extra(PyObject *self, void *closure LM_UNUSED)
 {
     LmTransport *t = lm_transport(self);
-    if (lm_join_settle(self) < 0) {
+    if (lm_transport_settle(self) < 0) {
         return NULL;
     }
     for (const struct Shown *shown = shown_names;
@@ -254,7 +253,7 @@ lm_transport_extra_info(PyObject *self, PyObject *name, PyObject *fallback)
 {
     LmTransport *t = lm_transport(self);
     PyObject *extra;
-    if (lm_join_settle(self) < 0) {
+    if (lm_transport_settle(self) < 0) {
         return NULL;
     }
     if (t->extra_state == LM_EXTRA_WHOLE || !PyUnicode_CheckExact(name)) {

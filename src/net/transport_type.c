@@ -1,29 +1,16 @@
-/* The methods and getters that all transports share, over transport.h, and the making of
-   their types. Each works on a closed transport too. */
-#include "net/transport_extra.h"
+/* The Python types of transports: the slots that all of them share, and _Transport, the
+   base of those over a socket, with what it adds to transport_methods.h. Each method works
+   on a closed transport too. */
+#include "net/transport_type.h"
 
 #include "base/args.h"
-#include "base/type_help.h"
 #include "core/fault.h"
-#include "net/flow.h"
 #include "net/join.h"
 #include "net/readers.h"
-#include "net/server.h"
+#include "net/transport_extra.h"
+#include "net/transport_methods.h"
 
 #include <unistd.h>
-
-
-static PyObject *
-method_close(PyObject *self, PyObject *unused LM_UNUSED)
-{
-    return lm_none_if(lm_transport_close(self));
-}
-
-static PyObject *
-method_abort(PyObject *self, PyObject *unused LM_UNUSED)
-{
-    return lm_none_if(lm_transport_force_close(self, Py_None));
-}
 
 static PyObject *
 method_force_close(PyObject *self, PyObject *exc)
@@ -54,94 +41,6 @@ method_fatal_error(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
 }
 
 static PyObject *
-method_is_closing(PyObject *self, PyObject *unused LM_UNUSED)
-{
-    return PyBool_FromLong(lm_transport(self)->is_closing);
-}
-
-static PyObject *
-method_is_reading(PyObject *self, PyObject *unused LM_UNUSED)
-{
-    LmTransport *t = lm_transport(self);
-    return PyBool_FromLong(!t->is_closing && !t->is_paused);
-}
-
-static PyObject *
-method_pause_reading(PyObject *self, PyObject *unused LM_UNUSED)
-{
-    LmTransport *t = lm_transport(self);
-    if (t->is_closing || t->is_paused || t->loop == NULL) {
-        Py_RETURN_NONE;
-    }
-    t->is_paused = 1;
-    int is_debug = t->loop->is_debug;
-    lm_transport_stop_reading(self);
-    return lm_none_if(is_debug ? lm_transport_log_debug(self, "pauses reading") : 0);
-}
-
-static PyObject *
-method_resume_reading(PyObject *self, PyObject *unused LM_UNUSED)
-{
-    LmTransport *t = lm_transport(self);
-    if (t->is_closing || !t->is_paused || t->loop == NULL) {
-        Py_RETURN_NONE;
-    }
-    t->is_paused = 0;
-    int is_debug = t->loop->is_debug;
-    if (lm_transport_start_reading(self) < 0) {
-        return NULL;
-    }
-    return lm_none_if(is_debug ? lm_transport_log_debug(self, "resumes reading") : 0);
-}
-
-static PyObject *
-method_get_protocol(PyObject *self, PyObject *unused LM_UNUSED)
-{
-    return lm_none_or(lm_transport(self)->protocol);
-}
-
-static PyObject *
-method_set_protocol(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
-                    PyObject *kwnames)
-{
-    LmTransport *t = lm_transport(self);
-    PyObject *protocol = lm_args_only("set_protocol", args, nargs, kwnames, "protocol");
-    if (protocol == NULL) {
-        return NULL;
-    }
-    return lm_none_if(lm_transport_set_protocol(t, protocol));
-}
-
-static PyObject *
-method_get_write_buffer_size(PyObject *self, PyObject *unused LM_UNUSED)
-{
-    LmTransport *t = lm_transport(self);
-    return lm_join_settle(self) < 0 ? NULL : PyLong_FromSize_t(t->out.size);
-}
-
-static PyObject *
-method_get_write_buffer_limits(PyObject *self, PyObject *unused LM_UNUSED)
-{
-    return lm_marks_show(&lm_transport(self)->flow.marks);
-}
-
-static PyObject *
-method_set_write_buffer_limits(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
-                               PyObject *kwnames)
-{
-    static const char *const names[] = {"high", "low", NULL};
-    PyObject *values[] = {Py_None, Py_None};
-    LmTransport *t = lm_transport(self);
-    if (lm_args_parse("set_write_buffer_limits", args, nargs, kwnames, 2, 0, names,
-                      values) < 0 ||
-        lm_join_settle(self) < 0 ||
-        lm_flow_set_limits(&t->flow, values[0], values[1]) < 0) {
-        return NULL;
-    }
-    return lm_none_if(t->loop != NULL ? lm_flow_maybe_pause(self) : 0);
-}
-
-static PyObject *
 method_get_extra_info(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
                       PyObject *kwnames)
 {
@@ -156,19 +55,7 @@ static PyObject *
 method_settle(PyObject *self, PyObject *is_exposed)
 {
     return lm_none_if(is_exposed == Py_True ? lm_join_expose(self)
-                                            : lm_join_settle(self));
-}
-
-static PyObject *
-get_loop(PyObject *self, void *closure LM_UNUSED)
-{
-    return lm_none_or((PyObject *)lm_transport(self)->loop);
-}
-
-static PyObject *
-get_protocol(PyObject *self, void *closure LM_UNUSED)
-{
-    return lm_none_or(lm_transport(self)->protocol);
+                                            : lm_transport_settle(self));
 }
 
 static PyObject *
@@ -181,7 +68,7 @@ static PyObject *
 get_sock(PyObject *self, void *closure LM_UNUSED)
 {
     LmTransport *t = lm_transport(self);
-    if (lm_join_settle(self) < 0) {
+    if (lm_transport_settle(self) < 0) {
         return NULL;
     }
     PyObject *sock = lm_transport_socket(t);
@@ -197,32 +84,10 @@ get_fd(PyObject *self, void *closure LM_UNUSED)
     return PyLong_FromLong(lm_transport(self)->number);
 }
 
-LM_GETTER(get_closing, LmTransport *t = lm_transport(self),
-          PyBool_FromLong(t->is_closing))
-LM_GETTER(get_paused, LmTransport *t = lm_transport(self),
-          PyBool_FromLong(t->is_paused))
-LM_GETTER(get_protocol_paused, LmTransport *t = lm_transport(self),
-          PyBool_FromLong(t->flow.is_paused))
+LM_GETTER(get_conn_lost, LmTransport *t = lm_transport(self),
+          PyLong_FromUnsignedLong(t->lost))
 LM_GETTER(get_connected, LmTransport *t = lm_transport(self),
           PyBool_FromLong(t->protocol != NULL))
-
-static PyObject *
-get_conn_lost(PyObject *self, void *closure LM_UNUSED)
-{
-    return PyLong_FromUnsignedLong(lm_transport(self)->lost);
-}
-
-static PyObject *
-get_high_water(PyObject *self, void *closure LM_UNUSED)
-{
-    return lm_marks_high(&lm_transport(self)->flow.marks);
-}
-
-static PyObject *
-get_low_water(PyObject *self, void *closure LM_UNUSED)
-{
-    return lm_marks_low(&lm_transport(self)->flow.marks);
-}
 
 static PyObject *
 transport_repr(PyObject *self)
@@ -262,18 +127,25 @@ close_dropped(PyObject *self)
     Py_DECREF(sock);
 }
 
+/* Whether there is something to close: nothing where somebody took the file object. */
+static int
+is_open(const LmTransport *t)
+{
+    return t->loop != NULL && t->fd >= 0 && (t->sock != NULL || !t->kind->is_files);
+}
+
 /* Dropped without being closed: said, as asyncio does, and the socket closed. */
 static void
 transport_finalize(PyObject *self)
 {
     LmTransport *t = lm_transport(self);
-    if (t->loop == NULL || t->fd < 0) {
+    if (!is_open(t)) {
         return;
     }
     PyObject *exc = PyErr_GetRaisedException();
     lm_fault_unclosed(t->st, self);
     /* Who is shown the warning is given the transport. */
-    if (t->loop != NULL && t->fd >= 0) {
+    if (is_open(t)) {
         close_dropped(self);
     }
     if (lm_transport_leave_server(self) < 0) {
@@ -327,7 +199,7 @@ static void
 transport_dealloc(PyObject *self)
 {
     LmTransport *t = lm_transport(self);
-    if (t->fd >= 0 && t->loop != NULL && PyObject_CallFinalizerFromDealloc(self) < 0) {
+    if (is_open(t) && PyObject_CallFinalizerFromDealloc(self) < 0) {
         return;
     }
     PyObject_GC_UnTrack(self);
@@ -362,41 +234,13 @@ transport_dealloc(PyObject *self)
 }
 
 static PyMethodDef transport_methods[] = {
-    {"close", method_close, METH_NOARGS,
-     LM_DOC("close($self)",
-            "Stop reading, send what is queued, then call connection_lost(None).")},
-    {"abort", method_abort, METH_NOARGS,
-     LM_DOC("abort($self)",
-            "Drop what is queued and call connection_lost(None) in the next turn.")},
-    {"is_closing", method_is_closing, METH_NOARGS,
-     LM_DOC("is_closing($self)",
-            "Return True once close() or abort() was called or the peer is gone.")},
-    {"is_reading", method_is_reading, METH_NOARGS,
-     LM_DOC("is_reading($self)", "Return True if neither paused nor closing.")},
-    {"pause_reading", method_pause_reading, METH_NOARGS,
-     LM_DOC("pause_reading($self)", "Read nothing until resume_reading().")},
-    {"resume_reading", method_resume_reading, METH_NOARGS,
-     LM_DOC("resume_reading($self)", "Read again after pause_reading().")},
-    {"get_protocol", method_get_protocol, METH_NOARGS,
-     LM_DOC("get_protocol($self)", "Return the protocol.")},
-    {"set_protocol", LM_FASTCALL(method_set_protocol),
-     LM_DOC("set_protocol($self, protocol)",
-            "Deliver to another protocol from now on.")},
-    {"get_write_buffer_size", method_get_write_buffer_size, METH_NOARGS,
-     LM_DOC("get_write_buffer_size($self)", "Return how many bytes are queued.")},
-    {"get_write_buffer_limits", method_get_write_buffer_limits, METH_NOARGS,
-     LM_DOC("get_write_buffer_limits($self)", "Return (low, high) in bytes.")},
-    {"set_write_buffer_limits", LM_FASTCALL(method_set_write_buffer_limits),
-     LM_DOC(
-         "set_write_buffer_limits($self, high=None, low=None)",
-         "Set the marks, in bytes, at which the protocol is told to pause and resume "
-         "writing.\n\n"
-         "Raises ValueError unless high >= low >= 0.")},
+    LM_TRANSPORT_METHODS,
+    LM_TRANSPORT_READ_METHODS,
+    LM_TRANSPORT_WRITE_METHODS,
     {"get_extra_info", LM_FASTCALL(method_get_extra_info),
      LM_DOC(
          "get_extra_info($self, name, default=None)",
-         "Return what is known of the connection by that name: 'socket', 'sockname', "
-         "'peername'.")},
+         "Return what is known of the connection by that name: 'socket', 'sockname', 'peername'.")},
     {"_settle", method_settle, METH_O,
      LM_DOC(
          "_settle($self, is_exposed, /)",
@@ -410,35 +254,37 @@ static PyMethodDef transport_methods[] = {
     {NULL, NULL, 0, NULL}};
 
 static PyGetSetDef transport_getset[] = {
+    LM_TRANSPORT_GETSET,
+    LM_TRANSPORT_READ_GETSET,
+    LM_TRANSPORT_WRITE_GETSET,
     {"_extra", lm_transport_get_extra, lm_transport_set_extra, NULL, NULL},
-    {"_loop", get_loop, NULL, NULL, NULL},
-    {"_protocol", get_protocol, NULL, NULL, NULL},
     {"_protocol_connected", get_connected, NULL, NULL, NULL},
     {"_server", get_server, NULL, NULL, NULL},
     {"_sock", get_sock, NULL, NULL, NULL},
     {"_sock_fd", get_fd, NULL, NULL, NULL},
-    {"_closing", get_closing, NULL, NULL, NULL},
-    {"_paused", get_paused, NULL, NULL, NULL},
     {"_conn_lost", get_conn_lost, NULL, NULL, NULL},
-    {"_protocol_paused", get_protocol_paused, NULL, NULL, NULL},
-    {"_high_water", get_high_water, NULL, NULL, NULL},
-    {"_low_water", get_low_water, NULL, NULL, NULL},
-    {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL}};
 
 PyObject *
 lm_transport_type_new(PyObject *module, const LmTransportTypeSpec *spec,
                       PyObject *bases)
 {
-    PyType_Slot slots[10] = {
-        {Py_tp_doc, (void *)spec->doc},       {Py_tp_dealloc, transport_dealloc},
-        {Py_tp_finalize, transport_finalize}, {Py_tp_traverse, transport_traverse},
-        {Py_tp_clear, transport_clear},       {Py_tp_repr, transport_repr},
-        {Py_tp_methods, spec->methods},       {Py_tp_getset, spec->getset},
+    PyMemberDef members[] = {
+        LM_DICT_MEMBERS(LmTransport, dict, weakrefs, lm_transport_offset),
+        {NULL, 0, 0, 0, NULL},
     };
-    if (spec->members != NULL) {
-        slots[8] = (PyType_Slot){Py_tp_members, spec->members};
-    }
+    PyType_Slot slots[] = {
+        {Py_tp_doc, (void *)spec->doc},
+        {Py_tp_dealloc, transport_dealloc},
+        {Py_tp_finalize, transport_finalize},
+        {Py_tp_traverse, transport_traverse},
+        {Py_tp_clear, transport_clear},
+        {Py_tp_repr, spec->repr != NULL ? spec->repr : transport_repr},
+        {Py_tp_methods, spec->methods},
+        {Py_tp_getset, spec->getset},
+        {spec->has_our_base ? 0 : Py_tp_members, members},
+        {0, NULL},
+    };
     PyType_Spec type_spec = {
         .name = spec->name,
         .basicsize = (int)(lm_transport_offset + (Py_ssize_t)spec->size),
@@ -468,17 +314,12 @@ lm_transport_init(PyObject *module, LmState *st)
     }
     lm_transport_offset =
         (lm_type(st->asyncio_FlowControlMixin)->tp_basicsize + 7) & ~(Py_ssize_t)7;
-    PyMemberDef members[] = {
-        LM_DICT_MEMBERS(LmTransport, dict, weakrefs, lm_transport_offset),
-        {NULL, 0, 0, 0, NULL},
-    };
     LmTransportTypeSpec spec = {
         .name = "loopmod._loopmod._Transport",
         .doc = "What all transports over a socket share.",
         .size = sizeof(LmTransport),
         .methods = transport_methods,
         .getset = transport_getset,
-        .members = members,
         .flags = Py_TPFLAGS_BASETYPE,
     };
     st->TransportType =

@@ -1,0 +1,134 @@
+/* Making a transport of any kind: see transport_make.h. */
+#include "net/transport_make.h"
+
+#include "base/held.h"
+#include "base/oserr.h"
+#include "core/handle.h"
+#include "net/readers.h"
+
+static void
+let_go_of_watches(PyObject *self)
+{
+    lm_transport_stop_both(lm_transport(self));
+}
+
+static PyObject *
+wake_waiter(PyObject *waiter)
+{
+    PyObject *cancelled = PyObject_CallMethod(waiter, "cancelled", NULL);
+    int is_cancelled = cancelled != NULL ? PyObject_IsTrue(cancelled) : -1;
+    Py_XDECREF(cancelled);
+    if (is_cancelled < 0) {
+        return NULL;
+    }
+    return is_cancelled ? Py_NewRef(Py_None)
+                        : PyObject_CallMethod(waiter, "set_result", "O", Py_None);
+}
+
+/* Runs right after connection_made: only then does reading start and the waiter wake. */
+static PyObject *
+begin_life(PyObject *self, PyObject *waiter)
+{
+    LmTransport *t = lm_transport(self);
+    int failed = t->loop != NULL ? lm_transport_start_reading(self) : 0;
+    PyObject *exc = failed < 0 ? PyErr_GetRaisedException() : NULL;
+    PyObject *done = waiter != Py_None ? wake_waiter(waiter) : Py_NewRef(Py_None);
+    if (exc != NULL) {
+        PyErr_SetRaisedException(exc); /* as asyncio's add_reader, by itself */
+        Py_CLEAR(done);
+    }
+    return done;
+}
+
+static PyMethodDef begin_def = {"_begin", begin_life, METH_O, NULL};
+
+static int
+schedule_begin(LmLoop *loop, PyObject *self, PyObject *waiter)
+{
+    PyObject *bound = PyCFunction_New(&begin_def, self);
+    int failed = bound == NULL ? -1
+                               : lm_handle_call_soon(loop, bound, &waiter, 1,
+                                                     lm_transport(self)->context);
+    Py_XDECREF(bound);
+    return failed;
+}
+
+static int
+schedule_start(LmLoop *loop, PyObject *self, PyObject *waiter)
+{
+    LmTransport *t = lm_transport(self);
+    if (t->protocol == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "Transport was closed while it was made");
+        return -1;
+    }
+    PyObject *made = lm_held_attr(t->protocol, t->st->str.connection_made);
+    int failed =
+        made == NULL ? -1 : lm_handle_call_soon(loop, made, &self, 1, t->context);
+    Py_XDECREF(made);
+    return failed < 0 ? -1
+                      : schedule_begin(loop, self, waiter != NULL ? waiter : Py_None);
+}
+
+/* Before anything can fail what is needed to drop it. */
+static int
+fill_transport(PyObject *self, LmLoop *loop, const LmTransportKind *kind,
+               const LmTransportParts *parts)
+{
+    LmTransport *t = lm_transport(self);
+    t->st = lm_state_hold(loop->st);
+    t->kind = kind;
+    t->loop = (LmLoop *)Py_NewRef(loop);
+    t->fd = t->number = -1;
+    t->own_fd = &t->fd;
+    lm_list_init(&t->server_link);
+    lm_kept_init(&t->kept, self, let_go_of_watches);
+    lm_watch_init(&t->reader, parts->fd, LM_WATCH_READ, lm_transport_on_ready);
+    /* Copies of a file may be open elsewhere, say in a child process. */
+    t->reader.is_users = kind->is_files;
+    lm_flow_init(&t->flow);
+    t->extra = Py_XNewRef(parts->extra);
+    t->context = Py_XNewRef(parts->context);
+    return lm_transport_set_protocol(t, parts->protocol);
+}
+
+/* What was noted of a transport that could not be made is taken back; the descriptor is
+   still the caller's. The exception that is set stays. */
+static void
+undo_make(PyObject *self, int fd)
+{
+    LmTransport *t = lm_transport(self);
+    PyObject *exc = PyErr_GetRaisedException();
+    t->fd = -1;
+    lm_transport_set_socket(t, NULL);
+    lm_readers_drop_owner(t->loop, fd, self);
+    if (lm_transport_leave_server(self) < 0) {
+        PyErr_Clear(); /* the first one says what went wrong */
+    }
+    PyObject_GC_Track(self); /* a foreign server may keep it */
+    Py_DECREF(self);
+    PyErr_SetRaisedException(exc);
+}
+
+PyObject *
+lm_transport_new(LmLoop *loop, PyObject *type, const LmTransportKind *kind,
+                 const LmTransportParts *parts)
+{
+    PyObject *self = lm_type(type)->tp_alloc(lm_type(type), 0);
+    if (self == NULL) {
+        return NULL;
+    }
+    PyObject_GC_UnTrack(self); /* nobody finds it before it is whole */
+    LmTransport *t = lm_transport(self);
+    int failed = fill_transport(self, loop, kind, parts);
+    if (failed == 0) {
+        t->fd = t->number = parts->fd;
+        lm_transport_set_socket(t, parts->sock);
+    }
+    if (failed < 0 || (kind->prepare != NULL && kind->prepare(self, parts) < 0) ||
+        schedule_start(loop, self, parts->waiter) < 0) {
+        undo_make(self, parts->fd);
+        return NULL;
+    }
+    PyObject_GC_Track(self);
+    return self;
+}

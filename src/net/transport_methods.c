@@ -1,0 +1,123 @@
+/* Methods and getters that all transports share, over transport.h: see
+   transport_methods.h. Each works on a closed transport too. */
+#include "net/transport_methods.h"
+
+#include "base/args.h"
+#include "base/type_help.h"
+#include "net/transport.h"
+
+PyObject *
+lm_transport_method_close(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    return lm_none_if(lm_transport_close(self));
+}
+
+PyObject *
+lm_transport_method_abort(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    return lm_none_if(lm_transport_force_close(self, Py_None));
+}
+
+PyObject *
+lm_transport_method_is_closing(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    return PyBool_FromLong(lm_transport(self)->is_closing);
+}
+
+PyObject *
+lm_transport_method_is_reading(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    LmTransport *t = lm_transport(self);
+    return PyBool_FromLong(!t->is_closing && !t->is_paused);
+}
+
+PyObject *
+lm_transport_method_pause_reading(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    LmTransport *t = lm_transport(self);
+    if (t->is_closing || t->is_paused || t->loop == NULL) {
+        Py_RETURN_NONE;
+    }
+    t->is_paused = 1;
+    int is_debug = t->loop->is_debug;
+    lm_transport_stop_reading(self);
+    return lm_none_if(is_debug ? lm_transport_log_debug(self, "pauses reading") : 0);
+}
+
+PyObject *
+lm_transport_method_resume_reading(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    LmTransport *t = lm_transport(self);
+    if (t->is_closing || !t->is_paused || t->loop == NULL) {
+        Py_RETURN_NONE;
+    }
+    t->is_paused = 0;
+    int is_debug = t->loop->is_debug;
+    if (lm_transport_start_reading(self) < 0) {
+        return NULL;
+    }
+    return lm_none_if(is_debug ? lm_transport_log_debug(self, "resumes reading") : 0);
+}
+
+PyObject *
+lm_transport_method_get_protocol(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    return lm_none_or(lm_transport(self)->protocol);
+}
+
+PyObject *
+lm_transport_method_set_protocol(PyObject *self, PyObject *const *args,
+                                 Py_ssize_t nargs, PyObject *kwnames)
+{
+    LmTransport *t = lm_transport(self);
+    PyObject *protocol = lm_args_only("set_protocol", args, nargs, kwnames, "protocol");
+    if (protocol == NULL) {
+        return NULL;
+    }
+    return lm_none_if(lm_transport_set_protocol(t, protocol));
+}
+
+PyObject *
+lm_transport_method_get_write_buffer_size(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    LmTransport *t = lm_transport(self);
+    return lm_transport_settle(self) < 0 ? NULL : PyLong_FromSize_t(t->out.size);
+}
+
+PyObject *
+lm_transport_method_get_write_buffer_limits(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    return lm_marks_show(&lm_transport(self)->flow.marks);
+}
+
+PyObject *
+lm_transport_method_set_write_buffer_limits(PyObject *self, PyObject *const *args,
+                                            Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const char *const names[] = {"high", "low", NULL};
+    PyObject *values[] = {Py_None, Py_None};
+    LmTransport *t = lm_transport(self);
+    if (lm_args_parse("set_write_buffer_limits", args, nargs, kwnames, 2, 0, names,
+                      values) < 0 ||
+        lm_transport_settle(self) < 0 ||
+        lm_flow_set_limits(&t->flow, values[0], values[1]) < 0) {
+        return NULL;
+    }
+    return lm_none_if(t->loop != NULL ? lm_flow_maybe_pause(self) : 0);
+}
+
+/* Getters: not static, for the tables of several types. */
+#define SHARED_GETTER(name, expression)                                    \
+    PyObject *lm_transport_##name(PyObject *self, void *closure LM_UNUSED) \
+    {                                                                      \
+        LmTransport *t = lm_transport(self);                               \
+        return expression;                                                 \
+    }
+
+SHARED_GETTER(get_loop, lm_none_or((PyObject *)t->loop))
+SHARED_GETTER(get_protocol, lm_none_or(t->protocol))
+SHARED_GETTER(get_closing, PyBool_FromLong(t->is_closing))
+SHARED_GETTER(get_paused, PyBool_FromLong(t->is_paused))
+SHARED_GETTER(get_protocol_paused, PyBool_FromLong(t->flow.is_paused))
+SHARED_GETTER(get_high_water, lm_marks_high(&t->flow.marks))
+SHARED_GETTER(get_low_water, lm_marks_low(&t->flow.marks))
