@@ -66,7 +66,7 @@ lm_datagram_prepare(PyObject *self, const LmTransportParts *parts)
 /* Takes the exception that is set while reading or sending: an OSError goes to the
    protocol, others close the transport. -1 with an exception set that is for the caller. */
 static int
-report(PyObject *self, const char *fault)
+report_error(PyObject *self, const char *fault)
 {
     LmTransport *t = lm_transport(self);
     if (lm_exc_leaves_loop()) {
@@ -152,7 +152,7 @@ receive_raw(LmDatagram *d, PyObject **data, PyObject **sender)
 
 /* What a patched recvfrom() returned may be anything. */
 static int
-unpack(PyObject *returned, PyObject **data, PyObject **sender)
+unpack_received(PyObject *returned, PyObject **data, PyObject **sender)
 {
     PyObject *pair = PySequence_Tuple(returned);
     if (pair == NULL) {
@@ -173,7 +173,7 @@ unpack(PyObject *returned, PyObject **data, PyObject **sender)
 
 /* -1 with EBADF where there is no socket. */
 static int
-check_socket(const LmDatagram *d)
+check_has_socket(const LmDatagram *d)
 {
     if (d->base.sock == NULL) {
         lm_oserr_set(EBADF);
@@ -185,7 +185,7 @@ check_socket(const LmDatagram *d)
 static int
 receive_by_socket(LmDatagram *d, PyObject **data, PyObject **sender)
 {
-    PyObject *size = check_socket(d) == 0 ? PyLong_FromLong(LM_SCRATCH_SIZE) : NULL;
+    PyObject *size = check_has_socket(d) == 0 ? PyLong_FromLong(LM_SCRATCH_SIZE) : NULL;
     PyObject *returned =
         size != NULL ? lm_held_call_one(d->base.sock, d->base.st->str.recvfrom, size)
                      : NULL;
@@ -193,13 +193,13 @@ receive_by_socket(LmDatagram *d, PyObject **data, PyObject **sender)
     if (returned == NULL) {
         return take_would_block() ? 0 : -1;
     }
-    int got = unpack(returned, data, sender);
+    int got = unpack_received(returned, data, sender);
     Py_DECREF(returned);
     return got;
 }
 
 static int
-receive(LmDatagram *d, PyObject **data, PyObject **sender)
+receive_datagram(LmDatagram *d, PyObject **data, PyObject **sender)
 {
     return LM_LIKELY(d->reads_raw) && lm_transport_owns_fd(&d->base)
                ? receive_raw(d, data, sender)
@@ -207,7 +207,7 @@ receive(LmDatagram *d, PyObject **data, PyObject **sender)
 }
 
 static int
-deliver(LmTransport *t, PyObject *data, PyObject *sender)
+deliver_datagram(LmTransport *t, PyObject *data, PyObject *sender)
 {
     PyObject *protocol = Py_XNewRef(t->protocol);
     if (protocol == NULL) {
@@ -244,9 +244,9 @@ lm_datagram_read(PyObject *self)
     }
     for (int count = 0; count < most; count++) {
         PyObject *data, *sender;
-        int got = receive(d, &data, &sender);
+        int got = receive_datagram(d, &data, &sender);
         if (got < 0) {
-            return report(self, READ_FAULT);
+            return report_error(self, READ_FAULT);
         }
         if (got == 0) {
             if (count == 1) {
@@ -260,7 +260,7 @@ lm_datagram_read(PyObject *self)
             d->penalty = 0;
         }
         /* The socket's method may have closed the transport. */
-        int failed = t->protocol != NULL ? deliver(t, data, sender) : 0;
+        int failed = t->protocol != NULL ? deliver_datagram(t, data, sender) : 0;
         Py_DECREF(data);
         Py_DECREF(sender);
         if (failed < 0 || !may_read_on(t, context)) {
@@ -302,7 +302,7 @@ name_of(const LmDatagram *d, PyObject *addr, LmAddr *room)
 static int
 send_by_socket(LmDatagram *d, PyObject *data, PyObject *addr)
 {
-    if (check_socket(d) < 0) {
+    if (check_has_socket(d) < 0) {
         return -1;
     }
     PyObject *sock = Py_NewRef(d->base.sock);
@@ -339,7 +339,8 @@ send_one(LmDatagram *d, PyObject *data, const char *bytes, size_t size, PyObject
     if (name != &room) {
         room = *name;
     }
-    if (check_socket(d) < 0 || PySys_Audit("socket.sendto", "OO", t->sock, addr) < 0) {
+    if (check_has_socket(d) < 0 ||
+        PySys_Audit("socket.sendto", "OO", t->sock, addr) < 0) {
         return -1;
     }
     if (!lm_transport_owns_fd(t)) {
@@ -350,7 +351,7 @@ send_one(LmDatagram *d, PyObject *data, const char *bytes, size_t size, PyObject
 }
 
 static int
-send_object(LmDatagram *d, PyObject *data, PyObject *addr)
+send_datagram(LmDatagram *d, PyObject *data, PyObject *addr)
 {
     if (LM_LIKELY(PyBytes_CheckExact(data))) {
         return send_one(d, data, PyBytes_AS_STRING(data),
@@ -432,12 +433,12 @@ lm_datagram_sendto(PyObject *self, PyObject *data, PyObject *addr)
         return lm_transport_drop_write(t);
     }
     if (LM_LIKELY(lm_outbuf_is_empty(&t->out))) {
-        int sent = send_object(d, data, addr);
+        int sent = send_datagram(d, data, addr);
         if (LM_LIKELY(sent > 0)) {
             return 0;
         }
         if (sent < 0) {
-            return report(self, WRITE_FAULT);
+            return report_error(self, WRITE_FAULT);
         }
         if (t->lost > 0) {
             return 0;
@@ -479,7 +480,7 @@ lm_datagram_flush(PyObject *self)
     while (sent > 0 && t->loop != NULL && !lm_outbuf_is_empty(&t->out)) {
         sent = send_front(d);
         if (sent < 0) {
-            return report(self, WRITE_FAULT);
+            return report_error(self, WRITE_FAULT);
         }
     }
     if (lm_flow_maybe_resume(self) < 0) {

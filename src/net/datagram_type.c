@@ -8,8 +8,8 @@
 #include "base/type_help.h"
 
 static PyObject *
-method_sendto(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
-              PyObject *kwnames)
+datagram_method_sendto(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                       PyObject *kwnames)
 {
     static const char *const names[] = {"data", "addr", NULL};
     PyObject *values[] = {NULL, Py_None};
@@ -29,20 +29,20 @@ get_address(PyObject *self, void *closure LM_UNUSED)
 /* By hand, from the handle of a fault that the exception handler kept: the transport may
    be gone. */
 static PyObject *
-method_read_ready(PyObject *self, PyObject *unused LM_UNUSED)
+datagram_method_read_ready(PyObject *self, PyObject *unused LM_UNUSED)
 {
     return lm_none_if(lm_transport(self)->lost == 0 ? lm_datagram_read(self) : 0);
 }
 
 static PyObject *
-method_sendto_ready(PyObject *self, PyObject *unused LM_UNUSED)
+datagram_method_sendto_ready(PyObject *self, PyObject *unused LM_UNUSED)
 {
     return lm_none_if(lm_transport(self)->lost == 0 ? lm_datagram_flush(self) : 0);
 }
 
-static PyMethodDef read_ready_def = {"_read_ready", method_read_ready, METH_NOARGS,
-                                     NULL};
-static PyMethodDef sendto_ready_def = {"_sendto_ready", method_sendto_ready,
+static PyMethodDef read_ready_def = {"_read_ready", datagram_method_read_ready,
+                                     METH_NOARGS, NULL};
+static PyMethodDef sendto_ready_def = {"_sendto_ready", datagram_method_sendto_ready,
                                        METH_NOARGS, NULL};
 
 static int
@@ -80,14 +80,14 @@ lm_datagram_new(LmLoop *loop, const LmTransportParts *parts)
 }
 
 static PyMethodDef datagram_methods[] = {
-    {"sendto", (PyCFunction)(void (*)(void))method_sendto,
-     METH_FASTCALL | METH_KEYWORDS,
-     "sendto($self, data, addr=None)\n--\n\n"
-     "Send one datagram; where the socket does not take it now it is queued.\n\n"
-     "data: bytes, bytearray or memoryview. addr: as socket.sendto() takes it; None or "
-     "the same address where the endpoint has a remote one, else ValueError. What the "
-     "system refuses goes to error_received(). Loop's thread only. Implements "
-     "asyncio.DatagramTransport.sendto."},
+    {"sendto", LM_FASTCALL(datagram_method_sendto),
+     LM_DOC(
+         "sendto($self, data, addr=None)",
+         "Send one datagram; where the socket does not take it now it is queued.\n\n"
+         "data: bytes, bytearray or memoryview. addr: as socket.sendto() takes it; None or "
+         "the same address where the endpoint has a remote one, else ValueError. What the "
+         "system refuses goes to error_received(). Loop's thread only. Implements "
+         "asyncio.DatagramTransport.sendto.")},
     {NULL, NULL, 0, NULL}};
 
 static PyGetSetDef datagram_getset[] = {{"_address", get_address, NULL, NULL, NULL},

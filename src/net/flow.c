@@ -115,7 +115,7 @@ check_order(PyObject *high, PyObject *low)
 }
 
 static int
-is_usual(PyObject *number, size_t bytes)
+is_usual_int(PyObject *number, size_t bytes)
 {
     return PyLong_CheckExact(number) && bytes < (size_t)PY_SSIZE_T_MAX;
 }
@@ -128,7 +128,7 @@ set_complete(LmMarks *marks, PyObject *high, PyObject *low, int rounds_up)
         bytes_of(low, 0, &set.low) < 0) {
         return -1;
     }
-    if (!is_usual(high, set.high) || !is_usual(low, set.low)) {
+    if (!is_usual_int(high, set.high) || !is_usual_int(low, set.low)) {
         set.given = PyTuple_Pack(2, low, high);
         if (set.given == NULL) {
             return -1;

@@ -34,7 +34,7 @@ stop(Listener *l)
 }
 
 static void
-let_go(PyObject *self)
+let_go_of_listener(PyObject *self)
 {
     Listener *l = (Listener *)self;
     lm_watch_stop(&l->loop->poll, &l->watch);
@@ -81,7 +81,7 @@ typedef struct {
 
 /* Of one that nobody serves. */
 static void
-drop(const Accepted *accepted)
+drop_listener(const Accepted *accepted)
 {
     if (accepted->sock == NULL) {
         close(accepted->fd);
@@ -115,7 +115,7 @@ set_up(Listener *l, const Accepted *accepted, PyObject *context)
     }
     int failed = 0;
     if (transport == NULL) {
-        drop(accepted);
+        drop_listener(accepted);
         failed = report_failed_setup(l, protocol);
     }
     Py_XDECREF(protocol);
@@ -129,7 +129,7 @@ set_up_in_context(Listener *l, const Accepted *accepted)
     PyObject *context = PyContext_Copy(l->context);
     if (context == NULL || PyContext_Enter(context) < 0) {
         Py_XDECREF(context);
-        drop(accepted);
+        drop_listener(accepted);
         return report_failed_setup(l, NULL);
     }
     int failed = set_up(l, accepted, context);
@@ -179,7 +179,7 @@ back_off(Listener *l, int err)
 }
 
 static int
-is_usual(long err)
+is_usual_accept_error(long err)
 {
     return err == EAGAIN || err == EINTR || err == ECONNABORTED || err == EMFILE ||
            err == ENFILE || err == ENOBUFS || err == ENOMEM;
@@ -232,7 +232,7 @@ take_oserror(void)
         PyErr_GivenExceptionMatches(exc, PyExc_ConnectionAbortedError)) {
         err = EAGAIN; /* whatever its number is */
     }
-    if (!is_usual(err)) {
+    if (!is_usual_accept_error(err)) {
         PyErr_SetRaisedException(exc);
         return -2;
     }
@@ -243,7 +243,7 @@ take_oserror(void)
 
 /* By the methods of a socket that has some of its own. -2 with an exception set. */
 static int
-accept_by_method(Listener *l, Accepted *accepted)
+accept_by_own_method(Listener *l, Accepted *accepted)
 {
     PyObject *pair = PyObject_CallMethodNoArgs(l->sock, l->loop->st->str.accept);
     PyObject *sock, *address, *done = NULL;
@@ -279,7 +279,7 @@ accept_one(Listener *l, Accepted *accepted)
             lm_sys_accept(l->watch.fd, &accepted->peer.any, &accepted->peer.length);
     }
     else {
-        accepted->fd = accept_by_method(l, accepted);
+        accepted->fd = accept_by_own_method(l, accepted);
         accepted->fd = accepted->fd == -2 ? take_oserror() : accepted->fd;
     }
     return accepted->fd;
@@ -364,7 +364,7 @@ lm_listener_new(LmLoop *loop, PyObject *factory, PyObject *sock, PyObject *serve
     l->backlog = backlog > 0 ? backlog : 1;
     lm_watch_init(&l->watch, fd, LM_WATCH_READ, on_ready);
     l->watch.own_fd = lm_sock_fd_known(l->own_fd);
-    lm_kept_init(&l->kept, (PyObject *)l, let_go);
+    lm_kept_init(&l->kept, (PyObject *)l, let_go_of_listener);
     l->one_context = context != NULL;
     l->context = context != NULL ? Py_NewRef(context) : PyContext_CopyCurrent();
     if (l->context == NULL || lm_watch_check_fd(&loop->poll, fd) < 0 ||

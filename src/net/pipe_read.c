@@ -71,14 +71,14 @@ read_some(PyObject *self)
 /* By hand, from the handle of a fault that the exception handler kept: the transport may
    be gone. */
 static PyObject *
-method_read_ready(PyObject *self, PyObject *unused LM_UNUSED)
+reader_method_read_ready(PyObject *self, PyObject *unused LM_UNUSED)
 {
     return lm_transport(self)->lost == 0 && read_some(self) < 0 ? NULL
                                                                 : Py_NewRef(Py_None);
 }
 
-static PyMethodDef read_ready_def = {"_read_ready", method_read_ready, METH_NOARGS,
-                                     NULL};
+static PyMethodDef read_ready_def = {"_read_ready", reader_method_read_ready,
+                                     METH_NOARGS, NULL};
 
 /* The end of a terminal. */
 static int

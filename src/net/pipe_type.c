@@ -7,24 +7,24 @@
 #include "net/transport_type.h"
 
 static PyObject *
-method_write(PyObject *self, PyObject *data)
+pipe_method_write(PyObject *self, PyObject *data)
 {
     return lm_none_if(lm_pipe_write(self, data));
 }
 
 static PyObject *
-method_can_write_eof(PyObject *self LM_UNUSED, PyObject *unused LM_UNUSED)
+pipe_method_can_write_eof(PyObject *self LM_UNUSED, PyObject *unused LM_UNUSED)
 {
     Py_RETURN_TRUE;
 }
 
-LM_GETTER(get_extra, LmTransport *t = lm_transport(self), lm_none_or(t->extra))
-LM_GETTER(get_pipe, LmTransport *t = lm_transport(self), lm_none_or(t->sock))
+LM_GETTER(pipe_get_extra, LmTransport *t = lm_transport(self), lm_none_or(t->extra))
+LM_GETTER(get_file, LmTransport *t = lm_transport(self), lm_none_or(t->sock))
 LM_GETTER(get_fileno, LmTransport *t = lm_transport(self), PyLong_FromLong(t->number))
 LM_GETTER(get_dropped, LmPipe *p = lm_pipe(self), PyLong_FromUnsignedLong(p->dropped))
 
 static int
-set_extra(PyObject *self, PyObject *value, void *closure LM_UNUSED)
+pipe_set_extra(PyObject *self, PyObject *value, void *closure LM_UNUSED)
 {
     Py_XSETREF(lm_transport(self)->extra, Py_XNewRef(value));
     return 0;
@@ -32,7 +32,7 @@ set_extra(PyObject *self, PyObject *value, void *closure LM_UNUSED)
 
 /* Whoever takes the file object away has to close it. */
 static int
-set_pipe(PyObject *self, PyObject *value, void *closure LM_UNUSED)
+set_file(PyObject *self, PyObject *value, void *closure LM_UNUSED)
 {
     lm_transport_set_socket(lm_transport(self), value == Py_None ? NULL : value);
     return 0;
@@ -67,7 +67,7 @@ static PyMethodDef read_methods[] = {
 static PyMethodDef write_methods[] = {
     LM_TRANSPORT_METHODS,
     LM_TRANSPORT_WRITE_METHODS,
-    {"write", method_write, METH_O,
+    {"write", pipe_method_write, METH_O,
      LM_DOC(
          "write($self, data, /)",
          "Write bytes; what the pipe does not take now is queued.\n\n"
@@ -76,15 +76,15 @@ static PyMethodDef write_methods[] = {
     {"write_eof", lm_transport_method_close, METH_NOARGS,
      LM_DOC("write_eof($self)",
             "The same as close(): a pipe has no other end of data.")},
-    {"can_write_eof", method_can_write_eof, METH_NOARGS,
+    {"can_write_eof", pipe_method_can_write_eof, METH_NOARGS,
      LM_DOC("can_write_eof($self)", "Return True.")},
     {NULL, NULL, 0, NULL}};
 
-#define PIPE_GETSET                                \
-    {"_extra", get_extra, set_extra, NULL, NULL},  \
-        {"_pipe", get_pipe, set_pipe, NULL, NULL}, \
-    {                                              \
-        "_fileno", get_fileno, NULL, NULL, NULL    \
+#define PIPE_GETSET                                         \
+    {"_extra", pipe_get_extra, pipe_set_extra, NULL, NULL}, \
+        {"_pipe", get_file, set_file, NULL, NULL},          \
+    {                                                       \
+        "_fileno", get_fileno, NULL, NULL, NULL             \
     }
 
 static PyGetSetDef read_getset[] = {LM_TRANSPORT_GETSET,

@@ -192,23 +192,23 @@ on_input(PyObject *self)
 /* By hand, from the handle of a fault that the exception handler kept: the transport may
    be gone. */
 static PyObject *
-method_read_ready(PyObject *self, PyObject *unused LM_UNUSED)
+writer_method_read_ready(PyObject *self, PyObject *unused LM_UNUSED)
 {
     return lm_transport(self)->lost == 0 && on_input(self) < 0 ? NULL
                                                                : Py_NewRef(Py_None);
 }
 
 static PyObject *
-method_write_ready(PyObject *self, PyObject *unused LM_UNUSED)
+writer_method_write_ready(PyObject *self, PyObject *unused LM_UNUSED)
 {
     return lm_transport(self)->lost == 0 && flush_pipe(self) < 0 ? NULL
                                                                  : Py_NewRef(Py_None);
 }
 
-static PyMethodDef read_ready_def = {"_read_ready", method_read_ready, METH_NOARGS,
-                                     NULL};
-static PyMethodDef write_ready_def = {"_write_ready", method_write_ready, METH_NOARGS,
-                                      NULL};
+static PyMethodDef read_ready_def = {"_read_ready", writer_method_read_ready,
+                                     METH_NOARGS, NULL};
+static PyMethodDef write_ready_def = {"_write_ready", writer_method_write_ready,
+                                      METH_NOARGS, NULL};
 
 const LmPipeKind lm_pipe_writes = {
     .transport =

@@ -178,7 +178,7 @@ on_once(LmOnce *once, int directions)
 }
 
 static int
-grow(struct LmReaders *table, int fd)
+grow_table(struct LmReaders *table, int fd)
 {
     int size = table->size ? table->size : 64;
     while (size <= fd) {
@@ -209,7 +209,7 @@ table_for(LmLoop *loop, int fd)
         loop->readers = calloc(1, sizeof(struct LmReaders));
     }
     if (loop->readers == NULL ||
-        (fd >= loop->readers->size && grow(loop->readers, fd) < 0)) {
+        (fd >= loop->readers->size && grow_table(loop->readers, fd) < 0)) {
         PyErr_NoMemory();
         return NULL;
     }
@@ -250,7 +250,7 @@ typedef struct {
 
 /* Takes what is watched out of its side; whether it is watched on is the caller's. */
 static Retired
-take_out(Entry *entry, Side *side)
+take_from_table(Entry *entry, Side *side)
 {
     Retired old = {.handle = side->handle,
                    .is_operation = side->run != lm_handle_run_item};
@@ -286,7 +286,7 @@ report_unwatched(LmLoop *loop, PyObject *place)
     Py_DECREF(place);
     if (side != NULL && side->handle != NULL && side->watch.error != 0) {
         lm_watch_set_error(&side->watch);
-        Retired old = take_out(entry, side);
+        Retired old = take_from_table(entry, side);
         failed = lm_fault_report((PyObject *)loop, loop->st,
                                  "A descriptor is not watched any more", "handle",
                                  old.handle, NULL);
@@ -303,7 +303,7 @@ drop_unwatched(Entry *entry, Side *side)
 {
     if (side->handle != NULL && side->run == lm_handle_run_item) {
         PyObject *exc = PyErr_GetRaisedException();
-        if (retire(take_out(entry, side)) < 0) {
+        if (retire(take_from_table(entry, side)) < 0) {
             PyErr_Clear();
         }
         PyErr_SetRaisedException(exc);
@@ -321,7 +321,7 @@ drop_lost(LmPoll *poll, Entry *entry, int direction)
         return 0;
     }
     lm_watch_stop(poll, &side->watch);
-    return retire(take_out(entry, side));
+    return retire(take_from_table(entry, side));
 }
 
 int
@@ -379,7 +379,7 @@ lm_readers_wait(LmLoop *loop, int fd, int direction, LmReadyFn run, PyObject *op
     if (side->handle == operation) {
         return 0;
     }
-    Retired old = take_out(entry, side);
+    Retired old = take_from_table(entry, side);
     side->handle = Py_NewRef(operation);
     side->run = run;
     if (LM_LIKELY(old.handle == NULL)) {
@@ -402,7 +402,7 @@ lm_readers_end_wait(LmLoop *loop, int fd, int direction, PyObject *operation,
     if (is_last) {
         lm_once_forget(&loop->poll, &entry->once);
     }
-    (void)retire(take_out(entry, side));
+    (void)retire(take_from_table(entry, side));
 }
 
 int
@@ -415,7 +415,7 @@ lm_readers_remove(LmLoop *loop, int fd, int direction)
     }
     lm_watch_stop(&loop->poll, &side->watch);
     lm_once_disarm(&loop->poll, &entry->once, direction);
-    return retire(take_out(entry, side)) < 0 ? -1 : 1;
+    return retire(take_from_table(entry, side)) < 0 ? -1 : 1;
 }
 
 int

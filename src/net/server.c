@@ -43,7 +43,7 @@ is_closed(LmState *st, PyObject *server)
 
 /* asyncio asserts the same: a closed server may have told its waiters that all is over. */
 static int
-check_open(LmState *st, PyObject *server)
+check_server_open(LmState *st, PyObject *server)
 {
     int closed = is_closed(st, server);
     if (closed > 0) {
@@ -59,7 +59,7 @@ lm_server_attach(LmState *st, PyObject *server, PyObject *transport, LmList *lin
     if (core == NULL) {
         return call_foreign(server, "_attach", transport);
     }
-    if (check_open(st, server) < 0) {
+    if (check_server_open(st, server) < 0) {
         return -1;
     }
     lm_list_push_back(&core->clients, link);
@@ -124,7 +124,7 @@ static PyObject *
 core_attach(PyObject *self, PyObject *const *args LM_UNUSED, Py_ssize_t nargs LM_UNUSED)
 {
     LmState *st = lm_state_of_type(Py_TYPE(self));
-    if (st == NULL || check_open(st, self) < 0) {
+    if (st == NULL || check_server_open(st, self) < 0) {
         return NULL;
     }
     ((ServerCore *)self)->count++;

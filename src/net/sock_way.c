@@ -56,7 +56,7 @@ lm_sock_way_recv_into(LmTransport *t, PyObject *buffer)
 }
 
 static PyObject *
-list_of(const struct iovec *vectors, int count)
+copies_of(const struct iovec *vectors, int count)
 {
     PyObject *list = PyList_New(count);
     for (int i = 0; list != NULL && i < count; i++) {
@@ -75,7 +75,7 @@ Py_ssize_t
 lm_sock_way_send(LmTransport *t, const struct iovec *vectors, int count, int is_queued)
 {
     PyObject *name = t->st->str.send;
-    PyObject *data = list_of(vectors, count);
+    PyObject *data = copies_of(vectors, count);
 #if PY_VERSION_HEX >= 0x030C0000
     if (is_queued) {
         name = t->st->str.sendmsg;

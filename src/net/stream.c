@@ -15,15 +15,16 @@
 #include <netinet/tcp.h>
 
 static PyObject *
-method_write(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+stream_method_write(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                    PyObject *kwnames)
 {
     PyObject *data = lm_args_only("write", args, nargs, kwnames, "data");
     return data != NULL ? lm_none_if(lm_stream_write(self, data)) : NULL;
 }
 
 static PyObject *
-method_writelines(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
-                  PyObject *kwnames)
+stream_method_writelines(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                         PyObject *kwnames)
 {
     PyObject *list_of_data =
         lm_args_only("writelines", args, nargs, kwnames, "list_of_data");
@@ -32,13 +33,13 @@ method_writelines(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
 }
 
 static PyObject *
-method_write_eof(PyObject *self, PyObject *unused LM_UNUSED)
+stream_method_write_eof(PyObject *self, PyObject *unused LM_UNUSED)
 {
     return lm_none_if(lm_stream_write_eof(self));
 }
 
 static PyObject *
-method_can_write_eof(PyObject *self LM_UNUSED, PyObject *unused LM_UNUSED)
+stream_method_can_write_eof(PyObject *self LM_UNUSED, PyObject *unused LM_UNUSED)
 {
     Py_RETURN_TRUE;
 }
@@ -54,7 +55,7 @@ check_no_waiter(LmTransport *t)
 }
 
 static PyObject *
-method_make_empty_waiter(PyObject *self, PyObject *unused LM_UNUSED)
+stream_method_make_empty_waiter(PyObject *self, PyObject *unused LM_UNUSED)
 {
     LmTransport *t = lm_transport(self);
     if (lm_transport_settle(self) < 0) {
@@ -86,7 +87,7 @@ method_make_empty_waiter(PyObject *self, PyObject *unused LM_UNUSED)
 }
 
 static PyObject *
-method_reset_empty_waiter(PyObject *self, PyObject *unused LM_UNUSED)
+stream_method_reset_empty_waiter(PyObject *self, PyObject *unused LM_UNUSED)
 {
     Py_CLEAR(lm_transport(self)->empty_waiter);
     Py_RETURN_NONE;
@@ -99,21 +100,21 @@ LM_GETTER(get_eof, LmTransport *t = lm_transport(self), PyBool_FromLong(t->eof_w
 /* By hand, from the handle of a fault that the exception handler kept: the transport may
    be gone. */
 static PyObject *
-method_read_ready(PyObject *self, PyObject *unused LM_UNUSED)
+stream_method_read_ready(PyObject *self, PyObject *unused LM_UNUSED)
 {
     return lm_none_if(lm_transport(self)->lost == 0 ? lm_stream_read(self) : 0);
 }
 
 static PyObject *
-method_write_ready(PyObject *self, PyObject *unused LM_UNUSED)
+stream_method_write_ready(PyObject *self, PyObject *unused LM_UNUSED)
 {
     return lm_none_if(lm_transport(self)->lost == 0 ? lm_stream_flush(self) : 0);
 }
 
-static PyMethodDef read_ready_def = {"_read_ready", method_read_ready, METH_NOARGS,
-                                     NULL};
-static PyMethodDef write_ready_def = {"_write_ready", method_write_ready, METH_NOARGS,
-                                      NULL};
+static PyMethodDef read_ready_def = {"_read_ready", stream_method_read_ready,
+                                     METH_NOARGS, NULL};
+static PyMethodDef write_ready_def = {"_write_ready", stream_method_write_ready,
+                                      METH_NOARGS, NULL};
 
 /* Small writes must not wait for the peer's acknowledgements. By the address family: a
    socket made with protocol 0 is TCP all the same. */
@@ -158,26 +159,26 @@ lm_stream_new(LmLoop *loop, const LmTransportParts *parts)
 }
 
 static PyMethodDef stream_methods[] = {
-    {"write", LM_FASTCALL(method_write),
+    {"write", LM_FASTCALL(stream_method_write),
      LM_DOC("write($self, data)",
             "Send bytes; what the socket does not take now is "
             "queued.\n\ndata: bytes, bytearray or "
             "memoryview. Raises TypeError for other types, RuntimeError "
             "after write_eof(). Loop's "
             "thread only. Implements asyncio.WriteTransport.write.")},
-    {"writelines", LM_FASTCALL(method_writelines),
+    {"writelines", LM_FASTCALL(stream_method_writelines),
      LM_DOC("writelines($self, list_of_data)",
             "Send several pieces with one system call.\n\nImplements "
             "asyncio.WriteTransport.writelines.")},
-    {"write_eof", method_write_eof, METH_NOARGS,
+    {"write_eof", stream_method_write_eof, METH_NOARGS,
      LM_DOC("write_eof($self)",
             "Shut the sending half down once what is queued is sent.")},
-    {"can_write_eof", method_can_write_eof, METH_NOARGS,
+    {"can_write_eof", stream_method_can_write_eof, METH_NOARGS,
      LM_DOC("can_write_eof($self)", "Return True.")},
-    {"_make_empty_waiter", method_make_empty_waiter, METH_NOARGS,
+    {"_make_empty_waiter", stream_method_make_empty_waiter, METH_NOARGS,
      LM_DOC("_make_empty_waiter($self)",
             "Return a future that is done when nothing is queued.")},
-    {"_reset_empty_waiter", method_reset_empty_waiter, METH_NOARGS,
+    {"_reset_empty_waiter", stream_method_reset_empty_waiter, METH_NOARGS,
      LM_DOC("_reset_empty_waiter($self)", "Allow writing again.")},
     {NULL, NULL, 0, NULL}};
 
@@ -187,7 +188,7 @@ static PyGetSetDef stream_getset[] = {
     {NULL, NULL, NULL, NULL, NULL}};
 
 static int
-set_class_attributes(PyObject *type)
+set_stream_attributes(PyObject *type)
 {
     PyObject *modes = lm_state_import("asyncio.constants", "_SendfileMode");
     PyObject *native =
@@ -214,6 +215,6 @@ lm_stream_init(PyObject *module, LmState *st)
     };
     st->SocketTransportType = lm_transport_type_new(module, &spec, st->TransportType);
     return st->SocketTransportType != NULL
-               ? set_class_attributes(st->SocketTransportType) | lm_feed_init(st)
+               ? set_stream_attributes(st->SocketTransportType) | lm_feed_init(st)
                : -1;
 }

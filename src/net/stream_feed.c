@@ -26,7 +26,7 @@ lm_feed_init(LmState *st)
 }
 
 static unsigned
-version_of(PyObject *type)
+type_version(PyObject *type)
 {
     return PyType_Check(type) ? lm_type(type)->tp_version_tag : 0;
 }
@@ -36,8 +36,8 @@ version_of(PyObject *type)
 static int
 is_judged(LmState *st)
 {
-    return st->stream_versions[0] == version_of(st->asyncio_StreamReaderProtocol) &&
-           st->stream_versions[1] == version_of(st->asyncio_StreamReader) &&
+    return st->stream_versions[0] == type_version(st->asyncio_StreamReaderProtocol) &&
+           st->stream_versions[1] == type_version(st->asyncio_StreamReader) &&
            st->stream_versions[0] != 0 && st->stream_versions[1] != 0;
 }
 
@@ -46,8 +46,8 @@ is_judged(LmState *st)
 static int
 judge(LmState *st)
 {
-    unsigned versions[] = {version_of(st->asyncio_StreamReaderProtocol),
-                           version_of(st->asyncio_StreamReader)};
+    unsigned versions[] = {type_version(st->asyncio_StreamReaderProtocol),
+                           type_version(st->asyncio_StreamReader)};
     if (!IS_KNOWN_PYTHON || versions[0] == 0 || versions[1] == 0) {
         return 0;
     }
@@ -131,7 +131,7 @@ visit_attribute(PyObject *value, void *arg)
    was asked for. Asking for the methods by their names costs thrice as much, and so is
    left to the readers that have something else, in debug mode a traceback. */
 static int
-has_own_methods(LmState *st, PyObject *reader)
+reader_has_own_methods(LmState *st, PyObject *reader)
 {
     Attributes attributes = {Py_TYPE(reader), ATTRIBUTES_OF_READER};
     if (LM_LIKELY(Py_TYPE(reader)->tp_traverse(reader, visit_attribute, &attributes) ==
@@ -210,7 +210,7 @@ take_fields(LmState *st, PyObject *reader, Fields *fields)
 
 /* FED, or NOT_FED where it cannot grow: then it is as it was. */
 static int
-append(PyObject *buffer, const char *data, size_t size)
+append_bytes(PyObject *buffer, const char *data, size_t size)
 {
     Py_ssize_t before = PyByteArray_GET_SIZE(buffer);
     if (PyByteArray_Resize(buffer, before + (Py_ssize_t)size) < 0) {
@@ -270,7 +270,7 @@ feed_reader(LmState *st, PyObject *reader, const char *data, size_t size)
     Fields fields = {NULL, NULL, 0};
     int result = NOT_FED;
     if (take_fields(st, reader, &fields)) {
-        result = append(fields.buffer, data, size);
+        result = append_bytes(fields.buffer, data, size);
     }
     if (result == FED && fields.waiter != Py_None &&
         wake(st, reader, fields.waiter) < 0) {
@@ -288,7 +288,7 @@ feed_reader(LmState *st, PyObject *reader, const char *data, size_t size)
 
 /* FED, NOT_FED with nothing changed, or FAILED with an exception set. */
 static int
-feed(LmState *st, PyObject *protocol, const char *data, size_t size)
+feed_stream(LmState *st, PyObject *protocol, const char *data, size_t size)
 {
     if (!has_own(protocol, st->str.data_received, st->stream_methods, 0)) {
         return NOT_FED;
@@ -298,7 +298,7 @@ feed(LmState *st, PyObject *protocol, const char *data, size_t size)
         return NOT_FED;
     }
     int result = NOT_FED;
-    if (has_own_methods(st, reader)) {
+    if (reader_has_own_methods(st, reader)) {
         result = feed_reader(st, reader, data, size);
     }
     Py_DECREF(reader);
@@ -311,7 +311,7 @@ try_feed(LmState *st, PyObject *protocol, const char *data, size_t size)
 {
     return Py_IS_TYPE(protocol, lm_type(st->asyncio_StreamReaderProtocol)) &&
                    is_judged(st) && is_stock(st)
-               ? feed(st, protocol, data, size)
+               ? feed_stream(st, protocol, data, size)
                : NOT_FED;
 }
 

@@ -14,18 +14,10 @@
 
 #define MOST_VECTORS 64
 
-ssize_t
-lm_stream_send(LmTransport *t, struct iovec *vectors, int count, int is_queued)
+/* What a send gave: 0 for what the socket does not take now. */
+static ssize_t
+sent_or_failed(ssize_t sent)
 {
-    int fd = t->fd;
-    t->loop->has_done_io = 1;
-    if (!lm_transport_owns_fd(t)) {
-        return lm_sock_way_send(t, vectors, count, is_queued);
-    }
-    struct msghdr message = {.msg_iov = vectors, .msg_iovlen = (size_t)count};
-    ssize_t sent = count == 1
-                       ? send(fd, vectors[0].iov_base, vectors[0].iov_len, MSG_NOSIGNAL)
-                       : sendmsg(fd, &message, MSG_NOSIGNAL);
     if (LM_LIKELY(sent >= 0)) {
         return sent;
     }
@@ -34,6 +26,35 @@ lm_stream_send(LmTransport *t, struct iovec *vectors, int count, int is_queued)
     }
     lm_oserr_set(errno);
     return -1;
+}
+
+static __attribute__((noinline)) ssize_t
+send_one_by_method(LmTransport *t, const char *bytes, size_t length)
+{
+    struct iovec vector = {(void *)bytes, length};
+    return lm_sock_way_send(t, &vector, 1, 0);
+}
+
+ssize_t
+lm_stream_send(LmTransport *t, const char *bytes, size_t length)
+{
+    t->loop->has_done_io = 1;
+    return lm_transport_owns_fd(t)
+               ? sent_or_failed(send(t->fd, bytes, length, MSG_NOSIGNAL))
+               : send_one_by_method(t, bytes, length);
+}
+
+static ssize_t
+send_vectors(LmTransport *t, struct iovec *vectors, int count)
+{
+    t->loop->has_done_io = 1;
+    if (!lm_transport_owns_fd(t)) {
+        return lm_sock_way_send(t, vectors, count, 1);
+    }
+    struct msghdr message = {.msg_iov = vectors, .msg_iovlen = (size_t)count};
+    return sent_or_failed(
+        count == 1 ? send(t->fd, vectors[0].iov_base, vectors[0].iov_len, MSG_NOSIGNAL)
+                   : sendmsg(t->fd, &message, MSG_NOSIGNAL));
 }
 
 /* Whether sendfile still waits: not where it was cancelled, which it learns a turn later.
@@ -52,8 +73,8 @@ send_queued(PyObject *self)
 {
     LmTransport *t = lm_transport(self);
     struct iovec vectors[MOST_VECTORS];
-    ssize_t sent = lm_stream_send(t, vectors,
-                                  lm_outbuf_vectors(&t->out, vectors, MOST_VECTORS), 1);
+    ssize_t sent =
+        send_vectors(t, vectors, lm_outbuf_vectors(&t->out, vectors, MOST_VECTORS));
     if (LM_UNLIKELY(t->lost > 0) && sent >= 0) {
         return 0; /* ended by the socket's method */
     }

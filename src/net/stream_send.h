@@ -4,11 +4,9 @@
 
 #include "net/transport.h"
 
-#include <sys/uio.h>
-
 /* Bytes sent, or -1 with an exception set; 0 where the socket takes none now. By the
    socket's method it may end the transport. */
-ssize_t lm_stream_send(LmTransport *t, struct iovec *vectors, int count, int is_queued);
+ssize_t lm_stream_send(LmTransport *t, const char *bytes, size_t length);
 
 /* Shuts the sending half down. -1 with OSError set. */
 int lm_stream_shut_down(LmTransport *t);

@@ -21,7 +21,7 @@ check_open(LmTransport *t)
 }
 
 static int
-refuse(const char *message)
+refuse_write(const char *message)
 {
     PyErr_SetString(PyExc_RuntimeError, message);
     return -1;
@@ -31,10 +31,10 @@ static int
 check_writable(LmTransport *t)
 {
     if (LM_UNLIKELY(t->eof_written)) {
-        return refuse("Cannot call write() after write_eof()");
+        return refuse_write("Cannot call write() after write_eof()");
     }
     if (LM_UNLIKELY(t->empty_waiter != NULL)) {
-        return refuse("unable to write; sendfile is in progress");
+        return refuse_write("unable to write; sendfile is in progress");
     }
     return 0;
 }
@@ -49,8 +49,7 @@ write_buffer(PyObject *self, PyObject *owner, const char *bytes, size_t length)
         return lm_join_write(self, owner, bytes, length);
     }
     if (LM_LIKELY(lm_outbuf_is_empty(&t->out))) {
-        struct iovec vector = {(void *)bytes, length};
-        ssize_t count = lm_stream_send(t, &vector, 1, 0);
+        ssize_t count = lm_stream_send(t, bytes, length);
         if (LM_UNLIKELY(count < 0)) {
             return lm_transport_fatal(self, "Fatal write error on socket transport");
         }
@@ -117,10 +116,10 @@ lm_stream_writelines(PyObject *self, PyObject *pieces)
 {
     LmTransport *t = lm_transport(self);
     if (t->eof_written) {
-        return refuse("Cannot call writelines() after write_eof()");
+        return refuse_write("Cannot call writelines() after write_eof()");
     }
     if (t->empty_waiter != NULL) {
-        return refuse("unable to writelines; sendfile is in progress");
+        return refuse_write("unable to writelines; sendfile is in progress");
     }
     if (lm_transport_settle(self) < 0) {
         return -1;

@@ -86,7 +86,7 @@ push_work(LmTransport *t, LmReadyFn function)
 }
 
 static void
-on_writable(LmWatch *watch)
+writer_fired(LmWatch *watch)
 {
     LmTransport *t = LM_CONTAINER_OF(watch, LmWriter, watch)->owner;
     /* One descriptor, both directions: the reader comes first, whichever libev named
@@ -105,6 +105,6 @@ lm_transport_on_ready(LmWatch *watch)
         push_work(LM_CONTAINER_OF(watch, LmTransport, reader), read_ready);
     }
     else {
-        on_writable(watch);
+        writer_fired(watch);
     }
 }

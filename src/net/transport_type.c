@@ -13,14 +13,14 @@
 #include <unistd.h>
 
 static PyObject *
-method_force_close(PyObject *self, PyObject *exc)
+transport_method_force_close(PyObject *self, PyObject *exc)
 {
     return lm_none_if(lm_transport_force_close(self, exc));
 }
 
 static PyObject *
-method_fatal_error(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
-                   PyObject *kwnames)
+transport_method_fatal_error(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                             PyObject *kwnames)
 {
     static const char *const names[] = {"exc", "message", NULL};
     PyObject *values[] = {NULL, NULL};
@@ -41,8 +41,8 @@ method_fatal_error(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
 }
 
 static PyObject *
-method_get_extra_info(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
-                      PyObject *kwnames)
+transport_method_get_extra_info(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                                PyObject *kwnames)
 {
     PyObject *name, *fallback;
     if (lm_transport_extra_args(args, nargs, kwnames, &name, &fallback) < 0) {
@@ -52,7 +52,7 @@ method_get_extra_info(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
 }
 
 static PyObject *
-method_settle(PyObject *self, PyObject *is_exposed)
+transport_method_settle(PyObject *self, PyObject *is_exposed)
 {
     return lm_none_if(is_exposed == Py_True ? lm_join_expose(self)
                                             : lm_transport_settle(self));
@@ -237,18 +237,18 @@ static PyMethodDef transport_methods[] = {
     LM_TRANSPORT_METHODS,
     LM_TRANSPORT_READ_METHODS,
     LM_TRANSPORT_WRITE_METHODS,
-    {"get_extra_info", LM_FASTCALL(method_get_extra_info),
+    {"get_extra_info", LM_FASTCALL(transport_method_get_extra_info),
      LM_DOC(
          "get_extra_info($self, name, default=None)",
          "Return what is known of the connection by that name: 'socket', 'sockname', 'peername'.")},
-    {"_settle", method_settle, METH_O,
+    {"_settle", transport_method_settle, METH_O,
      LM_DOC(
          "_settle($self, is_exposed, /)",
          "Send what is joined; and join nothing from now on, if the number is told.")},
-    {"_force_close", method_force_close, METH_O,
+    {"_force_close", transport_method_force_close, METH_O,
      LM_DOC("_force_close($self, exc, /)",
             "Drop what is queued; connection_lost(exc) in the next turn.")},
-    {"_fatal_error", LM_FASTCALL(method_fatal_error),
+    {"_fatal_error", LM_FASTCALL(transport_method_fatal_error),
      LM_DOC("_fatal_error($self, exc, message='Fatal error on transport')",
             "Report the exception and close with it.")},
     {NULL, NULL, 0, NULL}};
