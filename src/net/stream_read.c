@@ -55,8 +55,13 @@ on_end_of_stream(PyObject *self)
     if (keep_open < 0) {
         return call_fatal(self, "Fatal error: protocol.eof_received() call failed.");
     }
-    /* Kept open, the other half is for writing; there is nothing more to read. */
-    return keep_open ? 0 : lm_transport_close(self);
+    /* Kept open, the other half is for writing; there is nothing more to read, even if the
+       protocol has just resumed reading. */
+    if (keep_open) {
+        lm_transport_stop_reading(self);
+        return 0;
+    }
+    return lm_transport_close(self);
 }
 
 /* After a receive that gave nothing to deliver. */

@@ -48,6 +48,31 @@ def test_buffered_protocol(run, errors, size):
     assert errors == []
 
 
+def test_reading_begun_anew_within_eof_received(run, errors):
+    """The end is reported once: what eof_received() returns is about what is read from then on."""
+
+    class Restless(Recorder):
+        keep_open = True
+
+        def eof_received(self):
+            self.transport.pause_reading()
+            self.transport.resume_reading()
+            return super().eof_received()
+
+    async def main():
+        async with connected(Restless) as (transport, protocol, far):
+            far.shutdown(socket.SHUT_WR)
+            await protocol.until(lambda: "eof" in protocol.events)
+            for _ in range(5):
+                await asyncio.sleep(0)
+            assert protocol.events == ["made", "eof"]
+            transport.write(b"still open")
+            assert await recv_exactly(far, 10) == b"still open"
+
+    run(main())
+    assert errors == []
+
+
 @pytest.mark.parametrize("part", [slice(0, 10), slice(5, 1000)])
 def test_buffered_protocol_giving_views(run, part):
     class Views(BufferedRecorder):
