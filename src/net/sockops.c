@@ -10,8 +10,6 @@
 #include "task/future.h"
 #include "task/future_iter.h"
 
-enum { NEW, DONE, WAITING, OVER };
-
 static int
 direction_of(const LmSockOp *op)
 {
@@ -119,8 +117,8 @@ check_no_transport(LmSockOp *op)
 static void
 end_wait(LmSockOp *op)
 {
-    if (op->state == WAITING) {
-        op->state = OVER;
+    if (op->state == LM_SOCKOP_WAITING) {
+        op->state = LM_SOCKOP_OVER;
         lm_readers_end_wait(op->loop, op->fd, direction_of(op), (PyObject *)op,
                             op->kind == LM_SOCK_CONNECT);
     }
@@ -146,8 +144,8 @@ begin_wait(LmSockOp *op)
         return -1;
     }
     Py_XSETREF(op->outcome, future);
-    op->state =
-        WAITING; /* before the end of what stood in its place, which may run us */
+    /* Before the end of what stood in its place, which may run us. */
+    op->state = LM_SOCKOP_WAITING;
     if (lm_readers_wait(op->loop, op->fd, direction_of(op), run_op, (PyObject *)op) <
         0) {
         PyObject *exc = PyErr_GetRaisedException();
@@ -172,7 +170,7 @@ lm_sockop_start(LmLoop *loop, LmSockKind kind, PyObject *sock, PyObject *first,
         outcome = lm_sock_try(op, &op->outcome);
     }
     if (outcome > 0) {
-        op->state = DONE;
+        op->state = LM_SOCKOP_DONE;
     }
     else if (outcome < 0 || begin_wait(op) < 0) {
         Py_CLEAR(op);
@@ -218,7 +216,7 @@ try_again(LmSockOp *op)
     PyObject *future = Py_NewRef(op->outcome);
     int outcome = lm_sock_try(op, &result);
     int failed = 0;
-    if (op->state != WAITING || lm_future(future)->state != LM_PENDING) {
+    if (op->state != LM_SOCKOP_WAITING || lm_future(future)->state != LM_PENDING) {
         /* Python code of the socket's ended it meanwhile. */
         Py_XDECREF(result);
         failed = outcome < 0 ? -1 : 0;
@@ -240,7 +238,8 @@ static PyObject *
 method_retry(PyObject *self, PyObject *unused LM_UNUSED)
 {
     LmSockOp *op = (LmSockOp *)self;
-    return op->state == WAITING && try_again(op) < 0 ? NULL : Py_NewRef(Py_None);
+    return op->state == LM_SOCKOP_WAITING && try_again(op) < 0 ? NULL
+                                                               : Py_NewRef(Py_None);
 }
 
 static PyMethodDef retry_def = {"_sock_ready", method_retry, METH_NOARGS, NULL};
@@ -253,7 +252,7 @@ run_op(LmLoop *loop, PyObject *self)
     LmSockOp *op = (LmSockOp *)self;
     int failed = 0;
     lm_loop_leave_task(loop);
-    if (LM_LIKELY(op->state == WAITING &&
+    if (LM_LIKELY(op->state == LM_SOCKOP_WAITING &&
                   lm_readers_handle(loop, op->fd, direction_of(op)) == self &&
                   lm_future(op->outcome)->state == LM_PENDING)) {
         if (op->context == NULL) {
@@ -276,7 +275,7 @@ op_send(PyObject *self, PyObject *arg LM_UNUSED, PyObject **result)
 {
     LmSockOp *op = (LmSockOp *)self;
     PyObject *outcome = op->outcome;
-    if (op->state == WAITING) {
+    if (op->state == LM_SOCKOP_WAITING) {
         LmFuture *future = lm_future(outcome);
         if (future->state != LM_PENDING) {
             op->outcome = NULL;
@@ -294,9 +293,9 @@ op_send(PyObject *self, PyObject *arg LM_UNUSED, PyObject **result)
         PyErr_SetString(PyExc_RuntimeError, "await wasn't used with future");
         return PYGEN_ERROR;
     }
-    int has_result = op->state == DONE && outcome != NULL;
+    int has_result = op->state == LM_SOCKOP_DONE && outcome != NULL;
     op->outcome = NULL;
-    op->state = OVER;
+    op->state = LM_SOCKOP_OVER;
     *result = has_result ? outcome : Py_NewRef(Py_None);
     if (!has_result) {
         Py_XDECREF(outcome);
@@ -367,7 +366,7 @@ op_clear(PyObject *self)
 {
     LmSockOp *op = (LmSockOp *)self;
     Py_buffer data = op->data;
-    op->state = OVER;
+    op->state = LM_SOCKOP_OVER;
     op->data.obj = NULL;
     PyBuffer_Release(&data);
     Py_CLEAR(op->sock);

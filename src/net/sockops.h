@@ -1,16 +1,5 @@
-/* Operations on a user's socket: what the loop's sock_* coroutines await.
-
-   Each is one awaitable object that is its own iterator:
-
-       lm_sockop_start --the call succeeds at once--> DONE ----------------.
-              |                                                            |
-              '--it would block--> WAITING --ready and the call succeeds, --+--awaited--> OVER
-                                             or fails: its future is done  |
-                                         '---throw, close, dealloc--------'
-
-   While it waits it stands in its direction of the descriptor (readers.h), and the task
-   waits for its future. Whoever takes that place leaves the future as it is, as in
-   asyncio: it is never done then. */
+/* Operations on a user's socket: what the loop's sock_* coroutines await. Each is one
+   awaitable object that is its own iterator; its states are drawn beside their names. */
 #ifndef LM_NET_SOCKOPS_H
 #define LM_NET_SOCKOPS_H
 
@@ -26,6 +15,17 @@ typedef enum {
     LM_SOCK_SENDTO,
     LM_SOCK_CONNECT,
 } LmSockKind;
+
+/*     NEW --the call succeeds at once--> DONE -----------------------.
+        |                                                             |
+        '--it would block--> WAITING --ready and the call succeeds, --+--awaited--> OVER
+                                |      or fails: its future is done  |
+                                '------throw, close, dealloc---------'
+
+   While it is WAITING it stands in its direction of the descriptor (readers.h), and the task
+   waits for its future. Whoever takes that place leaves the future as it is, as in
+   asyncio: it is never done then. */
+enum { LM_SOCKOP_NEW, LM_SOCKOP_DONE, LM_SOCKOP_WAITING, LM_SOCKOP_OVER };
 
 typedef struct {
     PyObject_HEAD
