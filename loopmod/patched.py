@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Any
 
-from . import _loopmod, queues
+from . import _loopmod, queues, selector
 from .loop import Loop
 
 # A class of ours, a name, the method of ours, and what takes its place.
@@ -190,7 +190,7 @@ def _opens_of(owner: Any) -> _Opens:
     if owner in _TRANSPORTS:
         names = {name for name, value in _all_of(owner).items() if _is_of_transports(name, value)}
         return {name: _opened_by(owner, name) for name in names}
-    if owner is queues.WatchView:
+    if owner is selector.WatchView:
         return {"select": _opened_by(owner, "select")}
     if isinstance(owner, type):
         names = {*_all_of(owner), *_IN_LOOP} if owner in _BASES else {*_all_of(owner), "__repr__", "__init__"}
@@ -207,7 +207,7 @@ _BY_NAME: _Opens = {name: opened for base in _BASES for name, opened in _opens_o
 _INNER = frozenset(name for name in _BY_NAME if name.startswith("_") and not name.startswith("__")) - {"_run_once"}
 # A change of these in Loop opens nothing by itself, but is looked at.
 _IN_OURS: _Opens = dict.fromkeys((*_IN_LOOP, "_selector", *_INNER), ())
-_OWNERS: tuple[Any, ...] = (*_MODULES, *_BASES, *_HANDLES, *_TRANSPORTS, queues.WatchView, Loop)
+_OWNERS: tuple[Any, ...] = (*_MODULES, *_BASES, *_HANDLES, *_TRANSPORTS, selector.WatchView, Loop)
 _OPENS = (*(_opens_of(owner) for owner in _OWNERS[:-1]), _IN_OURS)
 _TRANSPORTS.clear()
 _NAMED_BY.clear()  # much for the collector to look at, and for nothing
@@ -223,7 +223,7 @@ def _is_ours(value: Any) -> bool:
 
 def _stock_value(owner: Any, name: str) -> Any:
     value = vars(owner).get(name, _MISSING)
-    is_ours = owner is Loop or owner is queues.WatchView
+    is_ours = owner is Loop or owner is selector.WatchView
     return value if value is _MISSING or is_ours or _is_stock(owner, name, value) else _UNKNOWN
 
 
@@ -262,7 +262,7 @@ def _own_names(loop: Loop) -> Iterator[str]:
             break
         if base is Loop:
             names = frozenset(_BY_NAME)  # behind it any of ours would hide the program's
-        elif base is not _loopmod.Loop and base not in _BASES:
+        elif base not in Loop.__mro__:
             yield from names & vars(base).keys()
 
 
