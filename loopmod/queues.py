@@ -11,6 +11,7 @@ import functools
 import heapq
 from asyncio import events
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from functools import cached_property
 from typing import Any
 
@@ -37,6 +38,11 @@ class Due:
 def make_handle(loop: "QueuesMixin", obj: object, due: object) -> asyncio.Handle:
     """Return the handle of an item of the ready queue, which enters its context by itself."""
     return events.Handle(Due(obj, due), (), loop, contextvars.Context())
+
+
+if hasattr(_loopmod, "_ThreadSafeHandle"):
+    # What asyncio's own methods take; ours has its own way to keep threads apart.
+    _loopmod._ThreadSafeHandle._lock = nullcontext()
 
 
 class _Gone:
