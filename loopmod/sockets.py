@@ -1,14 +1,14 @@
 """SocketsMixin: a loop's operations on sockets, as the coroutine functions that asyncio's are, and its look-ups.
 
 Each awaits one C object that makes the call and waits for the socket (src/net/sockops.c). Names of hosts are looked
-up by asyncio's own code, in its executor; what is an address already, by loopmod/names.py.
+up by asyncio's own code, in its executor; what is an address already, by loopmod/resolver.py.
 """
 
 import socket
 from asyncio import base_events
 from typing import Any
 
-from . import names
+from . import resolver
 from .base import BaseLoop
 
 
@@ -24,7 +24,7 @@ class SocketsMixin(BaseLoop):
         Implements AbstractEventLoop.getaddrinfo.
         """
         if not (self._debug or self._executor_shutdown_called or self._has_own_executor()):
-            found = names.look_up_numeric(host, port, family, type, proto, flags)
+            found = resolver.look_up_numeric(host, port, family, type, proto, flags)
             if found is not None:
                 return found
         return await super().getaddrinfo(host, port, family=family, type=type, proto=proto, flags=flags)

@@ -100,7 +100,7 @@ def order_errors(found: dict[str, set[str]], order: list[str]) -> list[str]:
     ("line", "later", "found"),
     [
         ("import os, socket", False, set()),
-        ("from . import _loopmod, names", False, {"_loopmod", "names"}),
+        ("from . import _loopmod, resolver", False, {"_loopmod", "resolver"}),
         ("from . import __version__", False, {"__init__"}),
         ("from .loop import Loop", False, {"loop"}),
         ("from .loop import Loop", True, set()),
