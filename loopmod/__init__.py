@@ -12,9 +12,10 @@ Everything that asyncio offers then runs on it unchanged.
 
 from . import patched as patched
 from ._loopmod import Future, Handle, Task, TimerHandle
+from .choice import install, uninstall
 from .loop import Loop
 from .nested import allow_nested_runs
-from .policy import EventLoopPolicy, install, new_event_loop, new_server_loop, run, uninstall
+from .policy import EventLoopPolicy, new_event_loop, new_server_loop, run
 from .server import Server
 
 __version__ = "0.1.0"

@@ -9,8 +9,6 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
-from .choice import WORDS
-
 VARIABLE = "LOOPMOD_CHILDREN"
 _STARTUP = str(Path(__file__).resolve().parent / "startup")
 
@@ -24,10 +22,10 @@ def let_inherit(words: Collection[str]) -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join([_STARTUP, *paths])
 
 
-def inherited() -> set[str]:
-    """Return the words of the environment. Raises ValueError for one that there is not."""
+def inherited(known: Collection[str]) -> set[str]:
+    """Return the words of the environment. Raises ValueError for one that is not known."""
     words = set(os.environ.get(VARIABLE, "").split())
-    unknown = words.difference(WORDS)
+    unknown = words.difference(known)
     if unknown:
-        raise ValueError(f"{VARIABLE} holds {' '.join(sorted(unknown))!r}, and may hold {' '.join(WORDS)!r}")
+        raise ValueError(f"{VARIABLE} holds {' '.join(sorted(unknown))!r}, and may hold {' '.join(known)!r}")
     return words

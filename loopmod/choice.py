@@ -1,7 +1,7 @@
-"""What a process chose for all its loops, by words that its children can inherit: see WORDS.
+"""What a process chooses for all its loops: by `install`, or by words that its children can inherit: see WORDS.
 
-Chooses for `python -m loopmod`, for what it starts anew and for `pytest --loopmod`. Relies on asyncio's policies
-where this Python has them.
+The words are those of `python -m loopmod`, of what it starts anew and of `pytest --loopmod`. Relies on asyncio's
+policies where this Python has them (loopmod/policy.py).
 """
 
 import asyncio
@@ -13,6 +13,34 @@ from . import policy
 
 # Each is an option of `python -m loopmod`, where it is described, without its dashes.
 WORDS = ("as-uvloop", "defaults", "children", "debug", "no-notice")
+
+
+def install(*, as_uvloop: bool = False) -> None:
+    """Make every new loop of this process one of ours, by setting the event loop policy.
+
+    as_uvloop: also answer for uvloop: who imports that name, whether it is installed or not, gets a module whose
+    public names, those of uvloop 0.23, are loopmod's. It reaches programs that can be told no loop but look for
+    uvloop. Modules that hold uvloop already get the names too; classes that they took out of it stay uvloop's.
+
+    Raises RuntimeError on a Python that has no policies any more (3.16 and later). `uninstall` undoes it.
+    """
+    policy.install_policy()
+    if as_uvloop:
+        # Here and not above: nobody else pays for it.
+        from . import stand_in
+
+        stand_in.install()
+
+
+def uninstall() -> None:
+    """Undo `install`: the policy before it is back, and `uvloop` is uvloop. Loops that were made go on.
+
+    A policy that was set since then stays, and so does a module that somebody took for uvloop. Idempotent.
+    """
+    policy.uninstall_policy()
+    stand_in = sys.modules.get(f"{__package__}.stand_in")
+    if stand_in is not None:
+        stand_in.uninstall()
 
 
 def use_loop() -> None:

@@ -12,7 +12,7 @@ import platform
 import socket
 import sys
 
-from . import _loopmod, names
+from . import _loopmod, resolver
 
 
 def text() -> str:
@@ -99,7 +99,7 @@ def _has_sendfile() -> bool:
 
 
 def _looks_up() -> bool:
-    return names.look_up_numeric("127.0.0.1", 0, socket.AF_INET, socket.SOCK_STREAM, 0, 0) is not None
+    return resolver.look_up_numeric("127.0.0.1", 0, socket.AF_INET, socket.SOCK_STREAM, 0, 0) is not None
 
 
 def _inspectors(shows_tasks: bool) -> str:

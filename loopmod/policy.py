@@ -1,4 +1,4 @@
-"""How a program chooses the loop: factories, a policy, `run` and `install`. Relies on asyncio's own policy class."""
+"""What makes loops: factories, a policy and `run`. Relies on asyncio's own policy class where Python has one."""
 
 import asyncio
 import sys
@@ -69,29 +69,12 @@ class EventLoopPolicy(_Policy):  # type: ignore[misc]
             super().set_event_loop(loop)
 
 
-# The policy that install() set, and the one before it (None where none was made yet).
+# The policy that install_policy() set, and the one before it (None where none was made yet).
 _installed: tuple[Any, Any] | None = None
 
 
-def install(*, as_uvloop: bool = False) -> None:
-    """Make every new loop of this process one of ours, by setting the event loop policy.
-
-    as_uvloop: also answer for uvloop: who imports that name, whether it is installed or not, gets a module whose
-    public names, those of uvloop 0.23, are loopmod's. It reaches programs that can be told no loop but look for
-    uvloop. Modules that hold uvloop already get the names too; classes that they took out of it stay uvloop's.
-
-    Raises RuntimeError on a Python that has no policies any more (3.16 and later). `uninstall` undoes it.
-    """
-    install_policy()
-    if as_uvloop:
-        # Here and not above: nobody else pays for it.
-        from . import stand_in
-
-        stand_in.install()
-
-
 def install_policy() -> None:
-    """Set the event loop policy: `install` for those who answer for uvloop."""
+    """Set the event loop policy; the `uvloop.install` of loopmod/stand_in.py."""
     global _installed
     policy = EventLoopPolicy()
     before = _current_policy()
@@ -101,20 +84,14 @@ def install_policy() -> None:
     _installed = policy, before
 
 
-def uninstall() -> None:
-    """Undo `install`: the policy before it is back, and `uvloop` is uvloop. Loops that were made go on.
-
-    A policy that was set since then stays, and so does a module that somebody took for uvloop. Idempotent.
-    """
+def uninstall_policy() -> None:
+    """Set the policy that was there before, unless somebody has set another one since then. Idempotent."""
     global _installed
     if _installed is not None:
         policy, before = _installed
         _installed = None
         if _current_policy() is policy:
             _put_policy(before)
-    stand_in = sys.modules.get(f"{__package__}.stand_in")
-    if stand_in is not None:
-        stand_in.uninstall()
 
 
 def has_policies() -> bool:

@@ -1,7 +1,7 @@
-"""A loop's queues and selector as asyncio's own code, and tools beside it, use them.
+"""QueuesMixin: a loop's queues as asyncio's own code, and tools beside it, use them.
 
-What is behind them is in C: the ready ring, the heap of timers, the poll. While a loop takes asyncio's own way
-(src/core/patched.h), these are what `BaseEventLoop._run_once` and its like work on.
+What is behind them is in C: the ready ring and the heap of timers (src/face/loop_sight.c). While a loop takes
+asyncio's own way (src/core/patched.h), these are what `BaseEventLoop._run_once` and its like work on.
 """
 
 import asyncio
@@ -9,19 +9,14 @@ import collections
 import contextvars
 import functools
 import heapq
-import selectors
-import signal
-import weakref
 from asyncio import events
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from contextlib import nullcontext
+from functools import cached_property
+from typing import Any
 
 from . import _loopmod
-
-if TYPE_CHECKING:
-    from .loop import Loop
-
-_Event = tuple[selectors.SelectorKey, int]
+from .base import BaseLoop
 
 
 class Due:
@@ -40,9 +35,14 @@ class Due:
         return f"<due: {self.__self__!r}>"
 
 
-def make_handle(loop: "Loop", obj: object, due: object) -> asyncio.Handle:
+def make_handle(loop: "QueuesMixin", obj: object, due: object) -> asyncio.Handle:
     """Return the handle of an item of the ready queue, which enters its context by itself."""
     return events.Handle(Due(obj, due), (), loop, contextvars.Context())
+
+
+if hasattr(_loopmod, "_ThreadSafeHandle"):
+    # What asyncio's own methods take; ours has its own way to keep threads apart.
+    _loopmod._ThreadSafeHandle._lock = nullcontext()
 
 
 class _Gone:
@@ -59,7 +59,7 @@ class Ready:
 
     __slots__ = ("_loop",)
 
-    def __init__(self, loop: "Loop") -> None:
+    def __init__(self, loop: "QueuesMixin") -> None:
         self._loop = loop
 
     def __len__(self) -> int:
@@ -135,7 +135,7 @@ class Stock:
     __slots__ = ("fd", "handle", "loop")
 
     # fd: what the handle reads or writes; none for a timer
-    def __init__(self, loop: "Loop", handle: Any, fd: int = -1) -> None:
+    def __init__(self, loop: "QueuesMixin", handle: Any, fd: int = -1) -> None:
         self.loop = loop
         self.handle = handle
         self.fd = fd
@@ -161,7 +161,7 @@ def stock_of(handle: Any) -> Any:
     return callback.handle if type(callback) is Stock else handle
 
 
-def hold_timers(loop: "Loop", held: list[Any]) -> list[Any]:
+def hold_timers(loop: "QueuesMixin", held: list[Any]) -> list[Any]:
     """Move what C waits for into asyncio's own heap of timers."""
     handle: Any
     for handle in loop._take_timers() or ():
@@ -173,7 +173,7 @@ def hold_timers(loop: "Loop", held: list[Any]) -> list[Any]:
     return held
 
 
-def release_timers(loop: "Loop", held: list[Any]) -> None:
+def release_timers(loop: "QueuesMixin", held: list[Any]) -> None:
     """Let C wait for what asyncio's own heap of timers holds."""
     for handle in sorted(held):
         if type(handle) is _loopmod.TimerHandle:
@@ -186,137 +186,50 @@ def release_timers(loop: "Loop", held: list[Any]) -> None:
     held.clear()
 
 
-class _KeyMap:
-    """`get_map()`: the keys of watched descriptors, which can be asked for one by one."""
+class QueuesMixin(BaseLoop):
+    """The queues under the names of asyncio's.
 
-    __slots__ = ("_view",)
+    For those who look whether there is work or what is due, and for asyncio's own code where that is patched
+    (loopmod/patched.py). What asyncio's __init__ would put in their place is not taken.
+    """
 
-    def __init__(self, view: "WatchView") -> None:
-        self._view = view
+    @property
+    def _ready(self) -> Ready:
+        return Ready(self)
 
-    def get(self, fileobj: Any, default: Any = None) -> Any:
-        try:
-            return self._view.get_key(fileobj)
-        except KeyError:
-            return default
+    @_ready.setter
+    def _ready(self, value: object) -> None:
+        pass
 
-    __getitem__ = property(lambda self: self._view.get_key)
+    @property
+    def _scheduled(self) -> Any:
+        """The timers: a list of the soonest first; the heap itself, to be changed, while asyncio's own code runs."""
+        if self._is_patched:
+            return hold_timers(self, self._held_timers)
+        return Timers(sorted(self._timers, key=asyncio.TimerHandle.when))
 
-    def __contains__(self, fileobj: Any) -> bool:
-        return self.get(fileobj) is not None
+    @_scheduled.setter
+    def _scheduled(self, value: list[asyncio.TimerHandle]) -> None:
+        if self._is_patched:
+            self._held_timers[:] = value
 
+    @cached_property
+    def _held_timers(self) -> list[asyncio.TimerHandle]:
+        return []
 
-class WatchView:
-    """`_selector`: which descriptors are watched, and for what; the wait for them."""
+    @cached_property
+    def _stock_timers(self) -> dict[int, _loopmod.TimerHandle]:
+        """Timers of asyncio's own class that C waits for, by their id: ours in their place."""
+        return {}
 
-    def __init__(self, loop: "Loop") -> None:
-        self._loop = loop
+    def _take_back_timers(self) -> None:
+        """Leave asyncio's own way: C waits again."""
+        if "_held_timers" in self.__dict__:
+            release_timers(self, self._held_timers)
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value)
-        if name == "select":
-            self._loop._has_own_select = True
-
-    def __delattr__(self, name: str) -> None:
-        super().__delattr__(name)
-        if name == "select":
-            self._loop._has_own_select = False
-
-    def get_map(self) -> _KeyMap:
-        """Return a mapping from descriptors to keys."""
-        return _KeyMap(self)
-
-    def get_key(self, fileobj: Any) -> selectors.SelectorKey:
-        """Return the key of a watched descriptor; KeyError for any other."""
-        reader, writer, _ = self._loop._watched(fileobj)
-        events = (selectors.EVENT_READ if reader else 0) | (selectors.EVENT_WRITE if writer else 0)
-        if not events:
-            raise KeyError(fileobj)
-        fd = fileobj if isinstance(fileobj, int) else fileobj.fileno()
-        data = reader and stock_of(reader), writer and stock_of(writer)
-        return selectors.SelectorKey(fileobj, fd, events, data)
-
-    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
-        """Watch a descriptor; `data` are the handles of its reader and writer. KeyError if it is watched."""
-        if fileobj in self.get_map():
-            raise KeyError(f"{fileobj!r} is already registered")
-        return self.modify(fileobj, events, data)
-
-    def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
-        """Change what is watched."""
-        found = self.get_map().get(fileobj)
-        before = found.data if found else (None, None)
-        self._set(fileobj, events & selectors.EVENT_READ, before[0], data[0], _READER)
-        self._set(fileobj, events & selectors.EVENT_WRITE, before[1], data[1], _WRITER)
-        return self.get_key(fileobj)
-
-    def _set(self, fileobj: Any, wanted: int, before: Any, handle: Any, calls: tuple[Any, Any]) -> None:
-        add, remove = calls
-        if not wanted:
-            if before is not None:
-                remove(self._loop, fileobj)
-        elif handle is not before:
-            fd = fileobj if isinstance(fileobj, int) else fileobj.fileno()
-            add(self._loop, fileobj, Stock(self._loop, handle, fd))
-
-    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
-        """Stop watching a descriptor and return its key; KeyError if it was not watched."""
-        key = self.get_key(fileobj)
-        _READER[1](self._loop, fileobj)
-        _WRITER[1](self._loop, fileobj)
-        return key
-
-    def select(self, timeout: float | None = None) -> list[_Event]:
-        """Wait; return an event for each item that became ready, its handle as that of a reader.
-
-        Whatever C watches is among them, so the keys name no descriptor where it is none of a reader or writer.
-        """
-        return [(_key_of(handle), selectors.EVENT_READ) for handle in self._loop._poll(timeout)]
-
-    def close(self) -> None:
-        """Do nothing: the loop closes what is behind."""
-
-
-_READER: tuple[Callable[..., Any], Any] = (_loopmod.Loop._add_reader, _loopmod.Loop._remove_reader)
-_WRITER: tuple[Callable[..., Any], Any] = (_loopmod.Loop._add_writer, _loopmod.Loop._remove_writer)
-
-
-def _key_of(handle: Any) -> selectors.SelectorKey:
-    callback = handle._callback
-    if type(callback) is Stock:
-        return selectors.SelectorKey(callback.fd, callback.fd, selectors.EVENT_READ, (callback.handle, None))
-    return selectors.SelectorKey(-1, -1, selectors.EVENT_READ, (handle, None))
-
-
-class Transports(weakref.WeakValueDictionary[int, Any]):
-    """`_transports`: those of asyncio's own classes. What it does with them, it may do with ours, which C knows."""
-
-    def __delitem__(self, key: int) -> None:
-        self.pop(key, None)
-
-
-class SelfPipe:
-    """`_ssock` and `_csock`: asyncio's way to wake its loop. Ours wakes by itself, and has a pipe for signals."""
-
-    __slots__ = ("_is_written", "_loop")
-
-    def __init__(self, loop: "Loop", is_written: bool) -> None:
-        self._loop = loop
-        self._is_written = is_written
-
-    def fileno(self) -> int:
-        """Return the descriptor to which signals are written, asked for in the main thread; else one of nothing."""
-        if not self._is_written or self._loop.is_closed():
-            return 2**31 - 1
-        self._loop._unwatch_signals()  # who set another one meanwhile, or none
-        self._loop._watch_signals()
-        fd = signal.set_wakeup_fd(-1)
-        signal.set_wakeup_fd(fd, warn_on_full_buffer=False)
-        return fd
-
-    def send(self, data: bytes) -> int:
-        """Do nothing: what is appended to what is ready wakes the loop."""
-        return len(data)
-
-    def close(self) -> None:
-        """Do nothing."""
+    def _timer_handle_cancelled(self, handle: Any) -> None:
+        proxy = self._stock_timers.pop(id(handle), None) if "_stock_timers" in self.__dict__ else None
+        if proxy is not None:
+            proxy.cancel()
+            handle._scheduled = False
+        super()._timer_handle_cancelled(handle)  # type: ignore[misc]

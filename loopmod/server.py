@@ -1,11 +1,19 @@
-"""Server: asyncio's own class, whose semantics by version it keeps, over a register of connections in C."""
+"""Server, and ServersMixin, by which a loop makes servers and has them accept.
 
+Both keep asyncio's semantics by version, since they are its own code: over a register of connections and listeners
+in C (src/net/server.c, src/net/listener.c).
+"""
+
+import asyncio
 import weakref
 from asyncio import base_events
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
+from . import _loopmod, tls
 from ._loopmod import ServerCore
+from .base import BaseLoop
 
 
 class Server(ServerCore, base_events.Server):
@@ -44,3 +52,59 @@ class Server(ServerCore, base_events.Server):
     @_clients.setter
     def _clients(self, value: object) -> None:
         pass
+
+
+class ServersMixin(BaseLoop):
+    """The methods of a loop that make servers and have them accept."""
+
+    @cached_property
+    def _listeners(self) -> dict[int, _loopmod.Listener]:
+        return {}
+
+    async def create_server(self, *args: Any, start_serving: bool = True, **kwargs: Any) -> Server:
+        """Create a TCP server; see AbstractEventLoop.create_server for the arguments."""
+        made = await super().create_server(*args, start_serving=False, **kwargs)
+        return await self._adopt_server(made, start_serving)
+
+    async def create_unix_server(self, *args: Any, start_serving: bool = True, **kwargs: Any) -> Server:
+        """Create a server on a Unix socket; see AbstractEventLoop.create_unix_server for the arguments."""
+        made = await super().create_unix_server(*args, start_serving=False, **kwargs)
+        return await self._adopt_server(made, start_serving)
+
+    async def _adopt_server(self, made: Any, start_serving: bool) -> Server:
+        server = Server._adopt(made)
+        if start_serving:
+            server._start_serving()  # type: ignore[attr-defined]
+            # A turn, so that the server accepts when the caller goes on.
+            await asyncio.sleep(0)
+        return server
+
+    def _start_serving(
+        self,
+        protocol_factory: Callable[[], Any],
+        sock: Any,
+        sslcontext: Any = None,
+        server: Any = None,
+        backlog: int = 100,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        context = kwargs.pop("context", None)
+        if sslcontext is not None:
+            protocol_factory = tls.server_factory(self, protocol_factory, sslcontext, *args, **kwargs)
+        # By the socket, which may be closed by others: its number is somebody else's then. The listener keeps it.
+        former = self._listeners.pop(id(sock), None)
+        if former is not None:
+            former.close()
+        self._listeners[id(sock)] = self._start_serving_native(protocol_factory, sock, server, backlog, context)
+
+    def _stop_serving(self, sock: Any) -> None:
+        listener = self._listeners.pop(id(sock), None)
+        if listener is not None:
+            listener.close()
+        super()._stop_serving(sock)  # type: ignore[misc]
+
+
+# inspect.signature() shows the running version's own.
+for _name in ("create_server", "create_unix_server"):
+    vars(ServersMixin)[_name].__wrapped__ = getattr(asyncio.SelectorEventLoop, _name)

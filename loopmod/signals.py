@@ -1,4 +1,4 @@
-"""add_signal_handler and remove_signal_handler. What runs per signal is in C (src/os/signals.c)."""
+"""SignalsMixin: add_signal_handler and remove_signal_handler. What runs per signal is in C (src/os/signals.c)."""
 
 import errno
 import os
@@ -8,15 +8,15 @@ import warnings
 import weakref
 from asyncio import coroutines
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import Any, TypeVarTuple
 
 from ._support import is_coroutine_function
+from .base import BaseLoop
 
-if TYPE_CHECKING:
-    from .loop import Loop
+_Ts = TypeVarTuple("_Ts")
 
-
-_taken: "weakref.WeakSet[Loop]" = weakref.WeakSet()
+_taken: "weakref.WeakSet[SignalsMixin]" = weakref.WeakSet()
 
 
 def _leave_parents_pipe() -> None:
@@ -33,7 +33,7 @@ def _noop(signum: int, frame: object) -> None:
     """The Python-level handler: its being there makes the interpreter write to the wakeup descriptor."""
 
 
-def add(loop: "Loop", sig: int, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
+def add(loop: "SignalsMixin", sig: int, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
     """Implement AbstractEventLoop.add_signal_handler; main thread only."""
     if coroutines.iscoroutine(callback) or is_coroutine_function(callback):
         raise TypeError("coroutines cannot be used with add_signal_handler()")
@@ -58,7 +58,7 @@ def add(loop: "Loop", sig: int, callback: Callable[..., object], args: tuple[Any
         raise
 
 
-def remove(loop: "Loop", sig: int) -> bool:
+def remove(loop: "SignalsMixin", sig: int) -> bool:
     """Implement AbstractEventLoop.remove_signal_handler; main thread only."""
     loop._check_signal(sig)  # type: ignore[attr-defined]
     if loop._signal_handlers.pop(sig, None) is None:
@@ -75,7 +75,7 @@ def remove(loop: "Loop", sig: int) -> bool:
     return True
 
 
-def remove_all(loop: "Loop") -> None:
+def remove_all(loop: "SignalsMixin") -> None:
     """Remove every handler of a loop that is being closed."""
     if not sys.is_finalizing():
         for sig in list(loop._signal_handlers):
@@ -88,3 +88,26 @@ def remove_all(loop: "Loop") -> None:
             source=loop,
         )
         loop._signal_handlers.clear()
+
+
+class SignalsMixin(BaseLoop):
+    """The methods of a loop that take signals."""
+
+    @cached_property
+    def _signal_handlers(self) -> dict[int, Any]:
+        return {}
+
+    def add_signal_handler(self, sig: int, callback: Callable[[*_Ts], object], *args: *_Ts) -> None:
+        """Call callback(*args) in the loop for each signal. Main thread only.
+
+        Raises ValueError for a number that is no signal, RuntimeError for one that cannot be caught or outside the
+        main thread. Implements AbstractEventLoop.add_signal_handler.
+        """
+        add(self, sig, callback, args)
+
+    def remove_signal_handler(self, sig: int) -> bool:
+        """Remove the handler of a signal; return whether there was one. Main thread only.
+
+        Implements AbstractEventLoop.remove_signal_handler.
+        """
+        return remove(self, sig)

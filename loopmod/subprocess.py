@@ -1,4 +1,4 @@
-"""Subprocesses: asyncio's own process transport over our loop and pipes, and how the loop learns of a child's end.
+"""SubprocessMixin: asyncio's own process transport over our loop and pipes, and how the loop learns of a child's end.
 
 A child's end is told by its pidfd, a descriptor that the loop watches like any other: no signal handler, no thread,
 no watcher shared between loops, so loops in any number of threads may start processes at once. Where the system gives
@@ -11,10 +11,10 @@ import signal as _signal
 import sys
 import threading
 from asyncio import events, unix_events
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import Any
 
-if TYPE_CHECKING:
-    from .loop import Loop
+from .base import BaseLoop
 
 # asyncio keeps most of what is used here to itself.
 _unix: Any = unix_events
@@ -24,7 +24,7 @@ _unix: Any = unix_events
 _LACKS = (OSError, AttributeError)
 
 
-def has_users_watcher(loop: "Loop") -> bool:
+def has_users_watcher(loop: BaseLoop) -> bool:
     """Whether the program has chosen a child watcher, which then has to be asked.
 
     The two that asyncio chooses by itself do not count: they would tell the same, at best as fast.
@@ -94,7 +94,7 @@ class _Child:
 
     __slots__ = ("_loop", "_pid", "_pidfd", "_transport")
 
-    def __init__(self, loop: "Loop", transport: _Transport) -> None:
+    def __init__(self, loop: BaseLoop, transport: _Transport) -> None:
         self._loop = loop
         self._transport = transport
         self._pid: int = transport.get_pid()
@@ -157,7 +157,7 @@ class _Child:
             _unix.logger.warning("Loop %r that handles pid %r is closed", self._loop, self._pid)
 
 
-async def make_transport(loop: "Loop", protocol: Any, *args: Any, **kwargs: Any) -> Any:
+async def make_transport(loop: BaseLoop, protocol: Any, *args: Any, **kwargs: Any) -> Any:
     """Start a process and return its transport once its pipes are connected."""
     waiter = loop.create_future()
     transport = _Transport(loop, protocol, *args, waiter=waiter, **kwargs)
@@ -175,3 +175,21 @@ async def make_transport(loop: "Loop", protocol: Any, *args: Any, **kwargs: Any)
         await asyncio.shield(transport._wait())
         raise
     return transport
+
+
+class SubprocessMixin(BaseLoop):
+    """The methods of a loop by which asyncio starts processes."""
+
+    if sys.version_info >= (3, 14):
+        # Up to 3.13 child watchers belong to the policy.
+
+        @cached_property
+        def _watcher(self) -> Any:
+            if unix_events.can_use_pidfd():
+                return unix_events._PidfdChildWatcher()
+            return unix_events._ThreadedChildWatcher()
+
+    async def _make_subprocess_transport(self, protocol: Any, *args: Any, **kwargs: Any) -> Any:
+        if has_users_watcher(self):
+            return await super()._make_subprocess_transport(protocol, *args, **kwargs)  # type: ignore[misc]
+        return await make_transport(self, protocol, *args, **kwargs)

@@ -1,16 +1,14 @@
-"""The cold parts of TLS: checks of start_tls, and how connections of a TLS server begin. The rest is in src/tls.
+"""TlsMixin: how connections begin TLS: those of a client, those of a server, and open ones (start_tls).
 
-Relies on the ssl module, which is imported by the first use.
+What comes after is in src/tls. Relies on the ssl module, which is imported by the first use.
 """
 
-from asyncio import sslproto
+from asyncio import sslproto, streams
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from . import _loopmod
-
-if TYPE_CHECKING:
-    from .loop import Loop
+from .base import BaseLoop
 
 
 def check_start(transport: Any, sslcontext: Any) -> None:
@@ -33,7 +31,7 @@ def move_input(stream_protocol: Any, ssl_protocol: _loopmod.SSLProtocol) -> None
 
 
 def server_factory(
-    loop: "Loop",
+    loop: BaseLoop,
     protocol_factory: Callable[[], Any],
     sslcontext: Any,
     ssl_handshake_timeout: float | None = None,
@@ -64,7 +62,7 @@ class _Accepted:
 
     __slots__ = ("_loop", "_protocol", "_transport")
 
-    def __init__(self, loop: "Loop", protocol: Any, transport: Any) -> None:
+    def __init__(self, loop: BaseLoop, protocol: Any, transport: Any) -> None:
         self._loop = loop
         self._protocol = protocol
         self._transport = transport
@@ -83,3 +81,75 @@ class _Accepted:
                         "transport": self._transport,
                     }
                 )
+
+
+class TlsMixin(BaseLoop):
+    """The methods of a loop that begin TLS."""
+
+    def _make_ssl_transport(
+        self,
+        rawsock: Any,
+        protocol: Any,
+        sslcontext: Any,
+        waiter: Any = None,
+        *,
+        server_side: bool = False,
+        server_hostname: str | None = None,
+        extra: Any = None,
+        server: Any = None,
+        context: Any = None,
+        **timeouts: Any,
+    ) -> Any:
+        self._ensure_fd_no_transport(rawsock)  # type: ignore[attr-defined]
+        ssl_protocol = _loopmod.SSLProtocol(
+            self, protocol, sslcontext, waiter, server_side, server_hostname, **timeouts
+        )
+        self._make_socket_transport(rawsock, ssl_protocol, extra=extra, server=server, context=context)
+        return ssl_protocol._app_transport
+
+    async def start_tls(
+        self,
+        transport: Any,
+        protocol: Any,
+        sslcontext: Any,
+        *,
+        server_side: bool = False,
+        server_hostname: str | None = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+    ) -> Any:
+        """Begin TLS on an open connection and return the transport to go on with.
+
+        Raises TypeError for a context or transport that cannot, and what the handshake raises; the connection is
+        closed then. Implements AbstractEventLoop.start_
+        """
+        check_start(transport, sslcontext)
+        waiter = self.create_future()
+        ssl_protocol = _loopmod.SSLProtocol(
+            self,
+            protocol,
+            sslcontext,
+            waiter,
+            server_side,
+            server_hostname,
+            call_connection_made=False,
+            ssl_handshake_timeout=ssl_handshake_timeout,
+            ssl_shutdown_timeout=ssl_shutdown_timeout,
+        )
+        # Nothing may come before connection_made has run.
+        transport.pause_reading()
+        if server_side and isinstance(protocol, streams.StreamReaderProtocol):
+            move_input(protocol, ssl_protocol)
+        transport.set_protocol(ssl_protocol)
+        begin = self.call_soon(ssl_protocol.connection_made, transport)
+        resume = self.call_soon(transport.resume_reading)
+        try:
+            await waiter
+        except BaseException:
+            transport.close()
+            begin.cancel()
+            resume.cancel()
+            # The exception's traceback holds this frame, and the waiter the exception.
+            del waiter
+            raise
+        return ssl_protocol._app_transport

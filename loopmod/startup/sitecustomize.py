@@ -32,7 +32,7 @@ def choose(root: str) -> None:
         from loopmod import children, choice
     finally:
         sys.path[:] = before
-    choice.make(children.inherited())
+    choice.make(children.inherited(choice.WORDS))
 
 
 def complain(words: list[str], exc: Exception) -> None:

@@ -51,11 +51,10 @@ lm_loop_poll(LmLoop *loop)
 LmLoop *
 lm_loop_native(LmState *st, PyObject *loop)
 {
-    if (!PyObject_TypeCheck(loop, lm_type(st->LoopType)) ||
-        !((LmLoop *)loop)->is_plain) {
-        return NULL;
-    }
-    return (LmLoop *)loop;
+    /* Nearly always it is of the public class; the C type comes late in that one's order. */
+    int is_ours = (PyObject *)Py_TYPE(loop) == st->patch_plain_class ||
+                  PyObject_TypeCheck(loop, lm_type(st->LoopType));
+    return is_ours && ((LmLoop *)loop)->is_plain ? (LmLoop *)loop : NULL;
 }
 
 /* The definition behind a method of a C type, or NULL. */

@@ -1,6 +1,6 @@
 /* The queues, the poll and the turn under the names by which asyncio's own turn, in Python,
-   uses them: loopmod/queues.py builds `_ready`, `_scheduled` and `_selector` of these. Relies
-   on core/patched.h. */
+   uses them: loopmod/queues.py builds `_ready` and `_scheduled` of these, selector.py beside
+   it `_selector`. Relies on core/patched.h. */
 #include "face/loop_type.h"
 
 #include "base/clock.h"

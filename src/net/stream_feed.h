@@ -5,9 +5,9 @@
    There the bytes go from where they were received into the reader's bytearray, without
    a bytes object and four Python frames between. What is looked at, each time: the
    classes of both objects, whether the classes were changed (by their version tags; after
-   a change loopmod._support judges anew), and in the instances every attribute that the
-   methods would ask for. Whatever is not as asyncio makes it, before a single byte was
-   added, has the methods called instead: so there is no case to handle here that they
+   a change loopmod.stream_methods judges anew), and in the instances every attribute that
+   the methods would ask for. Whatever is not as asyncio makes it, before a single byte
+   was added, has the methods called instead: so there is no case to handle here that they
    handle otherwise. What remains unseen are the frames: tracers and profilers have no
    call of data_received to show. */
 #ifndef LM_NET_STREAM_FEED_H

@@ -82,7 +82,7 @@ find_is_task(PyObject *task, PyObject *future, Py_ssize_t begin, Py_ssize_t end)
     return found;
 }
 
-/* What loopmod._support makes for the purpose: a pending stdlib task, its coroutine and
+/* What loopmod.specimens makes for the purpose: a pending stdlib task, its coroutine and
    name, and a pending stdlib future that the task is said to await. */
 static int
 calibrate(LmState *st, PyObject *specimen)

@@ -51,7 +51,7 @@ def nothing_is_left(kind):
     asyncio.new_event_loop().close()
     loopmod.new_event_loop().close()
     assert loopmod.patched.settle()[:2] == (False, False)
-    for owner, name, own, _ in loopmod.patched._IN_LOOP.values():
+    for owner, name, own, _ in loopmod.patched.IN_LOOP.values():
         assert vars(owner)[name] is own
 
 
