@@ -14,11 +14,10 @@ import socket
 import struct
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from tree import SUPPORT
 
-HERE = Path(__file__).resolve().parent
 # More than loopback's send and receive buffers together, so that some of it must wait in the transport.
 BIG = 8 * 1024 * 1024
 
@@ -269,7 +268,7 @@ def other_kind(kind):
 def run_script(source, *args, timeout=60):
     """Run `source` in a fresh interpreter, where `loop_factory(kind)()` makes a loop of that kind."""
     prologue = "import sys\nfrom tcp_support import loop_factory\n"
-    path = [str(HERE), *(entry for entry in sys.path if entry)]
+    path = [str(SUPPORT), *(entry for entry in sys.path if entry)]
     return subprocess.run(
         [sys.executable, "-c", prologue + source, *args],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},

@@ -7,11 +7,11 @@ run on it (`--stock`), but for what it gets wrong itself.
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from tree import ISOLATED
 
-PROGRAMS = sorted((Path(__file__).parent.parent / "isolated" / "adversary").glob("*.py"))
+PROGRAMS = sorted((ISOLATED / "adversary").glob("*.py"))
 # What 3.12 gets wrong itself: stock asyncio fails there too.
 FAULTS_OF_312 = {
     "no_connection_made": "a server of 3.12 waits for ever for a connection that was never made",

@@ -6,15 +6,15 @@ live, used in a foreign thread, or left behind by a closed loop.
 
 import asyncio
 import importlib
-import pathlib
 import subprocess
 import sys
 
 import pytest
+from tree import ISOLATED
 
 pytestmark = pytest.mark.timeout(150)
 
-SCRIPT = pathlib.Path(__file__).parent.parent / "isolated" / "poke_types.py"
+SCRIPT = ISOLATED / "poke_types.py"
 PUBLIC = ["Loop", "Future", "Task", "Handle", "TimerHandle", "Server", "EventLoopPolicy"]
 
 

@@ -6,13 +6,12 @@ What is chosen holds for a whole process, so each case has one of its own, in wh
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from tree import ROOT
 
 pytestmark = pytest.mark.timeout(60)
 
-ROOT = Path(__file__).resolve().parents[2]
 
 CASES = {
     "install": """

@@ -3,15 +3,14 @@
 Relies on the programs in tests/isolated, each run in a process of its own: a crash is a failed test.
 """
 
-import pathlib
 import subprocess
 import sys
 
 import pytest
+from tree import ISOLATED
 
 pytestmark = pytest.mark.timeout(400)
 
-ISOLATED = pathlib.Path(__file__).parent.parent / "isolated"
 TYPES = [
     "Future",
     "Task",

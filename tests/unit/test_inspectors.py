@@ -10,13 +10,12 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from tree import ROOT
 
 pytestmark = pytest.mark.timeout(120)
 
-ROOT = Path(__file__).resolve().parents[2]
 # asyncio's own books do not know tasks of the Python type on 3.14 and later.
 KINDS_OF_TASK = ["native", "stdlib"]
 needs_graphs = pytest.mark.skipif(sys.version_info < (3, 14), reason="call graphs came with 3.14")

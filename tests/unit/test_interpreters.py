@@ -6,11 +6,11 @@ end, whatever is alive, is the business of tests/isolated/adversary.
 
 import importlib.util
 import os
-import pathlib
 import subprocess
 import sys
 
 import pytest
+from tree import ISOLATED
 
 pytestmark = [
     pytest.mark.timeout(200),
@@ -18,7 +18,7 @@ pytestmark = [
     pytest.mark.skipif("ASAN_OPTIONS" in os.environ, reason="AddressSanitizer keeps freed memory"),
 ]
 
-SCRIPT = pathlib.Path(__file__).parent.parent / "isolated" / "interpreters.py"
+SCRIPT = ISOLATED / "interpreters.py"
 MOST_KIB = 64  # beyond asyncio, for each interpreter
 
 

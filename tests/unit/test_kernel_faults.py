@@ -5,15 +5,13 @@ asyncio and on loopmod. What it prints is asyncio's behaviour, unless the case s
 """
 
 import os
-import pathlib
 import shutil
 import subprocess
 import sys
 
 import pytest
+from tree import ROOT, SUPPORT
 
-HERE = pathlib.Path(__file__).parent
-ROOT = HERE.parent.parent
 pytestmark = pytest.mark.timeout(120)
 
 PRELUDE = """
@@ -55,7 +53,7 @@ def shim(tmp_path_factory):
     if compiler is None or not sys.platform.startswith("linux"):
         pytest.skip("needs a C compiler")
     library = tmp_path_factory.mktemp("shim") / "kernel_faults.so"
-    command = [compiler, "-shared", "-fPIC", "-O1", "-o", library, HERE / "kernel_faults.c", "-ldl"]
+    command = [compiler, "-shared", "-fPIC", "-O1", "-o", library, SUPPORT / "kernel_faults.c", "-ldl"]
     subprocess.run(command, check=True, capture_output=True)
     return library
 

@@ -5,15 +5,15 @@ Relies on tests/isolated/leaks.py, whose cases run one process each; the bounds 
 
 import importlib.util
 import os
-import pathlib
 import subprocess
 import sys
 
 import pytest
+from tree import ISOLATED
 
 pytestmark = [pytest.mark.timeout(200), pytest.mark.slow]
 
-SCRIPT = pathlib.Path(__file__).parent.parent / "isolated" / "leaks.py"
+SCRIPT = ISOLATED / "leaks.py"
 
 
 def load_script():

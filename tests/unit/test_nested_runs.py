@@ -8,15 +8,13 @@ import asyncio
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import nested_cases
 import pytest
+from tree import ROOT
 
 pytestmark = pytest.mark.timeout(60)
 
-SCRIPT = Path(nested_cases.__file__)
-ROOT = SCRIPT.parents[2]
 ONLY = os.environ.get("LOOPMOD_TEST_ONLY")
 
 
@@ -83,7 +81,7 @@ def run_case(way, name, *options):
     path = [str(ROOT), *(entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry)]
     return subprocess.run(
         # What nest_asyncio imports and leaves open is not what is looked at here.
-        [sys.executable, *options, str(SCRIPT), way, name],
+        [sys.executable, *options, nested_cases.__file__, way, name],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path), "PYTHONWARNINGS": "ignore"},
         capture_output=True,
         text=True,

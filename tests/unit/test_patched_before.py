@@ -6,11 +6,10 @@ names are all those of asyncio's.
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from tree import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
 import asyncio, sys, types
 kind, how = sys.argv[1:]

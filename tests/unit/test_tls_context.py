@@ -22,6 +22,7 @@ from tls_support import (
     tls_linked,
     tls_pair,
 )
+from tree import ROOT, SUPPORT
 
 
 async def link(client, server, near_factory=Recorder, far_factory=Recorder, name=HOST):
@@ -75,8 +76,7 @@ def test_the_key_log_of_the_environment(kind, tmp_path):
         f"factory = asyncio.SelectorEventLoop if {kind!r} == 'asyncio' else loopmod.new_event_loop\n"
         "with asyncio.Runner(loop_factory=factory) as runner: runner.run(main())\n"
     )
-    here = os.path.dirname(__file__)
-    path = os.pathsep.join([here, os.path.dirname(os.path.dirname(here))])
+    path = os.pathsep.join([os.path.dirname(__file__), str(SUPPORT), str(ROOT)])
     environment = {**os.environ, "SSLKEYLOGFILE": str(log), "PYTHONPATH": path}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from tcp_support import pattern, turns
 from tls_support import client_context, quiet_drop, replace_method, server_context, tls_pair
+from tree import ROOT
 
-HERE = Path(__file__).parent
-OTHERS = sorted(str(path) for path in HERE.glob("test_tls*.py") if path != Path(__file__))
+OTHERS = sorted(str(path) for path in Path(__file__).parent.glob("test_tls*.py") if path != Path(__file__))
 
 
 def reaches_openssl():
@@ -86,5 +86,5 @@ def test_all_others_without_it():
     env = dict(os.environ, LOOPMOD_NATIVE_TLS="0", LOOPMOD_TEST_ONLY="loopmod")
     env = {name: value for name, value in env.items() if not name.startswith("PYTEST_")}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", *OTHERS]
-    done = subprocess.run(command, cwd=HERE.parents[1], env=env, capture_output=True, text=True, timeout=580)
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=580)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]
