@@ -13,15 +13,9 @@ import threading
 from asyncio import constants
 
 import pytest
+from loop_support import spin
 
 pytestmark = pytest.mark.timeout(30)
-
-
-def spin(loop, turns=1):
-    """Run exactly `turns` turns, each in a run of its own."""
-    for _ in range(turns):
-        loop.call_soon(loop.stop)
-        loop.run_forever()
 
 
 def plain(*args):

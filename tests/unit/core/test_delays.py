@@ -9,15 +9,9 @@ import time
 from fractions import Fraction
 
 import pytest
+from loop_support import spin
 
 pytestmark = pytest.mark.timeout(30)
-
-
-def spin(loop, turns=1):
-    """Run exactly `turns` turns, each in a run of its own."""
-    for _ in range(turns):
-        loop.call_soon(loop.stop)
-        loop.run_forever()
 
 
 def test_when(loop):

@@ -11,17 +11,11 @@ import sys
 import traceback
 
 import pytest
+from loop_support import spin
 
 pytestmark = pytest.mark.timeout(30)
 
 VARIABLE = contextvars.ContextVar("VARIABLE", default="default")
-
-
-def spin(loop, turns=1):
-    """Run exactly `turns` turns, each in a run of its own."""
-    for _ in range(turns):
-        loop.call_soon(loop.stop)
-        loop.run_forever()
 
 
 def fail(*args):

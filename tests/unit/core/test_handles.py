@@ -12,6 +12,7 @@ import sys
 import weakref
 
 import pytest
+from loop_support import Thing, spin
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -29,20 +30,6 @@ SCHEDULERS = {
 def schedule(request):
     """One of the four ways to have a callback called now."""
     return SCHEDULERS[request.param]
-
-
-def spin(loop, turns=1):
-    """Run exactly `turns` turns, each in a run of its own."""
-    for _ in range(turns):
-        loop.call_soon(loop.stop)
-        loop.run_forever()
-
-
-class Thing:
-    """Something that takes weak references."""
-
-    def method(self, *args):
-        pass
 
 
 @pytest.mark.parametrize("args", [(), (1,), (1, 2), (1, 2, 3), tuple(range(40)), (None,), ((),)])

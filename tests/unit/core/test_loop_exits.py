@@ -8,20 +8,9 @@ import gc
 import socket
 
 import pytest
+from loop_support import give, spin
 
 pytestmark = pytest.mark.timeout(30)
-
-
-def spin(loop, turns=1):
-    """Run exactly `turns` turns, each in a run of its own."""
-    for _ in range(turns):
-        loop.call_soon(loop.stop)
-        loop.run_forever()
-
-
-async def give(value):
-    await asyncio.sleep(0)
-    return value
 
 
 @pytest.mark.parametrize("leave", [KeyboardInterrupt, SystemExit])

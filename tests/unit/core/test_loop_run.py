@@ -11,29 +11,9 @@ import warnings
 import weakref
 
 import pytest
+from loop_support import Thing, give, nested_run_breaks_the_outer, spin
 
 pytestmark = pytest.mark.timeout(30)
-
-
-def nested_run_breaks_the_outer(kind):
-    """Whether a refused run_forever resets the loop that runs (stock asyncio, early 3.13)."""
-    return kind == "asyncio" and (3, 13) <= sys.version_info < (3, 13, 3)
-
-
-def spin(loop, turns=1):
-    """Run exactly `turns` turns, each in a run of its own."""
-    for _ in range(turns):
-        loop.call_soon(loop.stop)
-        loop.run_forever()
-
-
-async def give(value):
-    await asyncio.sleep(0)
-    return value
-
-
-class Thing:
-    """Something that takes weak references."""
 
 
 def test_states_over_a_life(loop):

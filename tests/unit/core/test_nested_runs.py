@@ -11,21 +11,12 @@ import sys
 
 import nested_cases
 import pytest
-from tree import ROOT
+from child_support import inherited_path
+from loop_support import give, nested_run_breaks_the_outer
 
 pytestmark = pytest.mark.timeout(60)
 
 ONLY = os.environ.get("LOOPMOD_TEST_ONLY")
-
-
-def refused_run_breaks_the_outer(kind):
-    """Whether a refused run_forever resets the loop that runs (stock asyncio, early 3.13)."""
-    return kind == "asyncio" and (3, 13) <= sys.version_info < (3, 13, 3)
-
-
-async def give(value):
-    await asyncio.sleep(0)
-    return value
 
 
 def refusal(run, coro):
@@ -39,7 +30,7 @@ def refusal(run, coro):
 @pytest.mark.parametrize("where", ["task", "callback", "stdlib task"])
 def test_refused_without_permission(kind, new_loop, where):
     loop, other = new_loop(), new_loop()
-    broken = refused_run_breaks_the_outer(kind)
+    broken = nested_run_breaks_the_outer(kind)
     seen = []
 
     def ask():
@@ -78,11 +69,10 @@ def test_refused_without_permission(kind, new_loop, where):
 
 
 def run_case(way, name, *options):
-    path = [str(ROOT), *(entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry)]
     return subprocess.run(
         # What nest_asyncio imports and leaves open is not what is looked at here.
         [sys.executable, *options, nested_cases.__file__, way, name],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path), "PYTHONWARNINGS": "ignore"},
+        env={**os.environ, "PYTHONPATH": inherited_path(), "PYTHONWARNINGS": "ignore"},
         capture_output=True,
         text=True,
         timeout=50,

@@ -12,17 +12,11 @@ import threading
 import time
 
 import pytest
+from loop_support import spin
 
 pytestmark = pytest.mark.timeout(60)
 
 VARIABLE = contextvars.ContextVar("VARIABLE", default="default")
-
-
-def spin(loop, turns=1):
-    """Run exactly `turns` turns, each in a run of its own."""
-    for _ in range(turns):
-        loop.call_soon(loop.stop)
-        loop.run_forever()
 
 
 def run_threads(loop, targets):

@@ -11,17 +11,11 @@ import socket
 import threading
 
 import pytest
+from loop_support import spin
 
 pytestmark = pytest.mark.timeout(120)
 
 SOURCES = ("soon", "reader", "writer", "timer", "threadsafe", "future", "task")
-
-
-def spin(loop, turns=1):
-    """Run exactly `turns` turns, each in a run of its own."""
-    for _ in range(turns):
-        loop.call_soon(loop.stop)
-        loop.run_forever()
 
 
 class Scene:

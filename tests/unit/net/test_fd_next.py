@@ -9,7 +9,8 @@ import socket
 import tempfile
 
 import pytest
-from fd_support import LOOPS, Notes, Stranger, noting, play, turns
+from fd_support import LOOPS, Notes, Stranger, noting, play
+from tcp_support import turns
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -10,7 +10,8 @@ import socket
 import sys
 
 import pytest
-from fd_support import LOOPS, Notes, noting, play, turns
+from fd_support import LOOPS, Notes, noting, play
+from tcp_support import turns
 from tls_support import client_context, server_context
 
 pytestmark = pytest.mark.timeout(60)

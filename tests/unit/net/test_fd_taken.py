@@ -10,7 +10,8 @@ import os
 import socket
 
 import pytest
-from fd_support import LOOPS, Notes, Stranger, noting, play, turns, without_repeats
+from fd_support import LOOPS, Notes, Stranger, noting, play, without_repeats
+from tcp_support import turns
 from tls_support import client_context, server_context
 
 pytestmark = pytest.mark.timeout(60)

@@ -12,8 +12,8 @@ import termios
 import tty
 
 import pytest
-from pipe_support import CountedFile, drain_until, is_open, raw_pipe, socket_files
-from tcp_support import Recorder, only_loopmod, pattern, recv_all, turns
+from pipe_support import CountedFile, drain_until, is_open, raw_pipe
+from tcp_support import Recorder, only_loopmod, pattern, recv_all, turns, unix_pair
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -39,7 +39,7 @@ async def write_pipe(pipe):
 
 def test_reading_a_socket(run):
     async def main():
-        near, far = socket_files()
+        near, far = unix_pair()
         transport, protocol = await read_pipe(near)
         assert transport.get_extra_info("pipe") is near
         far.send(b"data")
@@ -54,7 +54,7 @@ def test_reading_a_socket(run):
 
 def test_writing_a_socket(run):
     async def main():
-        near, far = socket_files()
+        near, far = unix_pair()
         transport, protocol = await write_pipe(near)
         data = pattern(2_000_000)
         transport.write(data)
@@ -71,7 +71,7 @@ def test_writing_a_socket(run):
 
 def test_the_other_end_of_a_written_socket_closes(run):
     async def main():
-        near, far = socket_files()
+        near, far = unix_pair()
         transport, protocol = await write_pipe(near)
         far.close()
         assert await protocol.lost is None

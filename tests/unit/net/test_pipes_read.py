@@ -9,8 +9,8 @@ import logging
 import os
 
 import pytest
-from pipe_support import CountedFile, fill, raw_pipe, reading, shape
-from tcp_support import Recorder, pattern, turns
+from pipe_support import CountedFile, fill, raw_pipe, reading
+from tcp_support import Recorder, pattern, shape, turns
 
 pytestmark = pytest.mark.timeout(60)
 

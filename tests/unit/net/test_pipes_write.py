@@ -7,8 +7,8 @@ import asyncio
 import logging
 
 import pytest
-from pipe_support import CountedFile, drain, drain_until, fill, raw_pipe, shape, writing
-from tcp_support import Recorder, only_loopmod, pattern, turns
+from pipe_support import CountedFile, drain, drain_until, fill, raw_pipe, writing
+from tcp_support import Recorder, only_loopmod, pattern, shape, turns
 
 pytestmark = pytest.mark.timeout(60)
 BIG = 500_000

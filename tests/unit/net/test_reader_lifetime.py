@@ -13,15 +13,9 @@ import socket
 import weakref
 
 import pytest
+from loop_support import Thing, spin
 
 pytestmark = pytest.mark.timeout(30)
-
-
-def spin(loop, turns=1):
-    """Run exactly `turns` turns, each in a run of its own."""
-    for _ in range(turns):
-        loop.call_soon(loop.stop)
-        loop.run_forever()
 
 
 def check_well(loop):
@@ -281,13 +275,6 @@ def test_closed_loop(loop):
     assert loop.remove_writer(left) is False
     left.close()
     right.close()
-
-
-class Thing:
-    """Something that takes weak references."""
-
-    def method(self, *args):
-        pass
 
 
 @pytest.mark.parametrize("how", ["removed", "replaced", "closed"])

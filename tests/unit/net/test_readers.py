@@ -12,38 +12,12 @@ import select
 import socket
 
 import pytest
+from fd_support import WithFileno
+from loop_support import spin
 
 pytestmark = pytest.mark.timeout(30)
 
 VARIABLE = contextvars.ContextVar("VARIABLE", default="default")
-
-
-def spin(loop, turns=1):
-    """Run exactly `turns` turns, each in a run of its own."""
-    for _ in range(turns):
-        loop.call_soon(loop.stop)
-        loop.run_forever()
-
-
-@pytest.fixture
-def pair():
-    """A connected socket pair, non-blocking."""
-    left, right = socket.socketpair()
-    left.setblocking(False)
-    right.setblocking(False)
-    yield left, right
-    left.close()
-    right.close()
-
-
-class WithFileno:
-    """Anything with a fileno() method may be watched."""
-
-    def __init__(self, fd):
-        self.fd = fd
-
-    def fileno(self):
-        return self.fd
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,10 @@ import gc
 import socket
 
 import pytest
+from loop_support import until
+from server_support import Listed, listed
 from tcp_support import only_loopmod, recv_all, run_script, turns
-from unix_support import Listed, listed, no_fd_left, until
+from unix_support import no_fd_left
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -172,6 +174,7 @@ def test_factory_that_exits(new_loop, serve):
 
 SHORTAGE = """
 import asyncio, gc, os, resource, socket
+from server_support import use_up_descriptors
 kind, debug, ending = sys.argv[1:]
 asyncio.constants.ACCEPT_RETRY_DELAY = DELAY = 0.05
 loop = loop_factory(kind)()
@@ -196,14 +199,7 @@ async def main():
     with socket.socket() as peer:
         peer.setblocking(False)
         loop.set_exception_handler(handler)
-        fill = []
-        limit = max(map(int, os.listdir("/proc/self/fd"))) + 1
-        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
-        try:
-            while True:
-                fill.append(os.dup(0))
-        except OSError:
-            pass
+        fill = use_up_descriptors()
         await loop.sock_connect(peer, server.sockets[0].getsockname())
         while len(seen) < 3:
             await asyncio.sleep(DELAY)

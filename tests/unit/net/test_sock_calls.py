@@ -15,7 +15,7 @@ import ssl
 from unittest import mock
 
 import pytest
-from tcp_support import BIG, only_loopmod, pattern, recv_all, recv_exactly, reset, tcp_pair, turns
+from tcp_support import BIG, only_loopmod, pattern, recv_all, recv_exactly, reset, tcp_pair, turns, unix_pair
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -23,12 +23,7 @@ pytestmark = pytest.mark.timeout(30)
 @pytest.fixture(params=["tcp", "unix"])
 def pair(request):
     """Two connected non-blocking stream sockets."""
-    if request.param == "tcp":
-        near, far = tcp_pair()
-    else:
-        near, far = socket.socketpair()
-        near.setblocking(False)
-        far.setblocking(False)
+    near, far = tcp_pair() if request.param == "tcp" else unix_pair()
     with near, far:
         yield near, far
 

@@ -11,16 +11,20 @@ import socket
 import ssl
 
 import pytest
-from tcp_support import BIG, Recorder, connected, only_loopmod, open_fds, pattern, recv_exactly, tcp_pair, turns
+from tcp_support import (
+    BIG,
+    Recorder,
+    connected,
+    only_loopmod,
+    open_fds,
+    pattern,
+    recv_exactly,
+    tcp_pair,
+    turns,
+    unix_pair,
+)
 
 pytestmark = pytest.mark.timeout(30)
-
-
-def unix_pair():
-    near, far = socket.socketpair()
-    near.setblocking(False)
-    far.setblocking(False)
-    return near, far
 
 
 @pytest.fixture(params=["tcp", "unix"])

@@ -6,7 +6,8 @@ import socket
 import unittest.mock
 
 import pytest
-from fd_support import LOOPS, Notes, noting, play, turns
+from fd_support import LOOPS, Notes, noting, play
+from tcp_support import turns
 from tls_support import client_context, server_context
 
 pytestmark = pytest.mark.timeout(60)

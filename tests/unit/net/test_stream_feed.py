@@ -12,6 +12,7 @@ import sys
 import weakref
 
 import pytest
+from loop_support import until
 from tcp_support import only_loopmod, stream, turns
 
 pytestmark = pytest.mark.timeout(60)
@@ -27,11 +28,6 @@ async def warm(**options):
             far.send(message)
             assert await reader.readexactly(len(message)) == message
         yield reader, writer, far
-
-
-async def until(condition):
-    while not condition():
-        await asyncio.sleep(0.001)
 
 
 async def fault(writer, errors):

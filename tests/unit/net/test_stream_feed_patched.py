@@ -10,8 +10,9 @@ import types
 import weakref
 
 import pytest
+from loop_support import until
 from tcp_support import Recorder, connected, recv_exactly, stream, tcp_pair, turns
-from test_stream_feed import fault, until, warm
+from test_stream_feed import fault, warm
 from tls_support import client_context, server_context
 
 pytestmark = pytest.mark.timeout(60)

@@ -95,6 +95,7 @@ def test_connection_made_raises(run, errors):
 
 SHORTAGE = """
 import asyncio, os, resource, socket
+from server_support import use_up_descriptors
 kind, debug = sys.argv[1:]
 loop = loop_factory(kind)()
 loop.set_debug(debug == "True")
@@ -116,15 +117,8 @@ async def main():
     address = server.sockets[0].getsockname()
     peers = [socket.socket() for _ in range(5)]
     loop.set_exception_handler(handler)
-    # every number below the limit is in use; the peers can connect, the server cannot accept
-    limit = max(map(int, os.listdir("/proc/self/fd")[:])) + 1
-    fill = []
-    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
-    try:
-        while True:
-            fill.append(os.dup(0))
-    except OSError:
-        pass
+    # the peers can connect, the server cannot accept
+    fill = use_up_descriptors()
     for peer in peers:
         peer.setblocking(False)
         await loop.sock_connect(peer, address)

@@ -5,26 +5,14 @@ socket.getaddrinfo, and a listener whose queue is full stands for a host that do
 """
 
 import asyncio
-import contextlib
 import errno
 import socket
 import sys
 
 import pytest
-from tcp_support import Recorder, check, open_fds, tcp_pair, turns
+from tcp_support import Recorder, check, needs_ipv6, open_fds, tcp_pair, turns
 
-pytest_plugins = ["tcp_fixtures"]
 pytestmark = pytest.mark.timeout(60)
-
-
-def have_ipv6():
-    with contextlib.suppress(OSError), socket.socket(socket.AF_INET6) as sock:
-        sock.bind(("::1", 0))
-        return True
-    return False
-
-
-needs_ipv6 = pytest.mark.skipif(not have_ipv6(), reason="no IPv6 on loopback")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", b"127.0.0.1", "name.test"])

@@ -3,50 +3,17 @@
 Covers net/server.c and loopmod/loop.py. Relies on tcp_support.
 """
 
-import asyncio
 import contextlib
 import errno
 import socket
 import ssl
-import sys
 
 import pytest
-from tcp_support import Recorder, open_fds
+from loop_support import until
+from server_support import SINCE_3_13, client, create, listed
+from tcp_support import open_fds
 
 pytestmark = pytest.mark.timeout(60)
-
-SINCE_3_13 = pytest.mark.skipif(sys.version_info < (3, 13), reason="new in 3.13")
-
-
-class Listed(Recorder):
-    """Puts itself on the list `made` of its factory."""
-
-    def connection_made(self, transport):
-        super().connection_made(transport)
-        self.made.append(self)
-
-
-def listed(base=Listed):
-    """A factory and the list of the protocols it made that are connected."""
-    made = []
-    return type("Here", (base,), {"made": made}), made
-
-
-async def client(server):
-    """A raw non-blocking socket connected to the first socket of `server`."""
-    sock = socket.socket()
-    sock.setblocking(False)
-    await asyncio.get_running_loop().sock_connect(sock, server.sockets[0].getsockname())
-    return sock
-
-
-async def until(condition):
-    while not condition():
-        await asyncio.sleep(0.001)
-
-
-def create(*args, factory=asyncio.Protocol, **options):
-    return asyncio.get_running_loop().create_server(factory, *args, **options)
 
 
 def addresses(server):

@@ -10,42 +10,11 @@ import socket
 import sys
 
 import pytest
-from tcp_support import BIG, Recorder, pattern, recv_all, recv_exactly, turns
+from loop_support import until
+from server_support import SINCE_3_13, Listed, client, create, listed
+from tcp_support import BIG, pattern, recv_all, recv_exactly, turns
 
 pytestmark = pytest.mark.timeout(60)
-
-SINCE_3_13 = pytest.mark.skipif(sys.version_info < (3, 13), reason="new in 3.13")
-
-
-class Listed(Recorder):
-    """Puts itself on the list `made` of its factory."""
-
-    def connection_made(self, transport):
-        super().connection_made(transport)
-        self.made.append(self)
-
-
-def listed(base=Listed):
-    """A factory and the list of the protocols it made that are connected."""
-    made = []
-    return type("Here", (base,), {"made": made}), made
-
-
-async def client(server):
-    """A raw non-blocking socket connected to the first socket of `server`."""
-    sock = socket.socket()
-    sock.setblocking(False)
-    await asyncio.get_running_loop().sock_connect(sock, server.sockets[0].getsockname())
-    return sock
-
-
-async def until(condition):
-    while not condition():
-        await asyncio.sleep(0.001)
-
-
-def create(*args, factory=asyncio.Protocol, **options):
-    return asyncio.get_running_loop().create_server(factory, *args, **options)
 
 
 def test_server_object(run, loop):

@@ -13,7 +13,6 @@ import sys
 import pytest
 from tcp_support import Recorder, drop, tcp_pair, turns
 
-pytest_plugins = ["tcp_fixtures"]
 pytestmark = pytest.mark.timeout(60)
 
 

@@ -6,14 +6,13 @@ Covers net/transport.c and net/tcp.c. Relies on tcp_support for connected pairs.
 import asyncio
 import gc
 import os
-import re
 import socket
 import struct
 import warnings
 import weakref
 
 import pytest
-from tcp_support import BIG, Recorder, connected, linked, pattern, recv_exactly, tcp_pair, turns
+from tcp_support import BIG, Recorder, connected, linked, pattern, recv_exactly, shape, tcp_pair, turns
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -119,12 +118,6 @@ def test_types_and_attributes(run, errors):
 
     run(main())
     assert errors == []
-
-
-def shape(transport):
-    """repr without what differs by class and by run."""
-    text = re.sub(r"^<\w+", "<T", repr(transport))
-    return re.sub(r"fd=\d+", "fd=N", text)
 
 
 def test_repr_in_each_state(run):

@@ -9,21 +9,11 @@ import socket
 import struct
 
 import pytest
+from tcp_support import needs_ipv6
 from udp_support import Datagrams, close, endpoint, turns, udp_socket
 
 NETLINK_ROUTE = 0
 RTM_GETLINK, NLM_F_REQUEST, NLM_F_DUMP = 18, 1, 0x300
-
-
-def has_ipv6():
-    try:
-        udp_socket(socket.AF_INET6).close()
-    except OSError:
-        return False
-    return True
-
-
-needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="no IPv6 loopback")
 
 
 def link_local():

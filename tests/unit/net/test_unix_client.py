@@ -5,11 +5,10 @@ Covers create_unix_connection over our transports. Relies on unix_support.
 
 import asyncio
 import socket
-import ssl
 
 import pytest
 from tcp_support import BIG, Recorder, pattern, recv_all, turns
-from unix_support import leave_stale, no_fd_left
+from unix_support import leave_stale, no_fd_left, refused
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -114,22 +113,7 @@ BAD = [
 
 @pytest.mark.parametrize(("arguments", "error", "text"), BAD)
 def test_bad_arguments(run, arguments, error, text):
-    async def main():
-        with (
-            socket.socket(socket.AF_UNIX) as unix,
-            socket.socket() as inet,
-            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagram,
-        ):
-            given = dict(arguments)
-            if "sock" in given:
-                given["sock"] = {"unix": unix, "inet": inet, "datagram": datagram}[given["sock"]]
-            if given.get("ssl") == "context":
-                given["ssl"] = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            with pytest.raises(error) as caught:
-                await connect(**given)
-            assert text in str(caught.value)
-
-    run(main())
+    run(refused(connect, arguments, error, text))
 
 
 @pytest.mark.parametrize("after", range(4))

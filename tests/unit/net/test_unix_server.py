@@ -13,24 +13,14 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from loop_support import until
+from server_support import SINCE_3_13, Listed, listed
 from tcp_support import BIG, only_loopmod, pattern, recv_all, recv_exactly, turns
-from unix_support import (
-    NAMES,
-    Listed,
-    is_socket,
-    leave_stale,
-    listed,
-    no_fd_left,
-    raw_client,
-    shown,
-    unprivileged,
-    until,
-)
+from unix_support import NAMES, is_socket, leave_stale, no_fd_left, raw_client, refused, shown, unprivileged
 
 pytestmark = pytest.mark.timeout(60)
 
 CLEANS_UP = sys.version_info >= (3, 13)
-SINCE_3_13 = pytest.mark.skipif(not CLEANS_UP, reason="new in 3.13")
 
 
 def create(*args, factory=asyncio.Protocol, **options):
@@ -345,21 +335,8 @@ BAD = [
 
 @pytest.mark.parametrize(("arguments", "error", "text"), BAD)
 def test_bad_arguments(run, arguments, error, text):
-    async def main():
-        with (
-            socket.socket(socket.AF_UNIX) as unix,
-            socket.socket() as inet,
-            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagram,
-        ):
-            given = dict(arguments)
-            if "sock" in given:
-                given["sock"] = {"unix": unix, "inet": inet, "datagram": datagram}[given["sock"]]
-            with pytest.raises(error) as caught:
-                await create(**given)
-            assert text in str(caught.value)
-        assert not os.path.exists("x")
-
-    run(main())
+    run(refused(create, arguments, error, text))
+    assert not os.path.exists("x")
 
 
 def test_start_serving_later(run, tmp_path):

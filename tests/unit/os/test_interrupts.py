@@ -4,49 +4,15 @@ Relies on the fixtures of tests/conftest.py, and on the main thread. SIGALRM is 
 """
 
 import asyncio
-import os
 import signal
 import socket
 import sys
 import threading
 
 import pytest
+from signal_support import kill_from_thread, kill_self
 
 pytestmark = pytest.mark.timeout(30)
-
-
-@pytest.fixture(autouse=True)
-def keep_signals():
-    """Put the handlers and the wakeup descriptor back after each test."""
-    numbers = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP)
-    before = {number: signal.getsignal(number) for number in numbers}
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-    signal.set_wakeup_fd(-1)
-
-
-def kill_self(number=signal.SIGUSR1):
-    os.kill(os.getpid(), number)
-
-
-def kill_from_thread(loop, number=signal.SIGUSR1):
-    """Send the signal from a thread again and again, from a moment at which the loop is probably asleep."""
-    over = threading.Event()
-
-    def body():
-        while not over.wait(0.05):
-            kill_self(number)
-
-    thread = threading.Thread(target=body)
-    loop.call_soon(thread.start)
-
-    def end():
-        over.set()
-        thread.join()
-
-    return end
 
 
 @pytest.mark.parametrize("error", [LookupError, KeyboardInterrupt, type("Own", (BaseException,), {})])

@@ -4,7 +4,6 @@ Each case runs in processes of its own, in a directory of its own. What is compa
 standard error and the exit code; where the loops themselves differ, what the loop is.
 """
 
-import os
 import platform
 import py_compile
 import re
@@ -13,9 +12,9 @@ import ssl
 import subprocess
 import sys
 import zipfile
-from pathlib import Path
 
 import pytest
+from child_support import environment, run_without_environment
 
 import loopmod
 
@@ -38,12 +37,6 @@ with asyncio.Runner() as runner:
 loops[-1].close()
 print({type(loop).__module__ for loop in loops}, loops[0].get_debug())
 """
-
-
-def environment(**changes):
-    removed = ("PYTHONASYNCIODEBUG", "PYTHONSTARTUP", "FORCE_COLOR", "PYTHONWARNINGS", "PYTHONDEVMODE")
-    kept = {name: value for name, value in os.environ.items() if name not in removed}
-    return {**kept, "PYTHONPATH": str(Path(loopmod.__file__).parent.parent), "NO_COLOR": "1", **changes}
 
 
 @pytest.fixture
@@ -336,10 +329,7 @@ def test_debug(python, files):
 
 
 def test_debug_that_the_environment_cannot_carry(files, tmp_path):
-    parent = str(Path(loopmod.__file__).parent.parent)
-    code = f"import sys, runpy; sys.path.insert(0, {parent!r}); sys.argv[1:] = ['--debug', '-c', '0']; "
-    command = [sys.executable, "-E", "-c", code + "runpy.run_module('loopmod', run_name='__main__', alter_sys=True)"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=50, check=False)
+    done = run_without_environment("--debug", "-c", "0", cwd=tmp_path)
     assert done.returncode == 2 and "-X dev" in done.stderr
 
 

@@ -12,15 +12,9 @@ import threading
 import warnings
 
 import pytest
+from loop_support import spin
 
 pytestmark = pytest.mark.timeout(60)
-
-
-def spin(loop, turns=1):
-    """Run exactly `turns` turns, each in a run of its own."""
-    for _ in range(turns):
-        loop.call_soon(loop.stop)
-        loop.run_forever()
 
 
 def test_default_executor(loop):

@@ -5,15 +5,12 @@ tests/apps/test_servers_inside.py.
 """
 
 import asyncio
-import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-
-import loopmod
+from child_support import environment, run_without_environment
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -71,12 +68,6 @@ def python(tmp_path):
         return done.stdout.splitlines(), done.stderr.splitlines()
 
     return run
-
-
-def environment():
-    removed = ("PYTHONASYNCIODEBUG", "PYTHONWARNINGS", "PYTHONDEVMODE", "LOOPMOD_CHILDREN")
-    kept = {name: value for name, value in os.environ.items() if name not in removed}
-    return {**kept, "PYTHONPATH": str(Path(loopmod.__file__).parent.parent)}
 
 
 def notices(lines):
@@ -432,10 +423,7 @@ def test_what_it_sees_of_subprocesses_changes_nothing(python, args):
 
 
 def test_children_that_the_environment_cannot_carry(tmp_path):
-    parent = str(Path(loopmod.__file__).parent.parent)
-    code = f"import sys, runpy; sys.path.insert(0, {parent!r}); sys.argv[1:] = ['--children', '-c', '0']; "
-    command = [sys.executable, "-E", "-c", code + "runpy.run_module('loopmod', run_name='__main__', alter_sys=True)"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=50, check=False)
+    done = run_without_environment("--children", "-c", "0", cwd=tmp_path)
     assert done.returncode == 2 and "--children goes through the environment" in done.stderr
 
 

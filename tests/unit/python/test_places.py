@@ -3,13 +3,13 @@
 Each program runs by python alone, with loopmod installed and under `python -m loopmod`; standard error is compared.
 """
 
-import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from child_support import environment
 
 import loopmod
 
@@ -61,12 +61,10 @@ def errors(tmp_path):
 
     def run(program, *words, before="", flags=()):
         (tmp_path / "start.py").write_text(before + "\n" + program, encoding="utf-8")
-        removed = ("PYTHONASYNCIODEBUG", "PYTHONWARNINGS", "PYTHONDEVMODE")
-        kept = {name: value for name, value in os.environ.items() if name not in removed}
         done = subprocess.run(
             [sys.executable, *flags, *words, "start.py"],
             cwd=tmp_path,
-            env={**kept, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"},
+            env=environment(),
             capture_output=True,
             text=True,
             timeout=50,

@@ -1,4 +1,4 @@
-"""What the tests of taken numbers share: a stranger that gets a number, and one run of a scenario on a loop.
+"""What the tests of descriptors share: a stranger that gets a number, and one run of a scenario on a loop.
 
 A scenario ends the hold of an object on its descriptor behind a transport's back (close or detach), lets somebody
 else have the number, goes on with the transport, and notes what everybody saw. It has to be the same on every loop.
@@ -19,6 +19,16 @@ LOOPS = {
     "step": lambda: loopmod.Loop(join_writes="step"),
     "turn": loopmod.new_server_loop,
 }
+
+
+class WithFileno:
+    """Anything with a fileno() method may be watched."""
+
+    def __init__(self, fd):
+        self.fd = fd
+
+    def fileno(self):
+        return self.fd
 
 
 class Stranger:
@@ -110,11 +120,6 @@ class Notes(asyncio.Protocol, asyncio.DatagramProtocol):
 def without_repeats(events):
     """A number that nobody reads from any more is reported in each turn, and so are its errors."""
     return [event for before, event in zip([None, *events], events, strict=False) if event != before]
-
-
-async def turns(count=4):
-    for _ in range(count):
-        await asyncio.sleep(0)
 
 
 def play(factory, scenario, *args):

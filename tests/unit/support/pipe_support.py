@@ -8,8 +8,6 @@ import asyncio
 import contextlib
 import errno
 import os
-import re
-import socket
 
 from tcp_support import Recorder, turns
 
@@ -113,16 +111,3 @@ def is_open(fd):
         assert exc.errno == errno.EBADF
         return False
     return True
-
-
-def socket_files():
-    """Two ends of a socket pair, non-blocking."""
-    left, right = socket.socketpair()
-    left.setblocking(False)
-    right.setblocking(False)
-    return left, right
-
-
-def shape(transport):
-    """repr without what differs by class and by run."""
-    return re.sub(r"fd=\d+", "fd=N", re.sub(r"^<\w+", "<T", repr(transport)))

@@ -10,6 +10,7 @@ import contextlib
 import functools
 import importlib
 import os
+import re
 import socket
 import struct
 import subprocess
@@ -22,18 +23,23 @@ from tree import SUPPORT
 BIG = 8 * 1024 * 1024
 
 
-class Recorder(asyncio.Protocol):
-    """Notes each call by name in `events` (consecutive data once) and the bytes in `received`."""
+def have_ipv6():
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET6) as sock:
+        sock.bind(("::1", 0))
+        return True
+    return False
 
-    keep_open = None  # what eof_received returns
+
+needs_ipv6 = pytest.mark.skipif(not have_ipv6(), reason="no IPv6 on loopback")
+
+
+class Record:
+    """What a recording protocol of any kind has: its calls by name in `events`, and waiting for them."""
 
     def __init__(self):
         self.loop = asyncio.get_running_loop()
         self.transport = None
         self.events = []
-        self.received = bytearray()
-        self.chunks = 0
-        self.exception = None
         self.lost = self.loop.create_future()
         self._changed = None
 
@@ -53,13 +59,31 @@ class Recorder(asyncio.Protocol):
                 self._changed = self.loop.create_future()
             await self._changed
 
-    async def until_received(self, count):
-        await self.until(lambda: len(self.received) >= count)
-        return bytes(self.received)
-
     def connection_made(self, transport):
         self.transport = transport
         self.note("made")
+
+    def pause_writing(self):
+        self.note("pause")
+
+    def resume_writing(self):
+        self.note("resume")
+
+
+class Recorder(Record, asyncio.Protocol):
+    """Notes each call by name in `events` (consecutive data once) and the bytes in `received`."""
+
+    keep_open = None  # what eof_received returns
+
+    def __init__(self):
+        super().__init__()
+        self.received = bytearray()
+        self.chunks = 0
+        self.exception = None
+
+    async def until_received(self, count):
+        await self.until(lambda: len(self.received) >= count)
+        return bytes(self.received)
 
     def data_received(self, data):
         assert type(data) is bytes and data
@@ -72,12 +96,6 @@ class Recorder(asyncio.Protocol):
     def eof_received(self):
         self.note("eof")
         return self.keep_open
-
-    def pause_writing(self):
-        self.note("pause")
-
-    def resume_writing(self):
-        self.note("resume")
 
     def connection_lost(self, exc):
         self.exception = exc
@@ -121,6 +139,14 @@ def tcp_pair():
     return near, far
 
 
+def unix_pair():
+    """Two connected non-blocking Unix sockets."""
+    near, far = socket.socketpair()
+    near.setblocking(False)
+    far.setblocking(False)
+    return near, far
+
+
 def reset(sock):
     """Close `sock` so that the peer gets RST instead of FIN."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -131,6 +157,11 @@ def drop(transport):
     """Abort `transport` unless it is gone: asyncio's abort() fails on one closed with data queued."""
     if transport.get_extra_info("socket").fileno() != -1:
         transport.abort()
+
+
+def shape(transport):
+    """repr without what differs by class and by run."""
+    return re.sub(r"fd=\d+", "fd=N", re.sub(r"^<\w+", "<T", repr(transport)))
 
 
 async def turns(count=5):

@@ -8,34 +8,19 @@ import asyncio
 import socket
 import sys
 
+from tcp_support import Record, turns
+
 # Empty datagrams are sent, and count in the buffer, from 3.13 on.
 SENDS_EMPTY = sys.version_info >= (3, 13)
 
 
-class Datagrams(asyncio.DatagramProtocol):
+class Datagrams(Record, asyncio.DatagramProtocol):
     """Notes each call in `events`, data in `received` (as pairs) and exceptions in `exceptions`."""
 
     def __init__(self):
-        self.loop = asyncio.get_running_loop()
-        self.transport = None
-        self.events = []
+        super().__init__()
         self.received = []
         self.exceptions = []
-        self.lost = self.loop.create_future()
-        self._changed = None
-
-    def note(self, event):
-        self.events.append(event)
-        changed, self._changed = self._changed, None
-        if changed is not None and not changed.done():
-            changed.set_result(None)
-
-    async def until(self, condition):
-        """Return once condition() holds; it is looked at after each call the transport makes."""
-        while not condition():
-            if self._changed is None:
-                self._changed = self.loop.create_future()
-            await self._changed
 
     async def until_received(self, count):
         """Return the data of the first datagrams once there are that many."""
@@ -46,10 +31,6 @@ class Datagrams(asyncio.DatagramProtocol):
         await self.until(lambda: len(self.exceptions) >= count)
         return self.exceptions[-1]
 
-    def connection_made(self, transport):
-        self.transport = transport
-        self.note("made")
-
     def datagram_received(self, data, addr):
         self.received.append((data, addr))
         self.note("data")
@@ -57,12 +38,6 @@ class Datagrams(asyncio.DatagramProtocol):
     def error_received(self, exc):
         self.exceptions.append(exc)
         self.note("error")
-
-    def pause_writing(self):
-        self.note("pause")
-
-    def resume_writing(self):
-        self.note("resume")
 
     def connection_lost(self, exc):
         self.note("lost")
@@ -82,11 +57,6 @@ async def endpoint(factory=Datagrams, **kwargs):
     if not kwargs:
         kwargs = {"local_addr": ("127.0.0.1", 0)}
     return await asyncio.get_running_loop().create_datagram_endpoint(factory, **kwargs)
-
-
-async def turns(count=3):
-    for _ in range(count):
-        await asyncio.sleep(0)
 
 
 async def close(*things):

@@ -1,7 +1,7 @@
 """What the tests of Unix sockets share: names to listen on, connected ends, a user without privileges.
 
 A name is a path in the test's own directory or an abstract one with the process's id in it, so that runs at the same
-time do not meet. Relies on tcp_support for the recording protocol.
+time do not meet.
 """
 
 import asyncio
@@ -9,9 +9,11 @@ import contextlib
 import itertools
 import os
 import socket
+import ssl
 import stat
 
-from tcp_support import Recorder, open_fds
+import pytest
+from tcp_support import open_fds
 
 NOBODY = 65534
 NUMBERS = itertools.count()
@@ -32,25 +34,6 @@ def shown(name):
     """How the socket module shows a name: abstract ones as bytes, all others as str."""
     text = os.fsdecode(name)
     return os.fsencode(name) if text[0] == "\0" else text
-
-
-class Listed(Recorder):
-    """Puts itself on the list `made` of its factory."""
-
-    def connection_made(self, transport):
-        super().connection_made(transport)
-        self.made.append(self)
-
-
-def listed(base=Listed):
-    """A factory and the list of the protocols it made that are connected."""
-    made = []
-    return type("Here", (base,), {"made": made}), made
-
-
-async def until(condition):
-    while not condition():
-        await asyncio.sleep(0.001)
 
 
 def is_socket(path):
@@ -83,6 +66,23 @@ def no_fd_left():
     before = open_fds()
     yield
     assert open_fds() == before
+
+
+async def refused(call, arguments, error, text):
+    """The call fails so; where the arguments name a socket or a context, one is made."""
+    with (
+        socket.socket(socket.AF_UNIX) as unix,
+        socket.socket() as inet,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagram,
+    ):
+        given = dict(arguments)
+        if "sock" in given:
+            given["sock"] = {"unix": unix, "inet": inet, "datagram": datagram}[given["sock"]]
+        if given.get("ssl") == "context":
+            given["ssl"] = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        with pytest.raises(error) as caught:
+            await call(**given)
+        assert text in str(caught.value)
 
 
 async def raw_client(name):

@@ -7,14 +7,7 @@ import asyncio
 import collections
 
 import pytest
-
-
-async def later(value, turns=1):
-    for _ in range(turns):
-        await asyncio.sleep(0)
-    if isinstance(value, BaseException):
-        raise value
-    return value
+from task_support import later
 
 
 async def forever(loop, ended):

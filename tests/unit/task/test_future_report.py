@@ -6,9 +6,9 @@ The texts are CPython's word for word; only addresses and places differ.
 import asyncio
 import gc
 import re
-import traceback
 
 import pytest
+from task_support import functions_of
 
 
 def plain(fut):
@@ -253,10 +253,6 @@ def test_pending_error_survives_the_report(loop, errors):
     assert len(errors) == 1
 
 
-def lines_of(error):
-    return [frame.name for frame in traceback.extract_tb(error.__traceback__)]
-
-
 def test_traceback_of_a_raised_exception_is_kept(loop):
     def origin():
         raise ValueError("origin")
@@ -271,7 +267,7 @@ def test_traceback_of_a_raised_exception_is_kept(loop):
         fut.set_exception(error)
     with pytest.raises(ValueError) as caught:
         reads(fut)
-    names = lines_of(caught.value)
+    names = functions_of(caught.value)
     assert names[-1] == "origin"
     assert "reads" in names
     assert names.count("origin") == 1
@@ -287,7 +283,7 @@ def test_traceback_does_not_grow_with_each_reading(loop):
     for _ in range(6):
         with pytest.raises(ValueError) as caught:
             fut.result()
-        lengths.append(len(lines_of(caught.value)))
+        lengths.append(len(functions_of(caught.value)))
     assert lengths[0] == 2
     assert max(lengths) == 2
     assert lengths[1:] == lengths[1:2] * 5
@@ -297,7 +293,7 @@ def test_traceback_does_not_grow_with_each_await(loop, run):
     async def waits(fut):
         with pytest.raises(ValueError) as caught:
             await fut
-        return len(lines_of(caught.value))
+        return len(functions_of(caught.value))
 
     async def main():
         fut = loop.create_future()
@@ -334,4 +330,4 @@ def test_cancelled_error_keeps_no_reference_to_the_future(loop):
     with pytest.raises(asyncio.CancelledError) as two:
         fut.result()
     assert one.value is not two.value
-    assert len(lines_of(two.value)) == 1
+    assert len(functions_of(two.value)) == 1

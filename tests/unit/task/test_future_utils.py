@@ -10,14 +10,7 @@ import sys
 import threading
 
 import pytest
-
-
-async def later(value, turns=1):
-    for _ in range(turns):
-        await asyncio.sleep(0)
-    if isinstance(value, BaseException):
-        raise value
-    return value
+from task_support import later
 
 
 async def forever(ended=None):

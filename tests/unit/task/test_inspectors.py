@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 import pytest
-from tree import ROOT
+from child_support import inherited_path
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -183,8 +183,7 @@ print("end")
 
 
 def look_from_outside(kind, tree):
-    path = [str(ROOT), *(entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
+    environment = {**os.environ, "PYTHONPATH": inherited_path()}
     with subprocess.Popen(
         [sys.executable, "-c", PROGRAM, kind, tree],
         stdin=subprocess.PIPE,

@@ -10,18 +10,9 @@ import sys
 import weakref
 
 import pytest
+from task_support import gives, needs_eager, waits
 
 V314 = sys.version_info >= (3, 14)
-
-needs_eager = pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with 3.12")
-
-
-async def waits(what):
-    return await what
-
-
-async def gives(value=None):
-    return value
 
 
 def test_task_awaits_future_and_task_of_any_kind(loop, run, make_task, make_other_task, make_future):

@@ -8,11 +8,10 @@ import contextvars
 import sys
 
 import pytest
+from task_support import gives, needs_eager
 
 enter_task = asyncio.tasks._enter_task
 leave_task = asyncio.tasks._leave_task
-
-needs_eager = pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with 3.12")
 
 
 def refused_leaving(make_task, current):
@@ -20,10 +19,6 @@ def refused_leaving(make_task, current):
     if sys.version_info >= (3, 14) and not make_task.has_own_books:
         return f"^Invalid attempt to leave task <Task pending .* while task {current} is entered"
     return f"^Leaving task <Task pending .* does not match the current task {current}"
-
-
-async def gives(value=None):
-    return value
 
 
 def test_entering_while_a_task_is_entered_is_an_error(loop, run, make_task):

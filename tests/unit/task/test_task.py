@@ -12,17 +12,10 @@ import types
 import weakref
 
 import pytest
+from task_support import fails, gives
 
 V312 = sys.version_info >= (3, 12)
 V314 = sys.version_info >= (3, 14)
-
-
-async def gives(value=None):
-    return value
-
-
-async def fails(error):
-    raise error
 
 
 def test_new_task(loop, task_type, turn, debug):

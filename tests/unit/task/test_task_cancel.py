@@ -7,16 +7,7 @@ has ended answers False.
 import asyncio
 
 import pytest
-
-
-async def forever(loop):
-    await loop.create_future()
-
-
-def cancelled_args(task):
-    with pytest.raises(asyncio.CancelledError) as caught:
-        task.result()
-    return caught.value.args
+from task_support import cancelled_args, forever
 
 
 def test_cancel_before_the_start(loop, turn, make_task):

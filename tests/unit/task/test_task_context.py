@@ -5,14 +5,11 @@ import contextvars
 import sys
 
 import pytest
+from task_support import gives
 
 V312 = sys.version_info >= (3, 12)
 
 var = contextvars.ContextVar("var", default="unset")
-
-
-async def gives(value=None):
-    return value
 
 
 def test_task_copies_its_context_when_made(loop, turn):

@@ -10,10 +10,7 @@ import threading
 import weakref
 
 import pytest
-
-
-async def gives(value=None):
-    return value
+from task_support import gives
 
 
 def test_no_current_task_outside(loop, turn):

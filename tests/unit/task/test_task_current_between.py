@@ -16,7 +16,7 @@ import threading
 import weakref
 
 import pytest
-from tcp_support import run_script
+from tcp_support import run_script, turns
 
 VARIABLE = contextvars.ContextVar("VARIABLE", default=None)
 
@@ -69,11 +69,6 @@ def start_between(loop, coro, **options):
     loop.create_task(passes(), name="before")
     loop.create_task(coro, name="middle", **options)
     loop.create_task(passes(), name="after")
-
-
-async def turns(count=4):
-    for _ in range(count):
-        await asyncio.sleep(0)
 
 
 def run_between(run, loop, make, *args):

@@ -6,17 +6,12 @@ import gc
 import sys
 
 import pytest
+from task_support import gives, needs_eager
 
 V314 = sys.version_info >= (3, 14)
 PASSES_ON = sys.version_info >= (3, 13, 3)
 
 var = contextvars.ContextVar("var", default="unset")
-
-needs_eager = pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with 3.12")
-
-
-async def gives(value=None):
-    return value
 
 
 def test_set_and_get(loop):

@@ -7,10 +7,10 @@ import asyncio
 import gc
 import io
 import re
-import traceback
 import weakref
 
 import pytest
+from task_support import functions_of
 
 
 async def waits(fut):
@@ -190,10 +190,6 @@ def test_print_stack_without_a_file(loop, turn, capsys):
     turn()
 
 
-def functions(error):
-    return [frame.name for frame in traceback.extract_tb(error.__traceback__)]
-
-
 def test_traceback_has_the_coroutines_and_nothing_else(loop, turn):
     async def outer():
         await middle()
@@ -207,7 +203,7 @@ def test_traceback_has_the_coroutines_and_nothing_else(loop, turn):
 
     task = loop.create_task(outer())
     turn(2)
-    assert functions(task.exception()) == ["outer", "middle", "inner"]
+    assert functions_of(task.exception()) == ["outer", "middle", "inner"]
 
 
 def test_traceback_through_a_future_and_a_task(loop, turn):
@@ -222,13 +218,13 @@ def test_traceback_through_a_future_and_a_task(loop, turn):
     fut.set_exception(ValueError("set"))
     turn(2)
     assert inner.exception() is outer.exception()
-    assert functions(outer.exception()) == ["joins", "waits"]
+    assert functions_of(outer.exception()) == ["joins", "waits"]
 
 
 def test_traceback_out_of_run_until_complete(loop):
     with pytest.raises(ValueError) as caught:
         loop.run_until_complete(relays_failure())
-    names = functions(caught.value)
+    names = functions_of(caught.value)
     assert names[0] == "test_traceback_out_of_run_until_complete"
     assert names[-2:] == ["relays_failure", "fails"]
 
@@ -244,7 +240,7 @@ def test_traceback_of_a_cancellation(loop, turn):
     turn()
     with pytest.raises(asyncio.CancelledError) as caught:
         task.result()
-    assert functions(caught.value)[1:] == ["relays", "waits"]
+    assert functions_of(caught.value)[1:] == ["relays", "waits"]
 
 
 def test_destroyed_pending_task_is_reported(loop, turn, errors, debug):

@@ -8,9 +8,7 @@ import asyncio
 import gc
 import weakref
 
-
-async def gives(value=None):
-    return value
+from task_support import gives
 
 
 def test_a_task_that_is_over_is_not_current(loop, turn):

@@ -4,18 +4,9 @@ import asyncio
 import sys
 
 import pytest
+from task_support import cancelled_args, forever
 
 V313 = sys.version_info >= (3, 13)
-
-
-async def forever(loop):
-    await loop.create_future()
-
-
-def cancelled_args(task):
-    with pytest.raises(asyncio.CancelledError) as caught:
-        task.result()
-    return caught.value.args
 
 
 def test_task_that_cancels_itself(loop, run, make_task):

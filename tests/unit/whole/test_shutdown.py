@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 import pytest
-from tree import ROOT
+from child_support import inherited_path
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -438,10 +438,9 @@ print(problems)
 def launch(kind, program, directory, *options):
     script = directory / f"{kind}_program.py"
     script.write_text(program)
-    path = [str(ROOT), *(entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry)]
     return subprocess.run(
         [sys.executable, *options, str(script), kind],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path), "NO_COLOR": "1"},
+        env={**os.environ, "PYTHONPATH": inherited_path(), "NO_COLOR": "1"},
         capture_output=True,
         text=True,
         timeout=60,

@@ -1,12 +1,21 @@
-"""Fixtures of the TCP client tests: listening, refusing and silent addresses, names that resolve as told.
+"""Fixtures of the net tests: pairs, listening, refusing and silent addresses, names that resolve as told.
 
-A test module loads them with `pytest_plugins`. They rely on nothing but the socket module and loopback.
+They rely on nothing but loopback and tcp_support.
 """
 
 import contextlib
 import socket
 
 import pytest
+from tcp_support import unix_pair
+
+
+@pytest.fixture
+def pair():
+    """A connected socket pair, non-blocking."""
+    left, right = unix_pair()
+    with left, right:
+        yield left, right
 
 
 @pytest.fixture
