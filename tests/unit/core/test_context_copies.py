@@ -1,6 +1,7 @@
 """A callback or task has a context of its own, whatever became of those that ran before.
 
-An empty context that nobody looked at may serve again; these tests look for a way to notice.
+Covers core/context.h and the entering of contexts in core/handle.c and task/step.c. An empty context that nobody
+looked at may serve again; these tests look for a way to notice.
 """
 
 import asyncio

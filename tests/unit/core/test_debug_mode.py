@@ -1,6 +1,7 @@
 """What debug mode adds: slow callbacks are logged, foreign threads refused, origins of coroutines tracked.
 
-Relies on the fixtures of tests/conftest.py; each test also checks that nothing of it happens in normal mode.
+Covers core/debug.c. Relies on the fixtures of tests/conftest.py; each test also checks that nothing of it happens
+in normal mode.
 """
 
 import asyncio

@@ -1,6 +1,7 @@
 """Delays and deadlines of timers: the usual, the tiny, the huge and those that are no numbers.
 
-Relies on the fixtures of tests/conftest.py. The order of several timers is in test_turn_order.py.
+Covers core/timers.c and base/heap.c. Relies on the fixtures of tests/conftest.py. The order of several timers is in
+test_turn_order.py.
 """
 
 import math

@@ -1,6 +1,6 @@
 """Where failures of callbacks, tasks and futures go: the loop's exception handler and the default one's log.
 
-Relies on the fixtures of tests/conftest.py. What debug mode adds is in test_debug_mode.py.
+Covers core/fault.c. Relies on the fixtures of tests/conftest.py. What debug mode adds is in test_debug_mode.py.
 """
 
 import asyncio

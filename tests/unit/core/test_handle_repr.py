@@ -1,7 +1,7 @@
 """Texts, comparisons and hashes of handles, taken from asyncio's own Handle and TimerHandle.
 
-Relies on the fixtures of tests/conftest.py. The oracle is built from asyncio.Handle with a stand-in for the
-loop, so that the two texts can be compared on every Python version.
+Covers core/handle_type.c. Relies on the fixtures of tests/conftest.py. The oracle is built from asyncio.Handle with
+a stand-in for the loop, so that the two texts can be compared on every Python version.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """What call_soon, call_later and call_at return: handles, their cancellation, contexts and lifetime.
 
-Relies on the fixtures of tests/conftest.py. Texts and comparisons are in test_handle_repr.py, the order of
-calls in test_turn_order.py.
+Covers core/handle.c and face/loop_schedule.c. Relies on the fixtures of tests/conftest.py. Texts and comparisons
+are in test_handle_repr.py, the order of calls in test_turn_order.py.
 """
 
 import asyncio

@@ -1,6 +1,7 @@
 """KeyboardInterrupt and SystemExit leave the loop at once, from wherever they come; other exceptions do not.
 
-Relies on the fixtures of tests/conftest.py. Exceptions that signal handlers raise are in test_interrupts.py.
+Covers core/run.c. Relies on the fixtures of tests/conftest.py. Exceptions that signal handlers raise are in
+test_interrupts.py.
 """
 
 import asyncio

@@ -1,6 +1,7 @@
 """Running, stopping and closing a loop: run_forever, run_until_complete, stop, close; what may leave them.
 
-Relies on the fixtures of tests/conftest.py. How loop classes may be derived from is in test_loop_subclass.py.
+Covers core/run.c, core/loop_life.c and face/loop_run.c. Relies on the fixtures of tests/conftest.py. How loop
+classes may be derived from is in test_loop_subclass.py.
 """
 
 import asyncio

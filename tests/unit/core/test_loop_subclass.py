@@ -1,6 +1,7 @@
 """Loops with methods replaced on the instance or in a subclass: the loop itself uses the replacement too.
 
-Relies on the fixtures of tests/conftest.py. `loop.time` is the most used of these (virtual clocks).
+Covers what core/loop.c finds overridden, and each place that asks it. Relies on the fixtures of tests/conftest.py.
+`loop.time` is the most used of these (virtual clocks).
 """
 
 import asyncio

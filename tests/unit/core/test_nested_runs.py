@@ -1,7 +1,7 @@
 """Runs within runs: refused as asyncio refuses them, until the program asks; then right at every level.
 
-Relies on the fixtures of tests/conftest.py for the refusals. What is permitted cannot be forbidden again, so each
-of the other cases (nested_cases.py) has a process of its own.
+Covers core/run.c and loopmod/nested.py. Relies on the fixtures of tests/conftest.py for the refusals. What is
+permitted cannot be forbidden again, so each of the other cases (nested_cases.py) has a process of its own.
 """
 
 import asyncio

@@ -1,7 +1,8 @@
 """Tools that wrap asyncio's own functions see on a loop of ours what they see on asyncio's.
 
-The oracle is asyncio: the same program (patch_support.py) with the same function wrapped. What it calls there, it
-calls here. Before 3.12 what is patched in mid-run counts from the next run on.
+Covers core/patched.c and loopmod/patched.py. The oracle is asyncio: the same program (patch_support.py) with the
+same function wrapped. What it calls there, it calls here. Before 3.12 what is patched in mid-run counts from the
+next run on.
 """
 
 import asyncio

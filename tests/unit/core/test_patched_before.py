@@ -1,7 +1,7 @@
 """What a tool put in the place of asyncio's own before loopmod was imported is seen, as ddtrace-run does it.
 
 By another function in the class, by other code in the function, and by code that was put together by hand, whose
-names are all those of asyncio's.
+names are all those of asyncio's. Covers core/patched.c and loopmod/patched.py.
 """
 
 import subprocess

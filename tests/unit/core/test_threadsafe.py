@@ -1,6 +1,7 @@
 """What other threads and signal handlers may do to a loop: call_soon_threadsafe and run_coroutine_threadsafe.
 
-Relies on the fixtures of tests/conftest.py. Work given to threads is in test_executor.py.
+Covers core/safe_handle.c and the wake-up of poll/poll.c. Relies on the fixtures of tests/conftest.py. Work given to
+threads is in test_executor.py.
 """
 
 import asyncio

@@ -1,7 +1,8 @@
 """The order inside one turn: what was ready, then I/O, then timers; what these schedule waits a turn.
 
-Relies on the fixtures of tests/conftest.py. The generated cases compare the sequence with that of a stock
-asyncio loop in the same test; a turn is counted by a callback that queues itself again.
+Covers core/run.c, core/ready.c and core/timers.c. Relies on the fixtures of tests/conftest.py. The generated cases
+compare the sequence with that of a stock asyncio loop in the same test; a turn is counted by a callback that queues
+itself again.
 """
 
 import asyncio

@@ -1,7 +1,8 @@
 """Names below the documented interface that libraries, test suites and tools read of loops, servers, transports,
 handles, tasks and futures: each is there and tells what asyncio's tells in the same state.
 
-A row of a table is a name and a check of it; what is true on stock asyncio has to be true here.
+Covers what face/loop_sight.c, loopmod/queues.py and the types of net, core and task show. A row of a table is a
+name and a check of it; what is true on stock asyncio has to be true here.
 """
 
 import asyncio

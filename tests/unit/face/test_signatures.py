@@ -1,8 +1,9 @@
 """Every method and keyword of AbstractEventLoop, transports and servers, held to the running asyncio's parameters.
 
-The loop's methods are also called, with each documented keyword by its name: a keyword that is refused, a method that
-is not implemented, and a method that this module forgot are failures. That a keyword has its effect is told by the
-tests of what it belongs to. TLS is switched off by its keywords' defaults; start_tls meets a peer that hangs up.
+Covers the table of face/loop_type.c and what loopmod.Loop adds to it. The loop's methods are also called, with each
+documented keyword by its name: a keyword that is refused, a method that is not implemented, and a method that this
+module forgot are failures. That a keyword has its effect is told by the tests of what it belongs to. TLS is
+switched off by its keywords' defaults; start_tls meets a peer that hangs up.
 """
 
 import asyncio

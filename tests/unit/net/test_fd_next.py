@@ -1,6 +1,7 @@
 """Who has a number next is not watched, and of no file that took one is anything sent.
 
-Where asyncio refuses the next owner (ENOENT) or sends the next file, what is right is stated.
+Covers net/readers.c and net/sock_fd.c. Where asyncio refuses the next owner (ENOENT) or sends the next file, what
+is right is stated.
 """
 
 import asyncio

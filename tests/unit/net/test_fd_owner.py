@@ -1,4 +1,7 @@
-"""Who owns a number, and who is told: released things are released by identity, and what was counted comes back."""
+"""Who owns a number, and who is told: released things are released by identity, and what was counted comes back.
+
+Covers net/readers.c, net/kept.c and net/listener.c.
+"""
 
 import asyncio
 import contextlib

@@ -1,6 +1,7 @@
 """A number that is no longer the transport's: nothing is sent to, read from or shut down on whoever has it now.
 
-asyncio calls the socket's methods, which say EBADF; what everybody sees is compared with what is seen there.
+Covers net/sock_fd.c and each call of a transport on its number. asyncio calls the socket's methods, which say
+EBADF; what everybody sees is compared with what is seen there.
 """
 
 import asyncio

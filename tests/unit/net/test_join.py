@@ -1,6 +1,7 @@
 """Joined writes: what a step or a turn writes is sent in one piece, and never found unsent by whoever asks.
 
-Relies on pairs of Unix sockets of which the test holds one end; loopmod only, since no other loop joins.
+Covers net/join.c. Relies on pairs of Unix sockets of which the test holds one end; loopmod only, since no other
+loop joins.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Descriptors that are closed, reused, duplicated or shared with a transport while a loop watches them.
 
-Relies on the fixtures of tests/conftest.py. None of this may harm the loop; where asyncio itself would hang,
-the test says so and runs on loopmod alone.
+Covers net/readers.c and poll/watch.c. Relies on the fixtures of tests/conftest.py. None of this may harm the loop;
+where asyncio itself would hang, the test says so and runs on loopmod alone.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """What add_reader, add_writer and their removal refuse, and that a refusal leaves nothing behind.
 
-Relies on the fixtures of tests/conftest.py.
+Covers net/readers.c. Relies on the fixtures of tests/conftest.py.
 """
 
 import contextlib

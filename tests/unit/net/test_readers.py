@@ -1,7 +1,7 @@
 """add_reader, add_writer and their removal: what they call, what they return, what they refuse.
 
-Relies on the fixtures of tests/conftest.py. Descriptors that are closed, reused or duplicated while they are
-watched are in test_reader_lifetime.py.
+Covers net/readers.c. Relies on the fixtures of tests/conftest.py. Descriptors that are closed, reused or duplicated
+while they are watched are in test_reader_lifetime.py.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """What each `sock_*` coroutine gives, refuses and raises.
 
-Relies on the fixtures of tests/conftest.py and on tcp_support for pairs of sockets. Waiting, cancelling and
-descriptors that change behind the loop's back stand in test_sock_wait.py.
+Covers net/sock_calls.c. Relies on the fixtures of tests/conftest.py and on tcp_support for pairs of sockets.
+Waiting, cancelling and descriptors that change behind the loop's back stand in test_sock_wait.py.
 """
 
 import array

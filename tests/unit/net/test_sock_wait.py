@@ -1,7 +1,7 @@
 """`sock_*` while they wait: cancelled, replaced, closed, descriptors that come again; what stays watched.
 
-Relies on the fixtures of tests/conftest.py and on tcp_support. Where asyncio itself would hang, the test says
-so and runs on loopmod alone.
+Covers net/sockops.c and poll/once.c. Relies on the fixtures of tests/conftest.py and on tcp_support. Where asyncio
+itself would hang, the test says so and runs on loopmod alone.
 """
 
 import asyncio

@@ -1,4 +1,7 @@
-"""Sockets with methods of their own, and mocks: a transport calls the methods that asyncio's calls, and no others."""
+"""Sockets with methods of their own, and mocks: a transport calls the methods that asyncio's calls, and no others.
+
+Covers net/sock_way.c.
+"""
 
 import asyncio
 import os

@@ -1,6 +1,6 @@
 """Accepting under stress: factories that raise, no file descriptors left, bursts, one listener for two loops.
 
-Covers net/server.c. The shortage of descriptors is made with setrlimit in a process of its own.
+Covers net/listener.c. The shortage of descriptors is made with setrlimit in a process of its own.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """TCP clients: what create_connection resolves, binds and tries, how it fails and how it is cancelled.
 
-Covers net/connect.c, net/addr.c and loopmod/loop.py. Relies on tcp_fixtures: names are resolved by a patched
-socket.getaddrinfo, and a listener whose queue is full stands for a host that does not answer.
+Covers net/addr.c and the connecting of net/sockops.c. Relies on the fixtures of net/conftest.py: names are resolved
+by a patched socket.getaddrinfo, and a listener whose queue is full stands for a host that does not answer.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """TCP servers: what create_server binds, which options it sets and what it refuses.
 
-Covers net/server.c and loopmod/loop.py. Relies on tcp_support.
+Covers net/listener.c. Relies on server_support.
 """
 
 import contextlib

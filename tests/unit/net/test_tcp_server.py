@@ -1,6 +1,6 @@
 """TCP servers: the Server object, serving, closing, waiting for the clients.
 
-Covers net/server.c and loopmod/loop.py. Relies on tcp_support.
+Covers net/server.c and loopmod/server.py. Relies on server_support.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """TCP transports over a socket that the caller gives, the arguments that are refused, and sock_connect.
 
-Covers net/connect.c, net/tcp.c and loopmod/loop.py. Relies on the fixtures of tcp_fixtures.
+Covers net/stream.c and sock_connect in net/sockops.c. Relies on the fixtures of net/conftest.py.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """Life of a TCP transport: order of protocol calls, half-close, close and abort, pausing of the reader.
 
-Covers net/transport.c, net/tcp.c and net/stream_read.c. Relies on tcp_support for connected pairs.
+Covers net/transport.c, net/stream.c and net/stream_read.c. Relies on tcp_support for connected pairs.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """What a TCP transport does when a protocol method raises: what is reported, what becomes of the connection.
 
-Covers net/protocol.c, core/fault.c and net/stream_read.c. Relies on tcp_support for connected pairs.
+Covers net/transport.c, core/fault.c and net/stream_read.c. Relies on tcp_support for connected pairs.
 """
 
 import asyncio

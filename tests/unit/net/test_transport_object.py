@@ -1,6 +1,6 @@
 """A TCP transport as an object: extra info, types, attributes, repr in each state, dropping.
 
-Covers net/transport.c and net/tcp.c. Relies on tcp_support for connected pairs.
+Covers net/transport_type.c, net/transport_extra.c and net/stream.c. Relies on tcp_support for connected pairs.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """The protocol side of a TCP transport: BufferedProtocol, switching protocols, contexts of the callbacks.
 
-Covers net/protocol.c and core/context.c. Relies on tcp_support for connected pairs.
+Covers net/transport.c, net/stream_read.c and core/context.h. Relies on tcp_support for connected pairs.
 """
 
 import asyncio

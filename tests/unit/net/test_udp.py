@@ -1,6 +1,6 @@
 """Datagram transports over UDP: what is sent and received, with which addresses, and what fails how.
 
-Relies on udp_support.py. The same holds on asyncio's own transports.
+Covers net/datagram.c and net/addr.c. Relies on udp_support.py. The same holds on asyncio's own transports.
 """
 
 import asyncio

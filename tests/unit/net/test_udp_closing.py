@@ -1,6 +1,6 @@
 """The end of a datagram transport: close, abort, what is sent afterwards, and transports that nobody closed.
 
-Relies on udp_support.py.
+Covers net/datagram.c. Relies on udp_support.py.
 """
 
 import asyncio

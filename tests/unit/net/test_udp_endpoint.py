@@ -1,6 +1,6 @@
 """create_datagram_endpoint: each of its arguments, IPv6, families without addresses of their own, bad input.
 
-Relies on udp_support.py.
+Covers net/datagram.c and net/addr.c. Relies on udp_support.py.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Bursts of datagrams: each is delivered once and in order, whatever the protocol does in the middle.
 
-loopmod reads several in one wake-up and asyncio one, which one test alone may be able to tell. Relies on
-udp_support.py.
+loopmod reads several in one wake-up and asyncio one, which one test alone may be able to tell. Covers
+net/datagram.c. Relies on udp_support.py.
 """
 
 import asyncio

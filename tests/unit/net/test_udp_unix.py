@@ -1,7 +1,7 @@
 """Datagram transports over Unix sockets: paths, abstract names, peers without names, and flow control.
 
-A Unix socket takes a few datagrams and then no more until its peer reads, which is the way to fill a buffer on
-purpose. Relies on udp_support.py.
+Covers net/datagram.c, net/outbuf.c and net/flow.c. A Unix socket takes a few datagrams and then no more until its
+peer reads, which is the way to fill a buffer on purpose. Relies on udp_support.py.
 """
 
 import asyncio

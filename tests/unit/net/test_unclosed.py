@@ -1,6 +1,7 @@
 """Warnings of transports that were dropped unclosed: the text, the place and the module are asyncio's on both loops.
 
-So filters that were written for asyncio, by text or by module, go on matching.
+So filters that were written for asyncio, by text or by module, go on matching. Covers lm_fault_unclosed in
+core/fault.c, which every kind of transport calls.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """Unix servers: the names they listen on, what lies in the way, what is left behind, what is refused.
 
-Covers create_unix_server in loopmod/loop.py and the listener and the addresses of src/net. Relies on unix_support.
+Covers create_unix_server, net/listener.c and net/addr.c. Relies on unix_support.
 """
 
 import asyncio

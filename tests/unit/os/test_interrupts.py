@@ -1,6 +1,7 @@
 """Handlers of signal.signal, Ctrl-C under a Runner and without one, and wakeup descriptors of others.
 
-Relies on the fixtures of tests/conftest.py, and on the main thread. SIGALRM is left to pytest-timeout.
+Covers os/signals.c and core/switch.c. Relies on the fixtures of tests/conftest.py, and on the main thread. SIGALRM
+is left to pytest-timeout.
 """
 
 import asyncio

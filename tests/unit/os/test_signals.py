@@ -1,6 +1,7 @@
 """Signals: add_signal_handler and its removal, while the loop sleeps, works, and between its runs.
 
-Relies on the fixtures of tests/conftest.py, and on the main thread. SIGALRM is left to pytest-timeout.
+Covers os/signals.c and loopmod/signals.py. Relies on the fixtures of tests/conftest.py, and on the main thread.
+SIGALRM is left to pytest-timeout.
 """
 
 import asyncio

@@ -1,7 +1,8 @@
 """What the kernel refuses: registrations, newer system calls, memory; and what a forked child must not touch.
 
-Each case is a program in a child process, under a preloaded library that makes calls fail (kernel_faults.c), run on
-asyncio and on loopmod. What it prints is asyncio's behaviour, unless the case says what loopmod does better.
+Covers poll/set.c, poll/once.c, poll/reserve.c and poll/poll.c, and what those above make of a refusal. Each case is
+a program in a child process, under a preloaded library that makes calls fail (kernel_faults.c), run on asyncio and
+on loopmod. What it prints is asyncio's behaviour, unless the case says what loopmod does better.
 """
 
 import os

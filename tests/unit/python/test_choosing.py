@@ -1,6 +1,7 @@
 """How a program chooses the loop: install(), the policy, run(), the factory; also where Python has no policies.
 
-What is chosen holds for a whole process, so each case has one of its own, in which every warning is an error.
+Covers loopmod/policy.py and loopmod/choice.py. What is chosen holds for a whole process, so each case has one of
+its own, in which every warning is an error.
 """
 
 import os

@@ -1,7 +1,8 @@
 """`python -m loopmod` beside plain `python`: the same program must see, print and return the same.
 
-Each case runs in processes of its own, in a directory of its own. What is compared is all of standard output,
-standard error and the exit code; where the loops themselves differ, what the loop is.
+Covers loopmod/__main__.py, loopmod/launch.py and loopmod/info.py. Each case runs in processes of its own, in a
+directory of its own. What is compared is all of standard output, standard error and the exit code; where the loops
+themselves differ, what the loop is.
 """
 
 import platform

@@ -1,6 +1,7 @@
 """run_in_executor, the default executor's life, and the name look-ups that run on it.
 
-Relies on the fixtures of tests/conftest.py.
+Covers loopmod/names.py and what loopmod.Loop does with asyncio's executor. Relies on the fixtures of
+tests/conftest.py.
 """
 
 import asyncio

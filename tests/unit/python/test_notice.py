@@ -1,7 +1,7 @@
 """What `python -m loopmod` says of programs that do not run on its loop, and the switches that reach them.
 
-Each case is a process of its own; standard error is compared as a whole. Servers with processes of their own are in
-tests/apps/test_servers_inside.py.
+Covers loopmod/notice.py and loopmod/children.py. Each case is a process of its own; standard error is compared as a
+whole. Servers with processes of their own are in tests/apps/test_servers_inside.py.
 """
 
 import asyncio

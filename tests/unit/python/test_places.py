@@ -1,6 +1,7 @@
 """The places that errors and warnings name: with loopmod, the program's and asyncio's own, as without it.
 
-Each program runs by python alone, with loopmod installed and under `python -m loopmod`; standard error is compared.
+Covers loopmod/launch.py and what the C core adds to tracebacks, which is nothing. Each program runs by python
+alone, with loopmod installed and under `python -m loopmod`; standard error is compared.
 """
 
 import re

@@ -1,7 +1,7 @@
 """`loop.sendfile` over transports and `loop.sock_sendfile`: what arrives, positions, refusals, ends in mid-send.
 
-Relies on the fixtures of tests/conftest.py and on tcp_support. Where asyncio would hang or break, the test says so
-and runs on loopmod alone.
+Covers loopmod/sendfile.py. Relies on the fixtures of tests/conftest.py and on tcp_support. Where asyncio would hang
+or break, the test says so and runs on loopmod alone.
 """
 
 import asyncio

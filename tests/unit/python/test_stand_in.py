@@ -1,7 +1,7 @@
 """install(as_uvloop=True): who imports uvloop gets loopmod under uvloop's public names, and uninstall() undoes it.
 
-Each case is a process of its own, in which every warning is an error. uvloop is not there at all, or a package that
-looks like it is; where the real one is installed, that one too.
+Covers loopmod/stand_in.py. Each case is a process of its own, in which every warning is an error. uvloop is not
+there at all, or a package that looks like it is; where the real one is installed, that one too.
 """
 
 import importlib.util

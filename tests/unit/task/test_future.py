@@ -1,6 +1,7 @@
 """Futures at rest: states, results, exceptions and attributes.
 
-Nothing here needs a running loop. Construction, callbacks, awaiting and reports have files of their own.
+Covers task/future.c and task/future_methods.c. Nothing here needs a running loop. Construction, callbacks, awaiting
+and reports have files of their own.
 """
 
 import asyncio

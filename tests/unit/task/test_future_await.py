@@ -1,6 +1,7 @@
 """Awaiting futures: the iterator's protocol by hand, and coroutines that wait, alone and in pairs.
 
-`make_future` brings the foreign kinds of future in where a task of the loop under test waits for them.
+Covers task/future_iter.c and task/waiters.c. `make_future` brings the foreign kinds of future in where a task of
+the loop under test waits for them.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """Done callbacks of futures: when they run, in what order and context.
 
-Everything happens within a few turns of a loop that the test stops itself (`turn`).
+Covers task/waiters.c. Everything happens within a few turns of a loop that the test stops itself (`turn`).
 """
 
 import asyncio

@@ -1,6 +1,7 @@
 """Done callbacks whose comparison, or whose scheduling, changes the future that is at work on them.
 
-What is promised is that nothing crashes, no callback runs that was never added, and the future stays usable.
+Covers task/waiters.c. What is promised is that nothing crashes, no callback runs that was never added, and the
+future stays usable.
 """
 
 import gc

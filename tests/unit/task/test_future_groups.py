@@ -1,6 +1,7 @@
 """Task groups and asyncio's synchronisation tools under contention, on our futures and tasks.
 
-The tools are the stdlib's; each test makes many tasks meet in one of them and checks what it promises.
+Covers task/waiters.c and task/step.c. The tools are the stdlib's; each test makes many tasks meet in one of them
+and checks what it promises.
 """
 
 import asyncio

@@ -1,6 +1,7 @@
 """What futures tell people: repr, creation tracebacks in debug mode, exception tracebacks, unread exceptions.
 
-The texts are CPython's word for word; only addresses and places differ.
+Covers task/future.c and task/future_type.c. The texts are CPython's word for word; only addresses and places
+differ.
 """
 
 import asyncio

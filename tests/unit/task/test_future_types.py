@@ -1,6 +1,7 @@
 """How futures are made, and what they are as Python objects: constructors, foreign loops, subclasses, copies.
 
-Relies on the fixtures `future_type` and `loop`; the subclasses are awaited by tasks of the loop under test.
+Covers task/future_type.c. Relies on the fixtures `future_type` and `loop`; the subclasses are awaited by tasks of
+the loop under test.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """asyncio's own combinators (gather, wait, shield, timeouts, bridges to threads) over our futures.
 
-They are the stdlib's code: what is tested is that our futures and tasks offer all that it asks for. Fixtures
-named `make_task` and `make_future` mix in the stdlib's kinds.
+Covers task/future_methods.c and task/waiters.c. They are the stdlib's code: what is tested is that our futures and
+tasks offer all that it asks for. Fixtures named `make_task` and `make_future` mix in the stdlib's kinds.
 """
 
 import asyncio

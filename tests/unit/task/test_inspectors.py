@@ -1,7 +1,7 @@
 """What shows the tasks of a program: current_task, all_tasks, call graphs, and `python -m asyncio ps` from outside.
 
-Relies on the fixtures of tests/conftest.py and tests/unit/conftest.py. Call graphs and the tables must read as
-stock asyncio's do, but for addresses.
+Covers task/registry.c and task/mirror.c. Relies on the fixtures of tests/conftest.py and tests/unit/conftest.py.
+Call graphs and the tables must read as stock asyncio's do, but for addresses.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Native, stdlib and pure Python tasks and futures side by side on one loop, and guests that bring their own.
 
-Libraries build `asyncio.Task(...)` by hand, subclass it, or drive coroutines with futures of their own;
-the loop must serve them all alike.
+Covers task/step.c, which knows what it may wait for, and task/waiters.c. Libraries build `asyncio.Task(...)` by
+hand, subclass it, or drive coroutines with futures of their own; the loop must serve them all alike.
 """
 
 import asyncio

@@ -1,6 +1,7 @@
 """Guests on the loop that enter, leave, swap and register tasks through the stdlib's own functions.
 
-Nested loops, tracers and other schedulers do this; the books must be right whenever foreign code can look.
+Nested loops, tracers and other schedulers do this; the books must be right whenever foreign code can look. Covers
+task/registry.c.
 """
 
 import asyncio

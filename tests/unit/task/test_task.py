@@ -1,4 +1,7 @@
-"""Tasks: creation, names, attributes, outcomes. Contexts, cancelling, stepping have files of their own."""
+"""Tasks: creation, names, attributes, outcomes. Contexts, cancelling, stepping have files of their own.
+
+Covers task/task.c, task/task_make.c and task/task_type.c.
+"""
 
 import asyncio
 import collections.abc

@@ -1,7 +1,7 @@
 """Cancelling tasks: requests, messages, counts, and the places where a task can be when it is cancelled.
 
-`cancel()` either cancels what the task waits for, or marks the task so that its next step raises; a task that
-has ended answers False.
+Covers task/task.c and task/step.c. `cancel()` either cancels what the task waits for, or marks the task so that its
+next step raises; a task that has ended answers False.
 """
 
 import asyncio

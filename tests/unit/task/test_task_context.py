@@ -1,4 +1,7 @@
-"""Tasks and context variables: what a task copies, what it shares, what its callbacks see."""
+"""Tasks and context variables: what a task copies, what it shares, what its callbacks see.
+
+Covers task/task_make.c and task/step.c.
+"""
 
 import asyncio
 import contextvars

@@ -1,6 +1,6 @@
 """`task._coro` replaced: tools put a coroutine of theirs around a task's, as asyncio's task in Python allows.
 
-The oracle is asyncio's own task in Python: its task in C has no setter.
+The oracle is asyncio's own task in Python: its task in C has no setter. Covers task/task_type.c and task/step.c.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """The current task and the set of all tasks, seen from steps, callbacks, other loops and other threads.
 
-Both are process-wide books that every kind of task writes: `make_task` runs each test with native, stdlib and
-pure Python tasks, and names the books of each.
+Both are process-wide books that every kind of task writes: `make_task` runs each test with native, stdlib and pure
+Python tasks, and names the books of each. Covers task/registry.c.
 """
 
 import asyncio

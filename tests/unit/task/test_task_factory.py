@@ -1,4 +1,7 @@
-"""Task factories: how they are called, what they may return, and the stdlib's eager factories."""
+"""Task factories: how they are called, what they may return, and the stdlib's eager factories.
+
+Covers task/task_make.c and create_task in face/loop_schedule.c.
+"""
 
 import asyncio
 import contextvars

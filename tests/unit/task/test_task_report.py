@@ -1,6 +1,6 @@
 """What tasks tell people: repr, stacks, tracebacks, tasks that die pending or with an unread exception.
 
-The texts are CPython's word for word. Also here: that tasks die at all, cycles included.
+Covers task/task_type.c. The texts are CPython's word for word. Also here: that tasks die at all, cycles included.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Tasks that are over leave nothing behind: neither to the slot of the current task nor to the tasks after them.
 
-The memory of a dead task may serve the next one, and the slot may name a task that is over until other code
-runs; these tests look for a way to notice.
+Covers task/task_make.c and task/registry.c. The memory of a dead task may serve the next one, and the slot may name
+a task that is over until other code runs; these tests look for a way to notice.
 """
 
 import asyncio

@@ -1,4 +1,7 @@
-"""One step of a task: what a coroutine may yield, what is refused and in which words, depth, exits."""
+"""One step of a task: what a coroutine may yield, what is refused and in which words, depth, exits.
+
+Covers task/step.c.
+"""
 
 import asyncio
 import re

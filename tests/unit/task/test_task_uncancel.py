@@ -1,4 +1,7 @@
-"""Tasks that cancel themselves, take requests back, are cancelled from callbacks, or override `cancel`."""
+"""Tasks that cancel themselves, take requests back, are cancelled from callbacks, or override `cancel`.
+
+Covers task/task.c and task/step.c.
+"""
 
 import asyncio
 import sys

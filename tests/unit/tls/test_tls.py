@@ -1,4 +1,7 @@
-"""TLS connections between two ends on the loop: bytes, flow control, closing, start_tls, TLS in TLS."""
+"""TLS connections between two ends on the loop: bytes, flow control, closing, start_tls, TLS in TLS.
+
+Covers tls/incoming.c, tls/outgoing.c, tls/shutdown.c and tls/app_transport.c.
+"""
 
 import asyncio
 import gc

@@ -1,6 +1,7 @@
 """What hangs on the SSLContext works on the loop: SNI, key log, messages, tickets, ALPN, late client certificates.
 
-OpenSSL calls back in the middle of an operation; a callback may use other connections, the same one, or the loop.
+Covers tls/engine.c and tls/handshake.c. OpenSSL calls back in the middle of an operation; a callback may use other
+connections, the same one, or the loop.
 """
 
 import asyncio

@@ -1,4 +1,7 @@
-"""The native gear of TLS: where it is used, where it is not, and all other TLS tests without it."""
+"""The native gear of TLS: where it is used, where it is not, and all other TLS tests without it.
+
+Covers tls/gear.c.
+"""
 
 import _ssl
 import ctypes

@@ -1,4 +1,7 @@
-"""What an attacker, a callback or an unusual SSLObject may do to a TLS connection, and to the others of its loop."""
+"""What an attacker, a callback or an unusual SSLObject may do to a TLS connection, and to the others of its loop.
+
+Covers tls/incoming.c, tls/view.c and tls/protocol.c.
+"""
 
 import asyncio
 import contextlib

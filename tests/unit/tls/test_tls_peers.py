@@ -1,7 +1,7 @@
 """TLS against bad peers: certificates that do not hold, peers that speak no TLS, handshakes cut at every point.
 
-What is asserted is asyncio's: exception types, no call of the protocol before the handshake is over, no byte that
-was not verified, connection_lost at most once, and an end in every case.
+Covers tls/handshake.c and tls/shutdown.c. What is asserted is asyncio's: exception types, no call of the protocol
+before the handshake is over, no byte that was not verified, connection_lost at most once, and an end in every case.
 """
 
 import asyncio

@@ -1,6 +1,7 @@
 """TLS, byte for byte: random sizes, pauses, buffers and start_tls points; ends on loopmod, asyncio and openssl.
 
-LOOPMOD_TEST_TLS_CONNECTIONS sets how many connections a run makes (2,000 by hand); the seed is in the test's name.
+Covers tls/incoming.c and tls/outgoing.c. LOOPMOD_TEST_TLS_CONNECTIONS sets how many connections a run makes (2,000
+by hand); the seed is in the test's name.
 """
 
 import asyncio
