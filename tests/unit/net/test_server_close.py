@@ -89,6 +89,7 @@ def test_close_in_the_first_connection_made(run, errors, serve):
         def connection_made(self, transport):
             super().connection_made(transport)
             self.server.close()
+            assert self.server.sockets == ()
 
     async def main():
         factory, made = listed(Closes)

@@ -11,7 +11,7 @@ import sys
 
 import pytest
 from loop_support import until
-from server_support import SINCE_3_13, Listed, client, create, listed
+from server_support import SINCE_3_13, client, create, listed
 from tcp_support import BIG, pattern, recv_all, recv_exactly, turns
 
 pytestmark = pytest.mark.timeout(60)
@@ -148,28 +148,6 @@ def test_close_leaves_connections_alone(run, errors):
         peer.close()
         await server.wait_closed()
         assert made[0].events[-1] == "lost"
-
-    run(main())
-    assert errors == []
-
-
-def test_close_inside_connection_made(run, errors):
-    class Closes(Listed):
-        def connection_made(self, transport):
-            super().connection_made(transport)
-            self.server.close()
-
-    async def main():
-        factory, made = listed(Closes)
-        factory.server = server = await create("127.0.0.1", 0, factory=factory)
-        peer = await client(server)
-        await until(lambda: made)
-        assert server.sockets == ()
-        peer.send(b"goes on")
-        assert await made[0].until_received(7) == b"goes on"
-        peer.close()
-        await made[0].lost
-        await server.wait_closed()
 
     run(main())
     assert errors == []

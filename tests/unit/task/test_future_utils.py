@@ -326,25 +326,6 @@ def test_wrap_future_both_ways(loop, run):
     run(main())
 
 
-def test_run_coroutine_threadsafe(loop, run):
-    def in_thread(outcome):
-        good = asyncio.run_coroutine_threadsafe(later("good", 3), loop)
-        bad = asyncio.run_coroutine_threadsafe(later(ValueError("bad")), loop)
-        gone = asyncio.run_coroutine_threadsafe(forever(), loop)
-        outcome.append(good.result(30))
-        outcome.append(bad.exception(30))
-        outcome.append(gone.cancel())
-
-    async def main():
-        outcome = []
-        await loop.run_in_executor(None, in_thread, outcome)
-        assert outcome[0] == "good"
-        assert isinstance(outcome[1], ValueError)
-        assert outcome[2] is True
-
-    run(main())
-
-
 def test_ensure_future(loop, run, make_future, future_type, task_type):
     class Awaitable:
         def __await__(self):

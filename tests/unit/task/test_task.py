@@ -171,14 +171,6 @@ def test_awaitables_and_futures_are_not_coroutines(loop):
             loop.create_task(bad)
 
 
-def test_closed_loop_makes_no_tasks(loop):
-    loop.close()
-    coro = gives()
-    with pytest.raises(RuntimeError, match="Event loop is closed"):
-        loop.create_task(coro)
-    coro.close()
-
-
 def test_constructor_arguments(loop, task_type, turn):
     coro = gives()
     with pytest.raises(TypeError):

@@ -298,18 +298,6 @@ def test_unread_exception_of_a_task(loop, turn, errors, debug, read):
     assert set(context) == {"message", "exception", "future"} | ({"source_traceback"} if debug else set())
 
 
-def test_cycle_of_task_and_future_is_collected(loop, turn):
-    fut = loop.create_future()
-    task = loop.create_task(waits(fut))
-    task._log_destroy_pending = False
-    fut.task = task
-    turn()
-    refs = weakref.ref(fut), weakref.ref(task)
-    del fut, task
-    gc.collect()
-    assert [ref() for ref in refs] == [None, None]
-
-
 def test_finished_task_in_a_cycle_with_its_exception(loop, turn):
     async def catches():
         me = asyncio.current_task()
