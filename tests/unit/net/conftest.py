@@ -7,7 +7,7 @@ import contextlib
 import socket
 
 import pytest
-from tcp_support import unix_pair
+from tcp_support import tcp_pair, unix_pair
 
 
 @pytest.fixture
@@ -16,6 +16,14 @@ def pair():
     left, right = unix_pair()
     with left, right:
         yield left, right
+
+
+@pytest.fixture(params=["tcp", "unix"])
+def stream_pair(request):
+    """Two connected non-blocking stream sockets, of each family in turn."""
+    near, far = tcp_pair() if request.param == "tcp" else unix_pair()
+    with near, far:
+        yield near, far
 
 
 @pytest.fixture

@@ -100,16 +100,21 @@ OPERATIONS = {
 }
 
 
-async def stream(seen, make, how, kind, operation):
-    transport, protocol, sock, other = await make()
-    fd = take(sock, how)
-    stranger = stranger_at(kind, fd)
+async def go_on(seen, transport, operation, stranger):
+    """Use the transport, and have something come for the stranger, if any, who has its number."""
     with noting(seen):
         OPERATIONS[operation](transport)
     await turns()
     if stranger is not None:
         stranger.speak()
     await asyncio.sleep(0.002)
+
+
+async def stream(seen, make, how, kind, operation):
+    transport, protocol, sock, other = await make()
+    fd = take(sock, how)
+    stranger = stranger_at(kind, fd)
+    await go_on(seen, transport, operation, stranger)
     seen.append(list(protocol.events))
     with noting(seen):
         transport.write(b"later")
@@ -143,12 +148,7 @@ async def with_a_queue(seen, how, kind, operation, reads):
     if not reads:
         transport.pause_reading()
     stranger = stranger_at(kind, take(sock, how))
-    with noting(seen):
-        OPERATIONS[operation](transport)
-    await turns()
-    if stranger is not None:
-        stranger.speak()
-    await asyncio.sleep(0.002)
+    await go_on(seen, transport, operation, stranger)
     transport.abort()
     await turns()
     seen.append([event for event in protocol.events if event not in ("pause", "resume")])
@@ -226,12 +226,7 @@ async def over_tls(seen, how, kind, operation):
     other, _ = await peer
     await turns(8)
     stranger = stranger_at(kind, take(ours, how))
-    with noting(seen):
-        OPERATIONS[operation](transport)
-    await turns()
-    if stranger is not None:
-        stranger.speak()
-    await asyncio.sleep(0.002)
+    await go_on(seen, transport, operation, stranger)
     transport.abort()
     await turns()
     seen.append(list(protocol.events))

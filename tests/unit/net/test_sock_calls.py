@@ -15,17 +15,9 @@ import ssl
 from unittest import mock
 
 import pytest
-from tcp_support import BIG, only_loopmod, pattern, recv_all, recv_exactly, reset, tcp_pair, turns, unix_pair
+from tcp_support import BIG, only_loopmod, pattern, recv_all, recv_exactly, reset, tcp_pair, turns
 
 pytestmark = pytest.mark.timeout(30)
-
-
-@pytest.fixture(params=["tcp", "unix"])
-def pair(request):
-    """Two connected non-blocking stream sockets."""
-    near, far = tcp_pair() if request.param == "tcp" else unix_pair()
-    with near, far:
-        yield near, far
 
 
 @pytest.fixture
@@ -87,10 +79,10 @@ def test_tls_sockets_are_refused(run, loop, name):
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_blocking_sockets_are_refused_in_debug_mode(run, loop, debug, name, pair):
+def test_blocking_sockets_are_refused_in_debug_mode(run, loop, debug, name, stream_pair):
     if not debug:
         pytest.skip("a check of debug mode")
-    near, _ = pair
+    near, _ = stream_pair
     for timeout in (None, 1.5):
         near.settimeout(timeout)
 
@@ -159,8 +151,8 @@ def test_not_a_socket(run, loop, name):
 
 @pytest.mark.parametrize("waits", [False, True])
 @pytest.mark.parametrize("size", [1, 4, 100, 1024 * 1024])
-def test_recv(run, loop, pair, size, waits):
-    near, far = pair
+def test_recv(run, loop, stream_pair, size, waits):
+    near, far = stream_pair
 
     async def main():
         if not waits:
@@ -175,8 +167,8 @@ def test_recv(run, loop, pair, size, waits):
     run(main())
 
 
-def test_recv_of_nothing(run, loop, pair):
-    near, far = pair
+def test_recv_of_nothing(run, loop, stream_pair):
+    near, far = stream_pair
 
     async def main():
         assert await asyncio.wait_for(loop.sock_recv(near, 0), 5) == b""
@@ -187,8 +179,8 @@ def test_recv_of_nothing(run, loop, pair):
 
 
 @pytest.mark.parametrize("waits", [False, True])
-def test_end_of_stream(run, loop, pair, waits):
-    near, far = pair
+def test_end_of_stream(run, loop, stream_pair, waits):
+    near, far = stream_pair
 
     async def main():
         if not waits:
@@ -221,8 +213,8 @@ def test_reset_by_the_peer(run, loop, waits):
 @pytest.mark.parametrize(
     "make", [bytearray, lambda size: memoryview(bytearray(size)), lambda size: array.array("b", bytes(size))]
 )
-def test_recv_into(run, loop, pair, make, waits):
-    near, far = pair
+def test_recv_into(run, loop, stream_pair, make, waits):
+    near, far = stream_pair
     room = make(12)
 
     async def main():
@@ -282,8 +274,8 @@ def test_a_datagram_that_is_too_long(run, loop, udp):
 
 
 @pytest.mark.parametrize("make", [bytes, bytearray, memoryview])
-def test_sendall(run, loop, pair, make):
-    near, far = pair
+def test_sendall(run, loop, stream_pair, make):
+    near, far = stream_pair
     data = pattern(BIG)
 
     async def main():
@@ -299,10 +291,10 @@ def test_sendall(run, loop, pair, make):
 
 
 @pytest.mark.parametrize("many", [False, True])
-def test_sendall_of_items_that_are_no_bytes(run, loop, kind, pair, many):
+def test_sendall_of_items_that_are_no_bytes(run, loop, kind, stream_pair, many):
     if many:
         only_loopmod(kind, "asyncio counts items where it means bytes, and never ends")
-    near, far = pair
+    near, far = stream_pair
     data = array.array("i", range(BIG // 4 if many else 100))
 
     async def main():
@@ -401,8 +393,8 @@ def test_names_are_resolved_where_asyncio_does(run, loop, listener, monkeypatch,
     run(main())
 
 
-def test_accept_where_nobody_listens(run, loop, pair):
-    near, _ = pair
+def test_accept_where_nobody_listens(run, loop, stream_pair):
+    near, _ = stream_pair
 
     async def main():
         with pytest.raises(OSError) as caught:
@@ -463,8 +455,8 @@ def test_the_socket_own_methods_are_called(run, loop):
     run(main())
 
 
-def test_a_patched_method_is_called(run, loop, pair, monkeypatch):
-    near, far = pair
+def test_a_patched_method_is_called(run, loop, stream_pair, monkeypatch):
+    near, far = stream_pair
     # The class inherits it, so that it is deleted again afterwards.
     monkeypatch.setattr(socket.socket, "recv", lambda self, size: b"patched", raising=False)
 
@@ -524,10 +516,10 @@ def test_what_leaves_the_loop(loop, error):
         assert task.cancelled()
 
 
-def test_a_blocking_socket_outside_debug_mode(run, loop, debug, pair):
+def test_a_blocking_socket_outside_debug_mode(run, loop, debug, stream_pair):
     if debug:
         pytest.skip("refused there")
-    near, far = pair
+    near, far = stream_pair
     near.settimeout(0.05)
 
     async def main():

@@ -27,13 +27,6 @@ from tcp_support import (
 pytestmark = pytest.mark.timeout(30)
 
 
-@pytest.fixture(params=["tcp", "unix"])
-def pair(request):
-    near, far = tcp_pair() if request.param == "tcp" else unix_pair()
-    with near, far:
-        yield near, far
-
-
 def fill(sock):
     """Send until the socket takes no more; return how much that was."""
     sent = 0
@@ -74,8 +67,8 @@ READS = {
 
 
 @pytest.mark.parametrize("name", READS)
-def test_a_cancelled_read_leaves_nothing(run, loop, pair, name):
-    near, far = pair
+def test_a_cancelled_read_leaves_nothing(run, loop, stream_pair, name):
+    near, far = stream_pair
 
     async def main():
         for _ in range(3):
@@ -87,8 +80,8 @@ def test_a_cancelled_read_leaves_nothing(run, loop, pair, name):
     run(main())
 
 
-def test_a_cancelled_write_leaves_nothing(run, loop, pair):
-    near, far = pair
+def test_a_cancelled_write_leaves_nothing(run, loop, stream_pair):
+    near, far = stream_pair
     data = bytearray(BIG)
 
     async def main():
@@ -121,8 +114,8 @@ def test_a_cancelled_accept_takes_no_connection(run, loop):
     run(main())
 
 
-def test_cancelled_when_ready_loses_no_data(run, loop, pair):
-    near, far = pair
+def test_cancelled_when_ready_loses_no_data(run, loop, stream_pair):
+    near, far = stream_pair
 
     async def main():
         # Cancelled in the very turn in which it would have read.
@@ -134,8 +127,8 @@ def test_cancelled_when_ready_loses_no_data(run, loop, pair):
     run(main())
 
 
-def test_timeouts(run, loop, pair):
-    near, far = pair
+def test_timeouts(run, loop, stream_pair):
+    near, far = stream_pair
 
     async def main():
         for _ in range(3):
@@ -147,8 +140,8 @@ def test_timeouts(run, loop, pair):
 
 
 @pytest.mark.parametrize("how", ["close", "throw"])
-def test_a_coroutine_driven_by_hand(loop, pair, how):
-    near, far = pair
+def test_a_coroutine_driven_by_hand(loop, stream_pair, how):
+    near, far = stream_pair
     coro = loop.sock_recv(near, 100)
 
     async def begin():
@@ -165,8 +158,8 @@ def test_a_coroutine_driven_by_hand(loop, pair, how):
     loop.run_until_complete(begin())
 
 
-def test_both_directions_at_once(run, loop, pair):
-    near, far = pair
+def test_both_directions_at_once(run, loop, stream_pair):
+    near, far = stream_pair
     data = pattern(BIG)
 
     async def main():
@@ -180,8 +173,8 @@ def test_both_directions_at_once(run, loop, pair):
     run(main())
 
 
-def test_the_other_direction_waits_on(run, loop, pair):
-    near, far = pair
+def test_the_other_direction_waits_on(run, loop, stream_pair):
+    near, far = stream_pair
 
     async def main():
         full = fill(near)
@@ -199,8 +192,8 @@ def test_the_other_direction_waits_on(run, loop, pair):
     run(main())
 
 
-def test_the_second_reader_replaces_the_first(run, loop, pair):
-    near, far = pair
+def test_the_second_reader_replaces_the_first(run, loop, stream_pair):
+    near, far = stream_pair
 
     async def main():
         first = await waiting(loop.sock_recv(near, 100), loop)
@@ -217,8 +210,8 @@ def test_the_second_reader_replaces_the_first(run, loop, pair):
     run(main())
 
 
-def test_a_callback_replaces_an_operation(run, loop, pair):
-    near, far = pair
+def test_a_callback_replaces_an_operation(run, loop, stream_pair):
+    near, far = stream_pair
     seen = asyncio.Queue()
 
     async def main():
@@ -235,8 +228,8 @@ def test_a_callback_replaces_an_operation(run, loop, pair):
     run(main())
 
 
-def test_an_operation_replaces_a_callback(run, loop, pair):
-    near, far = pair
+def test_an_operation_replaces_a_callback(run, loop, stream_pair):
+    near, far = stream_pair
     seen = []
 
     async def main():
@@ -253,8 +246,8 @@ def test_an_operation_replaces_a_callback(run, loop, pair):
     run(main())
 
 
-def test_remove_reader_takes_an_operation_away(run, loop, pair):
-    near, far = pair
+def test_remove_reader_takes_an_operation_away(run, loop, stream_pair):
+    near, far = stream_pair
 
     async def main():
         task = await waiting(loop.sock_recv(near, 100), loop)
@@ -358,8 +351,8 @@ def test_a_copy_of_a_closed_socket_is_open(run, loop):
     run(main())
 
 
-def test_closed_while_it_waits(run, loop, pair):
-    near, far = pair
+def test_closed_while_it_waits(run, loop, stream_pair):
+    near, far = stream_pair
 
     async def main():
         reading = await waiting(loop.sock_recv(near, 100), loop)
@@ -478,8 +471,8 @@ def test_a_transport_on_a_socket_that_was_awaited(run, loop):
     run(main())
 
 
-def test_no_descriptor_is_opened_by_waiting(run, loop, pair):
-    near, far = pair
+def test_no_descriptor_is_opened_by_waiting(run, loop, stream_pair):
+    near, far = stream_pair
 
     async def main():
         before = open_fds()
@@ -491,8 +484,8 @@ def test_no_descriptor_is_opened_by_waiting(run, loop, pair):
     run(main())
 
 
-def test_closing_the_loop_ends_what_waits(new_loop, pair):
-    near, far = pair
+def test_closing_the_loop_ends_what_waits(new_loop, stream_pair):
+    near, far = stream_pair
     loop = new_loop()
     task = loop.create_task(loop.sock_recv(near, 100))
     loop.run_until_complete(asyncio.sleep(0))
@@ -505,8 +498,8 @@ def test_closing_the_loop_ends_what_waits(new_loop, pair):
     assert other.run_until_complete(other.sock_recv(near, 100)) == b"data"
 
 
-def test_on_a_closed_loop(new_loop, pair):
-    near, far = pair
+def test_on_a_closed_loop(new_loop, stream_pair):
+    near, far = stream_pair
     loop = new_loop()
     loop.close()
     coro = loop.sock_recv(near, 100)

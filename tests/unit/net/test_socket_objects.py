@@ -10,6 +10,7 @@ import unittest.mock
 
 import pytest
 from fd_support import LOOPS, Notes, noting, play
+from loop_support import until
 from tcp_support import turns
 from tls_support import client_context, server_context
 
@@ -42,11 +43,6 @@ def told_pair(type_=socket.SOCK_STREAM):
     Told.calls = []
     b.setblocking(False)
     return Told(fileno=a.detach()), b
-
-
-async def until(condition):
-    while not condition():
-        await asyncio.sleep(0)
 
 
 async def stream(seen):
