@@ -1,6 +1,6 @@
 """run_in_executor, the default executor's life, and the name look-ups that run on it.
 
-Covers loopmod/names.py and what loopmod.Loop does with asyncio's executor. Relies on the fixtures of
+Covers the look-ups of loopmod.Loop and what it does with asyncio's executor. Relies on the fixtures of
 tests/conftest.py.
 """
 
