@@ -351,3 +351,18 @@ def member_errors(stub: ast.ClassDef, found: type) -> list[str]:
     errors = [f"{stub.name}.{name}: in the stub only" for name in lost]
     own = {name for name in vars(found) if is_public(name)}
     return errors + [f"{stub.name}.{name}: in the module only" for name in sorted(own - promised)]
+
+
+def unit_test_errors(paths: Iterable[str], rooms: Iterable[str]) -> list[str]:
+    """Files of tests/unit that lie elsewhere than a room's tests and support/ do, and tests of one name."""
+    allowed = {(room, True) for room in rooms} | {("support", False)}
+    errors = []
+    seen: dict[str, str] = {}
+    for path in paths:
+        folder, _, name = path.removeprefix("tests/unit/").rpartition("/")
+        is_test = name.startswith("test_")
+        if name != "conftest.py" and (folder, is_test) not in allowed:
+            errors.append(f"{path}: tests lie in the folder of a room, and what they share in support/")
+        if is_test and seen.setdefault(name, path) != path:
+            errors.append(f"{path}: has the name of {seen[name]}")
+    return errors

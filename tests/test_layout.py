@@ -377,3 +377,34 @@ def test_stub_and_module_agree():
 
     stub = (ROOT / "loopmod" / "_loopmod.pyi").read_text(encoding="utf-8")
     assert layout.stub_errors(stub, _loopmod) == []
+
+
+# --- the tests -------------------------------------------------------------------------------------------
+
+# Besides the rooms of the source: what loopmod/*.py does, and what crosses the rooms.
+TEST_ROOMS = (*layout.LEVELS, "python", "whole")
+
+
+def test_unit_test_rule():
+    good = [
+        "tests/unit/conftest.py",
+        "tests/unit/net/conftest.py",
+        "tests/unit/net/test_a.py",
+        "tests/unit/support/b.c",
+    ]
+    assert layout.unit_test_errors(good, ["net"]) == []
+    bad = [
+        "tests/unit/test_c.py",
+        "tests/unit/cellar/test_d.py",
+        "tests/unit/net/e.py",
+        "tests/unit/support/test_f.py",
+    ]
+    assert len(layout.unit_test_errors(bad, ["net"])) == len(bad)
+    twice = ["tests/unit/net/test_a.py", "tests/unit/tls/test_a.py"]
+    assert "has the name of tests/unit/net/test_a.py" in layout.unit_test_errors(twice, ["net", "tls"])[0]
+
+
+def test_every_unit_test_lies_in_its_room():
+    paths = [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "tests" / "unit").rglob("*.py"))]
+    assert len(paths) > 100
+    assert layout.unit_test_errors(paths, TEST_ROOMS) == []

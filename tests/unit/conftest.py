@@ -6,9 +6,11 @@ protocol.
 """
 
 import asyncio
+import functools
 import sys
 
 import pytest
+from loop_support import spin
 
 PyFuture = asyncio.futures._PyFuture
 PyTask = asyncio.tasks._PyTask
@@ -170,10 +172,4 @@ def task_kinds():
 @pytest.fixture
 def turn(loop):
     """`turn(n)`: let a stopped loop run n turns."""
-
-    def turn_loop(count=1):
-        for _ in range(count):
-            loop.call_soon(loop.stop)
-            loop.run_forever()
-
-    return turn_loop
+    return functools.partial(spin, loop)

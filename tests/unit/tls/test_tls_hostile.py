@@ -1,0 +1,158 @@
+"""What an attacker, a callback or an unusual SSLObject may do to a TLS connection, and to the others of its loop.
+
+Covers tls/incoming.c, tls/view.c and tls/protocol.c.
+"""
+
+import asyncio
+import contextlib
+import gc
+import ssl
+import sys
+
+import pytest
+from tcp_support import BufferedRecorder, Recorder, pattern, tcp_pair, turns
+from tls_support import HOST, client_context, quiet_drop, replace_method, server_context, tls_linked, with_raw_peer
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_an_empty_record_does_not_end_the_stream(run, version):
+    """Nothing in it is authenticated: anybody on the way can send one."""
+
+    async def main():
+        async with with_raw_peer(version=version) as (_, protocol, peer):
+            await peer.send(b"hello")
+            await protocol.until_received(5)
+            await peer.loop.sock_sendall(peer.sock, b"\x17\x03\x03\x00\x00")
+            assert isinstance(await protocol.lost, ssl.SSLError)
+            assert protocol.events == ["made", "data", "lost"]
+
+    run(main())
+
+
+@pytest.mark.parametrize("method", ["read", "write"])
+def test_bytes_of_one_connection_never_reach_another(run, method, monkeypatch):
+    """What a finalizer, a signal handler or a profiler writes while an SSLObject's method begins."""
+    code = replace_method(monkeypatch, method).__code__  # unreplaced, no Python code would run there
+
+    async def main():
+        async with tls_linked() as (near, far), tls_linked() as (other, other_far):
+            objects = [end.transport.get_extra_info("ssl_object") for end in (near, far)]
+
+            def intrude(frame, event, arg):
+                if event == "call" and frame.f_code is code and frame.f_locals["self"] in objects:
+                    sys.setprofile(None)
+                    other.transport.write(b"secret" * 10_000)
+
+            near.transport.write(b"before")
+            await far.until_received(6)
+            sys.setprofile(intrude)
+            try:
+                near.transport.write(b"public" * 10_000)
+                received = await far.until_received(60_006)
+            finally:
+                sys.setprofile(None)
+            assert received == b"before" + b"public" * 10_000
+            assert await other_far.until_received(60_000) == b"secret" * 10_000
+
+    run(main())
+
+
+class Slices(BufferedRecorder):
+    def get_buffer(self, sizehint):
+        return memoryview(super().get_buffer(sizehint))
+
+
+def test_read_marks_below_the_size_of_a_record(run):
+    async def main():
+        async with with_raw_peer() as (transport, protocol, peer):
+            transport.set_read_buffer_limits(high=1000)
+            record = peer.seal(pattern(16_000))
+            await peer.loop.sock_sendall(peer.sock, record[:8000])
+            await turns(20)
+            await peer.loop.sock_sendall(peer.sock, record[8000:])
+            assert await protocol.until_received(16_000) == pattern(16_000)
+
+    run(main())
+
+
+def test_a_switch_to_a_buffered_protocol_with_much_waiting(run):
+    class First(Recorder):
+        def data_received(self, data):
+            super().data_received(data)
+            self.rest = Slices()
+            self.rest.events.append("made")
+            self.transport.set_protocol(self.rest)
+
+    size = 1_000_000
+
+    async def main():
+        async with with_raw_peer(First) as (transport, first, peer):
+            transport.set_read_buffer_limits(high=2 * size)
+            transport.pause_reading()
+            await peer.send(pattern(size))
+            while transport.get_read_buffer_size() < size:
+                await asyncio.sleep(0)
+            transport.resume_reading()
+            await first.until_received(1)
+            # Stock asyncio reads all of it in one piece.
+            await first.rest.until_received(size - len(first.received))
+            assert first.received + first.rest.received == pattern(size)
+
+    run(main())
+
+
+@pytest.mark.parametrize("factory", [Recorder, Slices])
+def test_an_ssl_object_that_reads_little_at_a_time(run, factory):
+    class Slow(ssl.SSLObject):
+        def read(self, len=1024, buffer=None):
+            return super().read(min(len, 100)) if buffer is None else super().read(min(len, 100), buffer[:100])
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        context = client_context()
+        context.sslobject_class = Slow
+        a, b = tcp_pair()
+        (_, slow), (_, peer) = await asyncio.gather(
+            loop.create_connection(factory, sock=a, ssl=context, server_hostname=HOST),
+            loop.connect_accepted_socket(Recorder, sock=b, ssl=server_context()),
+        )
+        async with tls_linked() as (near, far):
+            peer.transport.write(pattern(50_000))
+            assert await slow.until_received(50_000) == pattern(50_000)
+            near.transport.write(b"on the same loop")
+            assert await far.until_received(16) == b"on the same loop"
+        quiet_drop(slow.transport)
+        quiet_drop(peer.transport)
+        await turns(8)
+
+    run(main())
+
+
+@pytest.mark.parametrize("method", ["set_write_buffer_limits", "set_read_buffer_limits", "write"])
+def test_an_argument_that_closes_the_transport(run, method):
+    """The second close() lets go of the connection: the call under way may hold the last of it."""
+
+    async def main():
+        async with tls_linked() as (near, far):
+            transport = near.transport
+            quiet_drop(transport)
+            await near.lost
+            quiet_drop(far.transport)
+            await turns(20)
+
+            class Closes(bytearray):
+                def __float__(self):
+                    transport.close()
+                    gc.collect()
+                    return 5.0
+
+                def __buffer__(self, flags):
+                    transport.close()
+                    gc.collect()
+                    return memoryview(b"data")
+
+            with contextlib.suppress(TypeError, AttributeError):
+                getattr(transport, method)(Closes(b"1"))
+            assert transport.is_closing()
+
+    run(main())
