@@ -225,8 +225,9 @@ lm_tls_resume_soon(LmTls *p)
 }
 
 int
-lm_tls_start_handshake(LmTls *p)
+lm_tls_start_handshake(LmTls *p, PyObject *transport)
 {
+    lm_tls_below_set(&p->below, transport);
     if (lm_tls_begin_handshake(p) < 0) {
         return -1;
     }

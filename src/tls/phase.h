@@ -74,8 +74,8 @@ int lm_tls_finish_shutdown(LmTls *p);
 
 /* --- the centre: phase.c */
 
-/* Below there is a transport: the handshake begins. */
-int lm_tls_start_handshake(LmTls *p);
+/* There is a transport below: the handshake begins. */
+int lm_tls_start_handshake(LmTls *p, PyObject *transport);
 
 /* Raw bytes have come. */
 int lm_tls_on_bytes(LmTls *p, const char *raw, size_t size);
@@ -92,9 +92,9 @@ int lm_tls_start_shutdown(LmTls *p);
 /* Goes on by the state, in the next turn. */
 int lm_tls_resume_soon(LmTls *p);
 
-/* --- what the transport below tells: protocol.c */
+/* --- whatever the phase: protocol.c */
 
-int lm_tls_on_connection_made(LmTls *p, PyObject *transport);
+/* connection_lost: nothing is below any more, and the application is told so. */
 int lm_tls_on_connection_lost(LmTls *p, PyObject *exc);
 
 /* What LmTransport calls in place of get_buffer and buffer_updated. */

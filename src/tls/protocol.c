@@ -1,19 +1,11 @@
-/* What the transport below tells a connection, but for the bytes and the end of the
-   stream, which are phase.c's: that it is there, that it is lost, and where it is to
-   receive into. See phase.h. */
+/* What a connection has to do with the transport below whatever the phase: where that
+   receives into, and its loss. See phase.h. */
 #include "tls/phase.h"
 
 #include "base/oserr.h"
 
 /* With more than this waiting, appending is cheaper than moving it. */
 #define LARGEST_LENT (64 * 1024)
-
-int
-lm_tls_on_connection_made(LmTls *p, PyObject *transport)
-{
-    lm_tls_below_set(&p->below, transport);
-    return lm_tls_start_handshake(p);
-}
 
 /* Both, whatever became of what was done before: an exception that is set stays. */
 static int

@@ -150,7 +150,7 @@ tls_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 static PyObject *
 tls_connection_made(PyObject *self, PyObject *transport)
 {
-    return lm_none_if(lm_tls_on_connection_made((LmTls *)self, transport));
+    return lm_none_if(lm_tls_start_handshake((LmTls *)self, transport));
 }
 
 static PyObject *
