@@ -18,6 +18,16 @@ lm_held_attr(PyObject *obj, PyObject *name)
     return value;
 }
 
+/* What a call returned of which only the success matters. 0, or -1 where it is NULL. Steals
+   the reference. */
+static inline int
+lm_done(PyObject *result)
+{
+    int failed = result != NULL ? 0 : -1;
+    Py_XDECREF(result);
+    return failed;
+}
+
 /* obj.name(), and obj.name(arg). New reference; NULL with an exception set. */
 static inline PyObject *
 lm_held_call(PyObject *obj, PyObject *name)

@@ -2,9 +2,10 @@
    (tls.h); each method works on a lost connection too, and behind the second close(),
    which lets go of the connection, as asyncio's does: so a protocol that keeps its
    transport keeps no more than that. */
-#include "tls/tls.h"
+#include "tls/phase.h"
 
 #include "base/args.h"
+#include "base/oserr.h"
 #include "base/type_help.h"
 #include "core/fault.h"
 #include "net/flow.h"
@@ -16,7 +17,6 @@ typedef struct {
     LmLoop *loop;
     PyObject *dict;
     PyObject *weakrefs;
-    uint8_t is_closed;
 } AppTransport;
 
 static Py_ssize_t app_transport_offset;
@@ -39,197 +39,178 @@ lm_app_transport_new(LmTls *p)
     return self;
 }
 
-void
-lm_app_transport_mark_closed(PyObject *self)
+PyObject *
+lm_tls_extra_info(LmTls *p, PyObject *name, PyObject *fallback)
 {
-    app(self)->is_closed = 1;
+    PyObject *known = PyDict_GetItemWithError(p->extra, name);
+    if (known != NULL || PyErr_Occurred()) {
+        return Py_XNewRef(known);
+    }
+    return lm_tls_below_extra_info(&p->below, name, fallback);
 }
 
-/* Ends a method that the connection may lose this transport in, which would be its last
-   reference: the caller holds one of its own. */
-static PyObject *
-let_go(LmTls *p, int failed)
+/* Around a method that may lose the connection, whose last reference could be ours: the
+   connection, or NULL; and the end, with what is returned. */
+static LmTls *
+app_hold(PyObject *self)
 {
-    Py_DECREF(p);
+    return (LmTls *)Py_XNewRef(app(self)->tls);
+}
+
+static PyObject *
+app_release(LmTls *p, int failed)
+{
+    Py_XDECREF(p);
     return lm_none_if(failed);
 }
 
-static PyObject *
-method_write(PyObject *self, PyObject *data)
+static int
+is_app_closed(PyObject *self)
 {
-    LmTls *p = app(self)->tls;
+    return app(self)->tls == NULL || app(self)->tls->app.is_closed;
+}
+
+static PyObject *
+app_write(PyObject *self, PyObject *data)
+{
+    LmTls *p = app_hold(self);
     if (LM_LIKELY(PyBytes_CheckExact(data) && p != NULL)) {
         size_t size = (size_t)PyBytes_GET_SIZE(data);
-        Py_INCREF(p);
-        return let_go(
+        return app_release(
             p, size == 0 ? 0 : lm_tls_write(p, data, PyBytes_AS_STRING(data), size));
     }
     if (!PyBytes_Check(data) && !PyByteArray_Check(data) && !PyMemoryView_Check(data)) {
-        return PyErr_Format(PyExc_TypeError,
-                            "data: expecting a bytes-like instance, got %s",
-                            lm_type_name(Py_TYPE(data)));
+        PyErr_Format(PyExc_TypeError, "data: expecting a bytes-like instance, got %s",
+                     lm_type_name(Py_TYPE(data)));
+        return app_release(p, -1);
     }
     Py_buffer view;
-    Py_XINCREF(p); /* __buffer__ may close */
-    int failed = PyObject_GetBuffer(data, &view, PyBUF_SIMPLE);
+    int failed = PyObject_GetBuffer(data, &view, PyBUF_SIMPLE); /* may close */
     if (failed == 0) {
         if (view.len > 0 && p != NULL) {
             failed = lm_tls_write(p, data, view.buf, (size_t)view.len);
         }
         PyBuffer_Release(&view);
     }
-    Py_XDECREF(p);
-    return lm_none_if(failed);
+    return app_release(p, failed);
 }
 
 static PyObject *
-method_writelines(PyObject *self, PyObject *pieces)
+app_writelines(PyObject *self, PyObject *pieces)
 {
-    if (app(self)->tls == NULL) {
-        Py_RETURN_NONE;
-    }
-    LmTls *p = (LmTls *)Py_NewRef((PyObject *)app(self)->tls);
-    return let_go(p, lm_tls_writelines(p, pieces));
+    LmTls *p = app_hold(self);
+    return app_release(p, p != NULL ? lm_tls_writelines(p, pieces) : 0);
 }
 
 static PyObject *
-method_write_eof(PyObject *self LM_UNUSED, PyObject *unused LM_UNUSED)
+app_write_eof(PyObject *self LM_UNUSED, PyObject *unused LM_UNUSED)
 {
     PyErr_SetNone(PyExc_NotImplementedError);
     return NULL;
 }
 
 static PyObject *
-method_can_write_eof(PyObject *self LM_UNUSED, PyObject *unused LM_UNUSED)
+app_can_write_eof(PyObject *self LM_UNUSED, PyObject *unused LM_UNUSED)
 {
     Py_RETURN_FALSE;
 }
 
 static PyObject *
-method_close(PyObject *self, PyObject *unused LM_UNUSED)
+app_close(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    if (app(self)->is_closed) {
+    if (is_app_closed(self)) {
         Py_CLEAR(app(self)->tls);
         Py_RETURN_NONE;
     }
-    app(self)->is_closed = 1;
-    LmTls *p = (LmTls *)Py_NewRef((PyObject *)app(self)->tls);
-    return let_go(p, lm_tls_start_shutdown(p));
+    LmTls *p = app_hold(self);
+    p->app.is_closed = 1;
+    return app_release(p, lm_tls_start_shutdown(p));
 }
 
-static int
-force_close(PyObject *self, PyObject *exc)
+static PyObject *
+app_force_close(PyObject *self, PyObject *exc)
 {
-    if (app(self)->tls == NULL) {
-        return 0;
+    LmTls *p = app_hold(self);
+    if (p == NULL) {
+        Py_RETURN_NONE;
     }
-    app(self)->is_closed = 1;
-    LmTls *p = (LmTls *)Py_NewRef((PyObject *)app(self)->tls);
-    int failed = lm_tls_abort(p, exc);
-    Py_DECREF(p);
-    return failed;
+    p->app.is_closed = 1;
+    return app_release(p, lm_tls_abort(p, exc));
 }
 
 static PyObject *
-method_abort(PyObject *self, PyObject *unused LM_UNUSED)
+app_abort(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    return lm_none_if(force_close(self, Py_None));
+    return app_force_close(self, Py_None);
 }
 
 static PyObject *
-method_force_close(PyObject *self, PyObject *exc)
+app_is_closing(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    return lm_none_if(force_close(self, exc));
+    return is_app_closed(self) ? Py_NewRef(Py_True)
+                               : lm_tls_below_is_closing(&app(self)->tls->below);
 }
 
 static PyObject *
-method_is_closing(PyObject *self, PyObject *unused LM_UNUSED)
+app_is_reading(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    if (app(self)->tls == NULL) {
-        Py_RETURN_TRUE;
-    }
     LmTls *p = app(self)->tls;
-    if (app(self)->is_closed || p->transport == NULL) {
-        return PyBool_FromLong(app(self)->is_closed);
-    }
-    if (p->is_direct) {
-        return PyBool_FromLong(lm_transport(p->transport)->is_closing);
-    }
-    PyObject *transport = Py_NewRef(p->transport);
-    PyObject *answer = PyObject_CallMethod(transport, "is_closing", NULL);
-    Py_DECREF(transport);
-    return answer;
+    return PyBool_FromLong(p != NULL && !p->app.is_reading_paused);
 }
 
 static PyObject *
-method_is_reading(PyObject *self, PyObject *unused LM_UNUSED)
+app_pause_reading(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    if (app(self)->tls == NULL) {
-        Py_RETURN_FALSE;
+    if (app(self)->tls != NULL) {
+        app(self)->tls->app.is_reading_paused = 1;
     }
-    return PyBool_FromLong(!app(self)->tls->app_reading_paused);
+    Py_RETURN_NONE;
 }
 
 static PyObject *
-method_pause_reading(PyObject *self, PyObject *unused LM_UNUSED)
+app_resume_reading(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    if (app(self)->tls == NULL) {
-        Py_RETURN_NONE;
+    LmTls *p = app_hold(self);
+    int failed = 0;
+    if (p != NULL && p->app.is_reading_paused) {
+        p->app.is_reading_paused = 0;
+        failed = lm_tls_resume_soon(p);
     }
-    return lm_none_if(lm_tls_pause_reading(app(self)->tls));
+    return app_release(p, failed);
 }
 
 static PyObject *
-method_resume_reading(PyObject *self, PyObject *unused LM_UNUSED)
+app_get_protocol(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    if (app(self)->tls == NULL) {
-        Py_RETURN_NONE;
-    }
-    LmTls *p = (LmTls *)Py_NewRef((PyObject *)app(self)->tls);
-    return let_go(p, lm_tls_resume_reading(p));
-}
-
-static PyObject *
-method_get_protocol(PyObject *self, PyObject *unused LM_UNUSED)
-{
-    if (app(self)->tls == NULL) {
-        Py_RETURN_NONE;
-    }
-    PyObject *protocol = app(self)->tls->app_protocol;
-    return Py_NewRef(protocol != NULL ? protocol : Py_None);
-}
-
-static PyObject *
-method_set_protocol(PyObject *self, PyObject *protocol)
-{
-    if (app(self)->tls == NULL) {
-        Py_RETURN_NONE;
-    }
     LmTls *p = app(self)->tls;
-    Py_INCREF(p);
-    return let_go(p, lm_tls_set_app_protocol(p, protocol));
+    return lm_none_or(p != NULL ? p->app.protocol : NULL);
 }
 
 static PyObject *
-method_get_extra_info(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
-                      PyObject *kwnames)
+app_set_protocol(PyObject *self, PyObject *protocol)
+{
+    LmTls *p = app_hold(self);
+    return app_release(p, p != NULL ? lm_tls_app_set_protocol(p, protocol) : 0);
+}
+
+static PyObject *
+app_get_extra_info(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                   PyObject *kwnames)
 {
     PyObject *name, *fallback;
     if (lm_transport_extra_args(args, nargs, kwnames, &name, &fallback) < 0) {
         return NULL;
     }
-    if (app(self)->tls == NULL) {
-        return Py_NewRef(fallback);
-    }
-    PyObject *tls = Py_NewRef((PyObject *)app(self)->tls);
-    PyObject *found = PyObject_CallMethod(tls, "_get_extra_info", "OO", name, fallback);
-    Py_DECREF(tls);
+    LmTls *p = app_hold(self);
+    PyObject *found =
+        p != NULL ? lm_tls_extra_info(p, name, fallback) : Py_NewRef(fallback);
+    Py_XDECREF(p);
     return found;
 }
 
 static int
-set_marks(const char *function, PyObject *const *args, Py_ssize_t nargs,
-          PyObject *kwnames, size_t usual, LmMarks *marks)
+set_app_marks(const char *function, PyObject *const *args, Py_ssize_t nargs,
+              PyObject *kwnames, size_t usual, LmMarks *marks)
 {
     static const char *const names[] = {"high", "low", NULL};
     PyObject *values[] = {Py_None, Py_None};
@@ -239,129 +220,98 @@ set_marks(const char *function, PyObject *const *args, Py_ssize_t nargs,
 }
 
 static PyObject *
-method_set_write_buffer_limits(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
-                               PyObject *kwnames)
+app_set_write_limits(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                     PyObject *kwnames)
 {
-    if (app(self)->tls == NULL) {
-        Py_RETURN_NONE;
+    LmTls *p = app_hold(self); /* a number may close */
+    int failed = 0;
+    if (p != NULL) {
+        failed = set_app_marks("set_write_buffer_limits", args, nargs, kwnames,
+                               LM_TLS_HIGH_WATER_WRITE, &p->out.marks);
+        failed = failed < 0 ? -1 : lm_tls_app_control_writing(p);
     }
-    LmTls *p = (LmTls *)Py_NewRef((PyObject *)app(self)->tls); /* a number may close */
-    int failed = set_marks("set_write_buffer_limits", args, nargs, kwnames,
-                           LM_TLS_HIGH_WATER_WRITE, &p->out_marks);
-    return let_go(p, failed < 0 ? -1 : lm_tls_control_app_writing(p));
+    return app_release(p, failed);
 }
 
 static PyObject *
-method_set_read_buffer_limits(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
-                              PyObject *kwnames)
+app_set_read_limits(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                    PyObject *kwnames)
 {
-    if (app(self)->tls == NULL) {
-        Py_RETURN_NONE;
+    LmTls *p = app_hold(self); /* a number may close */
+    int failed = 0;
+    if (p != NULL) {
+        failed = set_app_marks("set_read_buffer_limits", args, nargs, kwnames,
+                               LM_TLS_HIGH_WATER_READ, &p->in.marks);
+        failed = failed < 0 ? -1 : lm_tls_control_input(p);
     }
-    LmTls *p = (LmTls *)Py_NewRef((PyObject *)app(self)->tls); /* a number may close */
-    int failed = set_marks("set_read_buffer_limits", args, nargs, kwnames,
-                           LM_TLS_HIGH_WATER_READ, &p->in_marks);
-    return let_go(p, failed < 0 ? -1 : lm_tls_control_ssl_reading(p));
+    return app_release(p, failed);
 }
 
 static PyObject *
-method_get_write_buffer_limits(PyObject *self, PyObject *unused LM_UNUSED)
+app_get_write_limits(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    if (app(self)->tls == NULL) {
-        Py_RETURN_NONE;
-    }
-    return lm_marks_show(&app(self)->tls->out_marks);
+    LmTls *p = app(self)->tls;
+    return p != NULL ? lm_marks_show(&p->out.marks) : Py_NewRef(Py_None);
 }
 
 static PyObject *
-method_get_read_buffer_limits(PyObject *self, PyObject *unused LM_UNUSED)
+app_get_read_limits(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    if (app(self)->tls == NULL) {
-        Py_RETURN_NONE;
-    }
-    return lm_marks_show(&app(self)->tls->in_marks);
+    LmTls *p = app(self)->tls;
+    return p != NULL ? lm_marks_show(&p->in.marks) : Py_NewRef(Py_None);
 }
 
 static PyObject *
-method_get_write_buffer_size(PyObject *self, PyObject *unused LM_UNUSED)
+app_get_write_size(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    if (app(self)->tls == NULL) {
-        return PyLong_FromLong(0);
-    }
-    return PyLong_FromSize_t(lm_tls_unsent(app(self)->tls));
+    LmTls *p = app(self)->tls;
+    return PyLong_FromSize_t(p != NULL ? lm_tls_unsent(p) : 0);
 }
 
 static PyObject *
-method_get_read_buffer_size(PyObject *self, PyObject *unused LM_UNUSED)
+app_get_read_size(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    if (app(self)->tls == NULL) {
-        return PyLong_FromLong(0);
-    }
-    return PyLong_FromSize_t(app(self)->tls->in.size);
+    LmTls *p = app(self)->tls;
+    return PyLong_FromSize_t(p != NULL ? p->in.raw.size : 0);
 }
 
 /* For asyncio's own tests, which fill the backlog behind the connection's back. */
 static PyObject *
-method_append_write_backlog(PyObject *self, PyObject *data)
+app_append_backlog(PyObject *self, PyObject *data)
 {
-    if (app(self)->tls == NULL) {
+    LmTls *p = app_hold(self); /* __buffer__ may close */
+    Py_buffer view;
+    if (p == NULL) {
         Py_RETURN_NONE;
     }
-    Py_buffer view;
-    LmTls *p =
-        (LmTls *)Py_NewRef((PyObject *)app(self)->tls); /* __buffer__ may close */
     int failed = PyObject_GetBuffer(data, &view, PyBUF_SIMPLE);
     if (failed == 0) {
-        failed = lm_outbuf_add(&p->backlog, data, view.buf, (size_t)view.len);
+        failed = lm_outbuf_add(&p->out.backlog, data, view.buf, (size_t)view.len);
         PyBuffer_Release(&view);
     }
-    return let_go(p, failed);
+    return app_release(p, failed);
 }
 
-static PyObject *
-get_tls(PyObject *self, void *closure LM_UNUSED)
-{
-    if (app(self)->tls == NULL) {
-        Py_RETURN_NONE;
-    }
-    return Py_NewRef((PyObject *)app(self)->tls);
-}
-
-static PyObject *
-get_loop(PyObject *self, void *closure LM_UNUSED)
-{
-    return Py_NewRef(app(self)->loop);
-}
-
-static PyObject *
-get_closed(PyObject *self, void *closure LM_UNUSED)
-{
-    return PyBool_FromLong(app(self)->is_closed);
-}
+LM_GETTER(app_get_tls, AppTransport *t = app(self), lm_none_or((PyObject *)t->tls))
+LM_GETTER(app_get_loop, AppTransport *t = app(self), Py_NewRef(t->loop))
+LM_GETTER(app_get_closed, int is_closed = is_app_closed(self),
+          PyBool_FromLong(is_closed))
 
 /* asyncio's sendfile waits by it. */
-static PyObject *
-get_protocol_paused(PyObject *self, void *closure LM_UNUSED)
-{
-    if (app(self)->tls == NULL) {
-        Py_RETURN_FALSE;
-    }
-    return PyBool_FromLong(app(self)->tls->app_writing_paused);
-}
+LM_GETTER(app_get_protocol_paused, LmTls *p = app(self)->tls,
+          PyBool_FromLong(p != NULL && p->app.is_writing_paused))
 
 /* Dropped without being closed: said, as asyncio does. */
 static void
 app_transport_finalize(PyObject *self)
 {
-    if (app(self)->is_closed || app(self)->tls == NULL) {
+    if (is_app_closed(self)) {
         return;
     }
-    app(self)->is_closed = 1;
+    app(self)->tls->app.is_closed = 1;
     PyObject *exc = PyErr_GetRaisedException();
     lm_fault_unclosed(app(self)->tls->st, self);
-    if (exc != NULL) {
-        PyErr_SetRaisedException(exc);
-    }
+    lm_exc_put_back(exc);
 }
 
 static int
@@ -398,84 +348,86 @@ app_transport_dealloc(PyObject *self)
 }
 
 static PyMethodDef app_transport_methods[] = {
-    {"write", method_write, METH_O,
-     LM_DOC("write($self, data, /)",
-            "Encrypt and send bytes; what the connection does not take now is "
-            "queued.\n\ndata: bytes, bytearray or memoryview, else TypeError. Loop's "
-            "thread "
-            "only. Implements asyncio.WriteTransport.write.")},
-    {"writelines", method_writelines, METH_O,
+    {"write", app_write, METH_O,
+     LM_DOC(
+         "write($self, data, /)",
+         "Encrypt and send bytes; what the connection does not take now is queued.\n\n"
+         "data: bytes, bytearray or memoryview, else TypeError. Loop's thread only. "
+         "Implements asyncio.WriteTransport.write.")},
+    {"writelines", app_writelines, METH_O,
      LM_DOC("writelines($self, list_of_data, /)",
-            "Send several pieces in as few records as they fit into.\n\nImplements "
-            "asyncio.WriteTransport.writelines.")},
-    {"write_eof", method_write_eof, METH_NOARGS,
+            "Send several pieces in as few records as they fit into.\n\n"
+            "Implements asyncio.WriteTransport.writelines.")},
+    {"write_eof", app_write_eof, METH_NOARGS,
      LM_DOC("write_eof($self)",
             "Raise NotImplementedError: TLS has no half-close here.")},
-    {"can_write_eof", method_can_write_eof, METH_NOARGS,
+    {"can_write_eof", app_can_write_eof, METH_NOARGS,
      LM_DOC("can_write_eof($self)", "Return False.")},
-    {"close", method_close, METH_NOARGS,
+    {"close", app_close, METH_NOARGS,
      LM_DOC("close($self)",
-            "Send what is queued, exchange the ends of the stream with the "
-            "peer, then call connection_lost.")},
-    {"abort", method_abort, METH_NOARGS,
+            "Send what is queued, exchange the ends of the stream with the peer, then "
+            "call connection_lost.")},
+    {"abort", app_abort, METH_NOARGS,
      LM_DOC("abort($self)", "Close at once; what is queued is lost.")},
-    {"is_closing", method_is_closing, METH_NOARGS,
+    {"is_closing", app_is_closing, METH_NOARGS,
      LM_DOC("is_closing($self)",
             "Return True once close() or abort() was called or the peer is gone.")},
-    {"is_reading", method_is_reading, METH_NOARGS,
+    {"is_reading", app_is_reading, METH_NOARGS,
      LM_DOC("is_reading($self)", "Return True unless paused.")},
-    {"pause_reading", method_pause_reading, METH_NOARGS,
+    {"pause_reading", app_pause_reading, METH_NOARGS,
      LM_DOC("pause_reading($self)", "Deliver nothing until resume_reading().")},
-    {"resume_reading", method_resume_reading, METH_NOARGS,
+    {"resume_reading", app_resume_reading, METH_NOARGS,
      LM_DOC("resume_reading($self)", "Deliver again after pause_reading().")},
-    {"get_protocol", method_get_protocol, METH_NOARGS,
+    {"get_protocol", app_get_protocol, METH_NOARGS,
      LM_DOC("get_protocol($self)", "Return the protocol.")},
-    {"set_protocol", method_set_protocol, METH_O,
+    {"set_protocol", app_set_protocol, METH_O,
      LM_DOC("set_protocol($self, protocol, /)",
             "Deliver to another protocol from now on.")},
-    {"get_extra_info", LM_FASTCALL(method_get_extra_info),
+    {"get_extra_info", LM_FASTCALL(app_get_extra_info),
      LM_DOC(
          "get_extra_info($self, name, default=None)",
          "Return sslcontext, ssl_object, peercert, cipher or compression, or what the "
          "transport below knows.")},
-    {"set_write_buffer_limits", LM_FASTCALL(method_set_write_buffer_limits),
+    {"set_write_buffer_limits", LM_FASTCALL(app_set_write_limits),
      LM_DOC(
          "set_write_buffer_limits($self, high=None, low=None)",
          "Set the marks, in bytes, at which the protocol is told to pause and resume "
-         "writing.\n\nRaises ValueError unless high >= low >= 0.")},
-    {"get_write_buffer_limits", method_get_write_buffer_limits, METH_NOARGS,
+         "writing.\n\n"
+         "Raises ValueError unless high >= low >= 0.")},
+    {"get_write_buffer_limits", app_get_write_limits, METH_NOARGS,
      LM_DOC("get_write_buffer_limits($self)", "Return (low, high) in bytes.")},
-    {"get_write_buffer_size", method_get_write_buffer_size, METH_NOARGS,
+    {"get_write_buffer_size", app_get_write_size, METH_NOARGS,
      LM_DOC("get_write_buffer_size($self)",
             "Return how many bytes have not gone to the transport below.")},
-    {"set_read_buffer_limits", LM_FASTCALL(method_set_read_buffer_limits),
+    {"set_read_buffer_limits", LM_FASTCALL(app_set_read_limits),
      LM_DOC(
          "set_read_buffer_limits($self, high=None, low=None)",
          "Set the marks, in bytes, between which the transport below reads while the "
-         "protocol does not.\n\nRaises ValueError unless high >= low >= 0.")},
-    {"get_read_buffer_limits", method_get_read_buffer_limits, METH_NOARGS,
+         "protocol does not.\n\n"
+         "Raises ValueError unless high >= low >= 0.")},
+    {"get_read_buffer_limits", app_get_read_limits, METH_NOARGS,
      LM_DOC("get_read_buffer_limits($self)", "Return (low, high) in bytes.")},
-    {"get_read_buffer_size", method_get_read_buffer_size, METH_NOARGS,
+    {"get_read_buffer_size", app_get_read_size, METH_NOARGS,
      LM_DOC("get_read_buffer_size($self)",
             "Return how many bytes wait to be decrypted.")},
-    {"_force_close", method_force_close, METH_O,
+    {"_force_close", app_force_close, METH_O,
      LM_DOC("_force_close($self, exc, /)",
             "Close at once; connection_lost(exc) in the next turn.")},
-    {"_test__append_write_backlog", method_append_write_backlog, METH_O,
+    {"_test__append_write_backlog", app_append_backlog, METH_O,
      LM_DOC("_test__append_write_backlog($self, data, /)",
             "Queue bytes without sending, for tests.")},
     {NULL, NULL, 0, NULL}};
 
 static PyGetSetDef app_transport_getset[] = {
-    {"_ssl_protocol", get_tls, NULL, NULL, NULL},
-    {"_loop", get_loop, NULL, NULL, NULL},
-    {"_closed", get_closed, NULL, NULL, NULL},
-    {"_protocol_paused", get_protocol_paused, NULL, NULL, NULL},
+    {"_ssl_protocol", app_get_tls, NULL, NULL, NULL},
+    {"_loop", app_get_loop, NULL, NULL, NULL},
+    {"_closed", app_get_closed, NULL, NULL, NULL},
+    {"_protocol_paused", app_get_protocol_paused, NULL, NULL, NULL},
     {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL}};
 
 static int
-set_class_attributes(PyObject *type)
+set_app_class_attributes(PyObject *type)
 {
     PyObject *modes = lm_state_import("asyncio.constants", "_SendfileMode");
     PyObject *fallback =
@@ -519,7 +471,7 @@ lm_app_transport_init(PyObject *module, LmState *st)
     st->SSLTransportType =
         PyType_FromModuleAndSpec(module, &spec, st->asyncio_FlowControlMixin);
     if (st->SSLTransportType == NULL ||
-        set_class_attributes(st->SSLTransportType) < 0) {
+        set_app_class_attributes(st->SSLTransportType) < 0) {
         return -1;
     }
     return PyModule_AddObjectRef(module, "SSLTransport", st->SSLTransportType);

@@ -1,6 +1,8 @@
 /* The shared pair and its operations: see engine.h. */
 #include "tls/engine.h"
 
+#include "base/held.h"
+#include "base/oserr.h"
 #include "tls/view.h"
 
 int
@@ -23,7 +25,7 @@ make_pair(LmTlsEngine *e)
 
 /* Each step only after the one before has gone well: none runs with an exception set. */
 static int
-fill(LmTlsEngine *e, LmState *st)
+fill_engine(LmTlsEngine *e, LmState *st)
 {
     const struct {
         PyObject **place;
@@ -85,7 +87,7 @@ lm_tls_engine_of(LmLoop *loop)
         PyErr_NoMemory();
         return NULL;
     }
-    int failed = fill(e, loop->st);
+    int failed = fill_engine(e, loop->st);
     if (failed == 0 && loop->tls == NULL) {
         loop->tls = e;
         return e;
@@ -133,19 +135,13 @@ void
 lm_tls_engine_empty(LmTlsEngine *e)
 {
     PyObject *exc = PyErr_GetRaisedException();
-    PyObject *unread = lm_tls_engine_take_unread(e);
-    if (unread == NULL) {
+    if (lm_done(lm_tls_engine_take_unread(e)) < 0) {
         PyErr_Clear(); /* the next operation sees to it */
     }
-    PyObject *unsent = lm_tls_engine_take(e);
-    if (unsent == NULL) {
+    if (lm_done(lm_tls_engine_take(e)) < 0) {
         PyErr_Clear();
     }
-    Py_XDECREF(unread);
-    Py_XDECREF(unsent);
-    if (exc != NULL) {
-        PyErr_SetRaisedException(exc);
-    }
+    lm_exc_put_back(exc);
 }
 
 int
@@ -214,9 +210,7 @@ int
 lm_tls_engine_feed(LmTlsEngine *e, const char *raw, size_t size)
 {
     e->is_fed = 1;
-    PyObject *done = PyObject_CallOneArg(e->feed, lm_view_at(e->view, raw, size));
-    Py_XDECREF(done);
-    return done != NULL ? 0 : -1;
+    return lm_done(PyObject_CallOneArg(e->feed, lm_view_at(e->view, raw, size)));
 }
 
 char *
