@@ -39,16 +39,6 @@ lm_app_transport_new(LmTls *p)
     return self;
 }
 
-PyObject *
-lm_tls_extra_info(LmTls *p, PyObject *name, PyObject *fallback)
-{
-    PyObject *known = PyDict_GetItemWithError(p->extra, name);
-    if (known != NULL || PyErr_Occurred()) {
-        return Py_XNewRef(known);
-    }
-    return lm_tls_below_extra_info(&p->below, name, fallback);
-}
-
 /* Around a method that may lose the connection, whose last reference could be ours: the
    connection, or NULL; and the end, with what is returned. */
 static LmTls *
@@ -202,8 +192,9 @@ app_get_extra_info(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
         return NULL;
     }
     LmTls *p = app_hold(self);
-    PyObject *found =
-        p != NULL ? lm_tls_extra_info(p, name, fallback) : Py_NewRef(fallback);
+    PyObject *found = p != NULL ? PyObject_CallMethod((PyObject *)p, "_get_extra_info",
+                                                      "OO", name, fallback)
+                                : Py_NewRef(fallback);
     Py_XDECREF(p);
     return found;
 }

@@ -230,7 +230,12 @@ tls_get_extra_info(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
         PyErr_SetString(PyExc_TypeError, "_get_extra_info() takes 1 or 2 arguments");
         return NULL;
     }
-    return lm_tls_extra_info((LmTls *)self, args[0], nargs == 2 ? args[1] : Py_None);
+    LmTls *p = (LmTls *)self;
+    PyObject *known = PyDict_GetItemWithError(p->extra, args[0]);
+    if (known != NULL || PyErr_Occurred()) {
+        return Py_XNewRef(known);
+    }
+    return lm_tls_below_extra_info(&p->below, args[0], nargs == 2 ? args[1] : Py_None);
 }
 
 static PyObject *

@@ -162,7 +162,4 @@ int lm_tls_put_back_unread(LmTls *p);
 int lm_app_transport_init(PyObject *module, LmState *st);
 PyObject *lm_app_transport_new(LmTls *p);
 
-/* What get_extra_info() of both sides returns. New reference, NULL with an exception set. */
-PyObject *lm_tls_extra_info(LmTls *p, PyObject *name, PyObject *fallback);
-
 #endif
