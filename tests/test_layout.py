@@ -53,9 +53,6 @@ HEADERLESS = {
 LONGER: dict[str, str] = {}
 # Files that call each other in a circle, and why they do.
 KNOTS = {
-    frozenset({"src/poll/once.c", "src/poll/poll.c", "src/poll/watch.c"}): (
-        "a poll watches its own descriptors; what starts a watch may have to tell the kernel at once"
-    ),
     frozenset(
         f"src/tls/{name}.c"
         for name in ("app_transport", "handshake", "incoming", "outgoing", "protocol", "protocol_type", "shutdown")

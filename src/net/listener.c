@@ -47,7 +47,7 @@ start(Listener *l)
     if (poll == NULL) {
         return -1;
     }
-    if (lm_watch_start_now(poll, &l->watch) < 0) {
+    if (lm_poll_watch_now(poll, &l->watch) < 0) {
         return -1;
     }
     l->loop->has_done_io = 1; /* who connected before finds the loop accepting */

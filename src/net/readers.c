@@ -159,7 +159,7 @@ queue_operation(Entry *entry, Side *side)
     if (lm_ready_push(entry->loop, side->run, Py_NewRef(side->handle)) < 0) {
         /* So that the next poll reports it again. */
         PyErr_Clear();
-        if (lm_once_arm(&entry->loop->poll, &entry->once, side->watch.direction) < 0) {
+        if (lm_poll_arm(&entry->loop->poll, &entry->once, side->watch.direction) < 0) {
             PyErr_Clear();
         }
     }
@@ -344,7 +344,7 @@ lm_readers_add(LmLoop *loop, PyObject *fileobj, int fd, int direction, PyObject 
     Side *side = side_of(entry, direction);
     /* A transport that lent its descriptor (sendfile) may watch it too. */
     side->watch.is_users = lm_readers_owner(loop, fd) == NULL;
-    if (lm_watch_start_now(poll, &side->watch) < 0) {
+    if (lm_poll_watch_now(poll, &side->watch) < 0) {
         drop_unwatched(entry, side);
         return -1;
     }
@@ -372,7 +372,7 @@ lm_readers_wait(LmLoop *loop, int fd, int direction, LmReadyFn run, PyObject *op
         }
         entry = entry_for(loop, fd);
     }
-    if (entry == NULL || lm_once_arm(poll, &entry->once, direction) < 0) {
+    if (entry == NULL || lm_poll_arm(poll, &entry->once, direction) < 0) {
         return -1;
     }
     Side *side = side_of(entry, direction);

@@ -132,7 +132,7 @@ open_pipe(LmLoop *loop)
     signals->write_fd = fds[1];
     signals->previous_fd = -1;
     lm_watch_init(&signals->watch, fds[0], LM_WATCH_READ, on_signal);
-    if (lm_watch_start_now(poll, &signals->watch) < 0) {
+    if (lm_poll_watch_now(poll, &signals->watch) < 0) {
         close(fds[0]);
         close(fds[1]);
         free(signals);

@@ -112,24 +112,18 @@ report_all(LmOnceSet *set)
     }
 }
 
-/* Whether there is a set and it is no parent's. */
-static int
-has_set(const LmOnceSet *set)
-{
-    return set->watch.fd >= 0 && set->fork_count == lm_poll_fork_count();
-}
-
 static void
 on_set_readable(LmWatch *watch)
 {
-    LmOnceSet *set = LM_CONTAINER_OF(watch, LmOnceSet, watch);
+    LmPoll *poll = LM_CONTAINER_OF(watch, LmPoll, once.watch);
+    LmOnceSet *set = &poll->once;
     struct epoll_event events[BATCH];
     int count;
     if (LM_UNLIKELY(!watch->is_active)) {
         report_all(set);
         return;
     }
-    if (LM_UNLIKELY(!has_set(set))) {
+    if (LM_UNLIKELY(!lm_poll_has_once(poll))) {
         return; /* a fork since it fired: what is in it is for the parent */
     }
     do {
@@ -155,9 +149,9 @@ close_set(LmPoll *poll)
 }
 
 static int
-is_registered(const LmOnceSet *set, const LmOnce *once)
+is_registered(const LmPoll *poll, const LmOnce *once)
 {
-    return has_set(set) && once->set_number == set->number;
+    return lm_poll_has_once(poll) && once->set_number == poll->once.number;
 }
 
 int
@@ -218,15 +212,8 @@ int
 lm_once_arm(LmPoll *poll, LmOnce *once, int direction)
 {
     LmOnceSet *set = &poll->once;
-    if (!has_set(set) &&
-        (lm_poll_check_numbers(poll) < 0 || lm_once_set_open(poll) < 0)) {
-        return -1;
-    }
+    LM_ASSERT(lm_poll_has_once(poll) && set->watch.is_active);
     if (note(set, once) < 0) {
-        return -1;
-    }
-    if (LM_UNLIKELY(!set->watch.is_active) &&
-        lm_watch_start_now(poll, &set->watch) < 0) {
         return -1;
     }
     uint8_t before = once->wanted;
@@ -253,7 +240,7 @@ lm_once_disarm(LmPoll *poll, LmOnce *once, int direction)
         lm_list_remove(&once->place);
         lm_once_forget(poll, once);
     }
-    else if (is_registered(&poll->once, once)) {
+    else if (is_registered(poll, once)) {
         (void)tell_kernel(&poll->once, once, EPOLL_CTL_MOD);
     }
 }
@@ -263,7 +250,7 @@ lm_once_forget(LmPoll *poll, LmOnce *once)
 {
     LmOnceSet *set = &poll->once;
     if (once->wanted == 0 && once->set_number != 0) {
-        if (is_registered(set, once)) {
+        if (is_registered(poll, once)) {
             lm_sys_forget(set->watch.fd, once->fd);
         }
         once->set_number = 0;
@@ -291,7 +278,7 @@ lm_once_set_init(LmOnceSet *set)
 void
 lm_once_set_leave_parent(LmPoll *poll)
 {
-    if (!has_set(&poll->once) && lm_once_set_open(poll) < 0) {
+    if (!lm_poll_has_once(poll) && lm_once_set_open(poll) < 0) {
         PyErr_Clear(); /* the next one to wait tries again, and is told */
     }
 }

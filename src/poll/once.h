@@ -39,8 +39,7 @@ typedef struct LmOnceSet {
 
 void lm_once_init(LmOnce *once, int fd, void (*on_ready)(LmOnce *once, int directions));
 
-/* Reports the direction once it is ready, which may be now: seen in the next poll. -1 with
-   OSError set, as asyncio's (EBADF, EPERM), or MemoryError. */
+/* For lm_poll_arm, which sees to it that the set is watched. */
 int lm_once_arm(struct LmPoll *poll, LmOnce *once, int direction);
 
 /* Wants the direction no more; the kernel is told. Idempotent. */

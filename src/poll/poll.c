@@ -106,7 +106,7 @@ drop_closed_fds(LmPoll *poll)
         if (watch->sibling != NULL) {
             lm_watch_stop(poll, watch->sibling);
         }
-        watch->error = (uint8_t)err; /* to who waits for it: lm_watch_start_now */
+        watch->error = (uint8_t)err; /* to who waits for it: lm_poll_watch_now */
     }
 }
 
@@ -212,7 +212,7 @@ lm_poll_open(LmPoll *poll)
     poll->is_main = (uint8_t)lm_sys_is_main_thread();
     ev_set_userdata(poll->ev, poll);
     ev_set_loop_release_cb(poll->ev, release_gil, acquire_gil);
-    if (lm_wake_open(poll) < 0 || lm_watch_start_now(poll, &poll->wake) < 0) {
+    if (lm_wake_open(poll) < 0 || lm_poll_watch_now(poll, &poll->wake) < 0) {
         lm_poll_close(poll);
         return -1;
     }
@@ -397,8 +397,10 @@ forget_fired(LmPoll *poll)
     }
 }
 
-int
-lm_poll_register(LmPoll *poll)
+/* Tells the kernel of all watches that it does not know yet, without waiting and without
+   noting what is ready, which the next poll finds. -1 with OSError set. */
+static int
+register_changed(LmPoll *poll)
 {
     if (poll->may_block) {
         return 0; /* called by another thread, which has woken the loop */
@@ -411,4 +413,41 @@ lm_poll_register(LmPoll *poll)
     poll->is_quiet = 0;
     forget_fired(poll);
     return failed;
+}
+
+int
+lm_poll_watch_now(LmPoll *poll, LmWatch *watch)
+{
+    LmWatch *sibling = watch->sibling;
+    int has_sibling = sibling != NULL && sibling->is_active;
+    if (lm_watch_start(poll, watch) < 0) {
+        return -1;
+    }
+    int failed = register_changed(poll);
+    if (failed == 0 && watch->is_active && poll->refusal != EPERM) {
+        return 0;
+    }
+    if (failed == 0) {
+        /* EPERM is no refusal to libev: it would take the descriptor for always ready. One
+           that is stopped without a reason was closed right now. */
+        lm_oserr_set(watch->is_active ? EPERM : watch->error ? watch->error : EBADF);
+    }
+    lm_watch_stop(poll, watch);
+    if (has_sibling && sibling->error != 0) {
+        /* The kernel goes on with what it had. There is room: it was there before. */
+        lm_list_remove(&sibling->fired);
+        (void)lm_watch_start(poll, sibling);
+    }
+    return -1;
+}
+
+int
+lm_poll_watch_once(LmPoll *poll)
+{
+    LmWatch *watch = &poll->once.watch;
+    if (!lm_poll_has_once(poll) &&
+        (lm_poll_check_numbers(poll) < 0 || lm_once_set_open(poll) < 0)) {
+        return -1;
+    }
+    return watch->is_active ? 0 : lm_poll_watch_now(poll, watch);
 }

@@ -126,32 +126,6 @@ lm_watch_start(LmPoll *poll, LmWatch *watch)
     return 0;
 }
 
-int
-lm_watch_start_now(LmPoll *poll, LmWatch *watch)
-{
-    LmWatch *sibling = watch->sibling;
-    int has_sibling = sibling != NULL && sibling->is_active;
-    if (lm_watch_start(poll, watch) < 0) {
-        return -1;
-    }
-    int failed = lm_poll_register(poll);
-    if (failed == 0 && watch->is_active && poll->refusal != EPERM) {
-        return 0;
-    }
-    if (failed == 0) {
-        /* EPERM is no refusal to libev: it would take the descriptor for always ready. One
-           that is stopped without a reason was closed right now. */
-        lm_oserr_set(watch->is_active ? EPERM : watch->error ? watch->error : EBADF);
-    }
-    lm_watch_stop(poll, watch);
-    if (has_sibling && sibling->error != 0) {
-        /* The kernel goes on with what it had. There is room: it was there before. */
-        lm_list_remove(&sibling->fired);
-        (void)lm_watch_start(poll, sibling);
-    }
-    return -1;
-}
-
 PyObject *
 lm_watch_set_error(LmWatch *watch)
 {
