@@ -115,12 +115,6 @@ wake_task(PyObject *future, PyObject *task)
     return lm_ready_push(loop, loop->st->step_task, Py_NewRef(task));
 }
 
-static uint32_t
-more_count(const LmFuture *f)
-{
-    return f->rare != NULL ? f->rare->more_end - f->rare->more_begin : 0;
-}
-
 /* The next one, with its references, or 0. */
 static int
 take_next(LmFuture *f, LmWaiter *waiter)
@@ -130,7 +124,7 @@ take_next(LmFuture *f, LmWaiter *waiter)
         f->waiter = (LmWaiter){NULL, NULL};
         return 1;
     }
-    if (more_count(f) == 0) {
+    if (lm_waiters_more(f) == 0) {
         return 0;
     }
     *waiter = f->rare->more[f->rare->more_begin++];
@@ -138,18 +132,11 @@ take_next(LmFuture *f, LmWaiter *waiter)
 }
 
 static void
-release(LmWaiter *waiter)
-{
-    Py_DECREF(waiter->callable);
-    Py_XDECREF(waiter->context);
-}
-
-static void
 drop_all(LmFuture *f)
 {
     LmWaiter waiter;
     while (take_next(f, &waiter)) {
-        release(&waiter);
+        lm_waiter_release(&waiter);
     }
 }
 
@@ -160,7 +147,7 @@ lm_waiters_free_rare(LmFutureRare *rare)
         return;
     }
     for (uint32_t i = rare->more_begin; i < rare->more_end; i++) {
-        release(&rare->more[i]);
+        lm_waiter_release(&rare->more[i]);
     }
     Py_XDECREF(rare->value_tb);
     Py_XDECREF(rare->cancel_message);
@@ -195,7 +182,7 @@ static int
 append(LmFuture *f, PyObject *callable, PyObject *context)
 {
     LmWaiter waiter = {callable, context};
-    if (LM_LIKELY(f->waiter.callable == NULL && more_count(f) == 0)) {
+    if (LM_LIKELY(f->waiter.callable == NULL && lm_waiters_more(f) == 0)) {
         f->waiter = waiter;
     }
     else {
@@ -270,7 +257,7 @@ callback_item(LmLoop *loop, PyObject *future)
     lm_loop_leave_task(loop);
     if (LM_LIKELY(take_next(lm_future(future), &waiter))) {
         failed = run_callback(loop, future, &waiter);
-        release(&waiter);
+        lm_waiter_release(&waiter);
     }
     Py_DECREF(future);
     return failed;
@@ -317,7 +304,7 @@ schedule_directly(LmLoop *loop, PyObject *future)
         return -1;
     }
     int failed = push_waiter(loop, future, &f->waiter);
-    if (LM_UNLIKELY(more_count(f) > 0)) {
+    if (LM_UNLIKELY(lm_waiters_more(f) > 0)) {
         failed |= push_more(loop, future, f->rare);
     }
     return failed;
@@ -333,7 +320,7 @@ schedule_by_handles(PyObject *future)
         failed = waiter.context != NULL
                      ? call_soon(future, waiter.callable, waiter.context)
                      : wake_task(future, waiter.callable);
-        release(&waiter);
+        lm_waiter_release(&waiter);
     }
     return failed;
 }
@@ -342,7 +329,7 @@ int
 lm_waiters_schedule(PyObject *future)
 {
     LmFuture *f = lm_future(future);
-    if (f->waiter.callable == NULL && more_count(f) == 0) {
+    if (f->waiter.callable == NULL && lm_waiters_more(f) == 0) {
         return 0;
     }
     LmLoop *loop = lm_future_direct_loop(f);
@@ -367,7 +354,7 @@ detach(LmLoop *loop, PyObject *future)
         PyObject *told = told_to(future, waiter.callable);
         PyObject *handle =
             lm_handle_new_queued(loop, waiter.callable, &told, 1, waiter.context);
-        release(&waiter);
+        lm_waiter_release(&waiter);
         /* Anew: what was released may have run the loop. */
         LmReadyItem *item = lm_ready_find(loop, callback_item, future);
         if (handle == NULL || item == NULL) {
@@ -391,124 +378,4 @@ lm_waiters_detach(PyObject *future)
     int failed = detach((LmLoop *)loop, future);
     Py_DECREF(loop);
     return failed;
-}
-
-/* The waiter in this place, or NULL: the first one, which may be gone, or one of more. */
-static LmWaiter *
-waiter_at(LmFuture *f, uint32_t place)
-{
-    if (f->state != LM_PENDING || place > more_count(f)) {
-        return NULL;
-    }
-    LmWaiter *waiter =
-        place == 0 ? &f->waiter : &f->rare->more[f->rare->more_begin + place - 1];
-    return waiter->callable != NULL ? waiter : NULL;
-}
-
-static PyObject *
-shown_callable(const LmWaiter *waiter)
-{
-    return waiter->context != NULL ? Py_NewRef(waiter->callable)
-                                   : lm_task_wakeup_callable(waiter->callable);
-}
-
-/* The pair in this place, as asyncio shows it. What is shown is held: making a context
-   may run the collector. */
-static PyObject *
-shown_pair(LmFuture *f, uint32_t place)
-{
-    LmWaiter *waiter = waiter_at(f, place);
-    LmWaiter held = {Py_NewRef(waiter->callable), Py_XNewRef(waiter->context)};
-    PyObject *callable = shown_callable(&held);
-    PyObject *context = held.context != NULL ? lm_context_show(&held.context)
-                                             : lm_task_context(lm_task(held.callable));
-    waiter = waiter_at(f, place);
-    if (waiter != NULL && waiter->callable == held.callable &&
-        waiter->context == Py_None) {
-        Py_SETREF(waiter->context, Py_NewRef(held.context)); /* None: runs nothing */
-    }
-    PyObject *pair =
-        callable != NULL && context != NULL ? PyTuple_Pack(2, callable, context) : NULL;
-    Py_XDECREF(callable);
-    Py_XDECREF(context);
-    release(&held);
-    return pair;
-}
-
-PyObject *
-lm_waiters_list(PyObject *future)
-{
-    LmFuture *f = lm_future(future);
-    if (waiter_at(f, 0) == NULL && waiter_at(f, 1) == NULL) {
-        Py_RETURN_NONE;
-    }
-    PyObject *list = PyList_New(0);
-    for (uint32_t i = 0; list != NULL && i <= more_count(f); i++) {
-        if (waiter_at(f, i) == NULL) {
-            continue;
-        }
-        PyObject *pair = shown_pair(f, i);
-        if (pair == NULL || PyList_Append(list, pair) < 0) {
-            Py_CLEAR(list);
-        }
-        Py_XDECREF(pair);
-    }
-    return list;
-}
-
-static void
-take_out(LmFuture *f, uint32_t place)
-{
-    LmWaiter *waiter = waiter_at(f, place);
-    LmWaiter taken = *waiter;
-    if (place == 0) {
-        *waiter = (LmWaiter){NULL, NULL};
-    }
-    else {
-        memmove(waiter, waiter + 1, (more_count(f) - place) * sizeof(*waiter));
-        f->rare->more_end--;
-    }
-    release(&taken);
-}
-
-/* 1 where the callable equals the callback. What is compared is held: an __eq__ may do
-   anything. */
-static int
-is_same_callback(const LmWaiter *waiter, PyObject *callback)
-{
-    PyObject *shown = shown_callable(waiter);
-    int same = shown != NULL ? PyObject_RichCompareBool(shown, callback, Py_EQ) : -1;
-    Py_XDECREF(shown);
-    return same;
-}
-
-Py_ssize_t
-lm_waiters_remove(PyObject *future, PyObject *callback)
-{
-    LmFuture *f = lm_future(future);
-    Py_ssize_t removed = 0;
-    uint32_t place = 0;
-    while (place <= more_count(f)) {
-        LmWaiter *waiter = waiter_at(f, place);
-        if (waiter == NULL) {
-            place++;
-            continue;
-        }
-        PyObject *callable = Py_NewRef(waiter->callable);
-        int same = is_same_callback(waiter, callback);
-        /* Anew: the comparison may have changed what stands where. */
-        waiter = waiter_at(f, place);
-        if (same > 0 && waiter != NULL && waiter->callable == callable) {
-            take_out(f, place);
-            removed++;
-        }
-        else {
-            place++;
-        }
-        Py_DECREF(callable);
-        if (same < 0) {
-            return -1;
-        }
-    }
-    return removed;
 }
