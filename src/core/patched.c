@@ -63,7 +63,7 @@ static void
 stop_with_capsule(PyObject *capsule)
 {
     LmState *st = PyCapsule_GetPointer(capsule, STATE_KEY);
-    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *exc = lm_exc_hold();
     st->patch_capsule = NULL;
     stop_watching(st);
     lm_exc_put_back(exc);
@@ -143,7 +143,7 @@ on_change(PyDict_WatchEvent event LM_UNUSED, PyObject *dict, PyObject *key,
     if (value == Py_None || lm_is_finalizing()) {
         return 0;
     }
-    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *exc = lm_exc_hold();
     LmState *st = state_of_interpreter();
     if (st != NULL && key != NULL && PyUnicode_CheckExact(key)) {
         PyObject *entries = opened_by(st, dict, key);
@@ -156,9 +156,7 @@ on_change(PyDict_WatchEvent event LM_UNUSED, PyObject *dict, PyObject *key,
         }
     }
     PyErr_Clear();
-    if (exc != NULL) {
-        PyErr_SetRaisedException(exc);
-    }
+    lm_exc_restore(exc);
     return 0;
 }
 
@@ -291,7 +289,7 @@ lm_patched_watch(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 void
 lm_patched_end(LmState *st)
 {
-    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *exc = lm_exc_hold();
     end_watch(st);
     lm_exc_put_back(exc);
 }

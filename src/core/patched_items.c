@@ -48,13 +48,11 @@ static void
 drop_due(PyObject *capsule)
 {
     Due *due = PyCapsule_GetPointer(capsule, DUE_NAME);
-    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *exc = lm_exc_hold();
     Py_XDECREF(due->obj);
     Py_DECREF(due->loop);
     PyMem_Free(due);
-    if (exc != NULL) {
-        PyErr_SetRaisedException(exc);
-    }
+    lm_exc_restore(exc);
 }
 
 static PyObject *

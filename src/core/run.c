@@ -6,6 +6,7 @@
 #include "core/run.h"
 
 #include "base/clock.h"
+#include "base/oserr.h"
 #include "core/debug.h"
 #include "core/patched.h"
 #include "core/ready.h"
@@ -246,16 +247,9 @@ flush_postponed(LmLoop *loop)
     if (LM_LIKELY(!has_postponed(loop))) {
         return 0;
     }
-    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *exc = lm_exc_hold();
     int failed = lm_loop_run_postponed(loop);
-    if (exc != NULL && failed < 0) {
-        PyObject *later = PyErr_GetRaisedException();
-        PyException_SetContext(later, exc);
-        exc = later;
-    }
-    if (exc != NULL) {
-        PyErr_SetRaisedException(exc);
-    }
+    lm_exc_put_back(exc);
     return failed;
 }
 
@@ -344,11 +338,9 @@ lm_run_turn(LmLoop *loop)
         loop->is_first_turn = 1;
     }
     int failed = run_turn(loop);
-    PyObject *exc = failed ? PyErr_GetRaisedException() : NULL;
+    PyObject *exc = failed ? lm_exc_hold() : NULL;
     lm_loop_leave_task(loop);
-    if (exc != NULL) {
-        PyErr_SetRaisedException(exc);
-    }
+    lm_exc_restore(exc);
     return failed;
 }
 

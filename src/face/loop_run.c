@@ -3,6 +3,7 @@
 #include "face/loop_type.h"
 
 #include "base/args.h"
+#include "base/oserr.h"
 #include "core/handle.h"
 #include "core/patched.h"
 #include "core/run.h"
@@ -158,7 +159,7 @@ end(LmLoop *loop, Surroundings *before)
 {
     LmState *st = loop->st;
     PyObject *self = (PyObject *)loop;
-    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *exc = lm_exc_hold();
     int stop_tracking =
         loop->nesting == 0 && (before->tracks_origins || loop->is_debug);
     if (restore_outer(st, before) < 0) {
@@ -170,9 +171,7 @@ end(LmLoop *loop, Surroundings *before)
     if (restore_asyncgen_hooks(st, before->asyncgen_hooks) < 0) {
         PyErr_WriteUnraisable(self);
     }
-    if (exc != NULL) {
-        PyErr_SetRaisedException(exc);
-    }
+    lm_exc_restore(exc);
 }
 
 static void

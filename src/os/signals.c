@@ -170,7 +170,7 @@ give_back(struct LmSignals *signals)
     if (!signals->is_set) {
         return;
     }
-    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *exc = lm_exc_hold();
     signals->is_set = 0;
     long previous = signals->previous_fd, mine = signals->write_fd;
     signals->previous_fd = -1; /* from here on `signals` may be gone */
@@ -182,9 +182,7 @@ give_back(struct LmSignals *signals)
         PyErr_Clear(); /* the other's descriptor is closed, or this is not the main
                           thread any more */
     }
-    if (exc != NULL) {
-        PyErr_SetRaisedException(exc);
-    }
+    lm_exc_restore(exc);
 }
 
 int

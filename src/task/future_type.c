@@ -3,6 +3,7 @@
 #include "task/future.h"
 
 #include "base/args.h"
+#include "base/oserr.h"
 #include "task/future_iter.h"
 #include "task/future_methods.h"
 #include "task/waiters.h"
@@ -10,11 +11,9 @@
 static void
 future_finalize(PyObject *self)
 {
-    PyObject *pending = PyErr_GetRaisedException();
+    PyObject *pending = lm_exc_hold();
     lm_future_report_unread(self);
-    if (pending != NULL) {
-        PyErr_SetRaisedException(pending);
-    }
+    lm_exc_restore(pending);
 }
 
 static PyObject *

@@ -7,6 +7,7 @@
    and the slot is in the thread state, reached by _swap_current_task. */
 #include "task/registry.h"
 
+#include "base/oserr.h"
 #include "task/mirror.h"
 
 typedef PyObject *(*LmFastFunction)(PyObject *, PyObject *const *, Py_ssize_t,
@@ -140,7 +141,7 @@ discard(PyObject *task, PyObject *shown)
     LmState *st = t->future.st;
     PyObject *listed = t->listed;
     t->listed = NULL;
-    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *exc = lm_exc_hold();
     int failed = st->scheduled_tasks != NULL
                      ? PySet_Discard(st->scheduled_tasks, listed) < 0
                      : call_register(st->unregister_task, task) < 0;
@@ -148,9 +149,7 @@ discard(PyObject *task, PyObject *shown)
         PyErr_WriteUnraisable(shown);
     }
     Py_DECREF(listed);
-    if (exc != NULL) {
-        PyErr_SetRaisedException(exc);
-    }
+    lm_exc_restore(exc);
 }
 
 void
@@ -231,13 +230,13 @@ refuse_entry(LmState *st, PyObject *loop, PyObject *task, PyObject *current)
 {
     PyObject *mine = NULL;
     refuse(task, current);
-    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *exc = lm_exc_hold();
     if (swap_slot(st, loop, current, &mine) < 0) {
         PyErr_WriteUnraisable(task);
     }
     Py_XDECREF(mine);
     Py_DECREF(current);
-    PyErr_SetRaisedException(exc);
+    lm_exc_restore(exc);
     return -1;
 }
 
@@ -270,7 +269,7 @@ overwrite(LmState *st, PyObject *loop, PyObject *task)
 static void
 leave_lazily(LmLoop *loop)
 {
-    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *exc = lm_exc_hold();
     PyObject *old = NULL;
     loop->current_task = NULL;
     Py_INCREF(loop); /* by a task alone, perhaps, which its __hash__ begins anew */
@@ -279,9 +278,7 @@ leave_lazily(LmLoop *loop)
     }
     Py_XDECREF(old);
     Py_DECREF(loop);
-    if (exc != NULL) {
-        PyErr_SetRaisedException(exc);
-    }
+    lm_exc_restore(exc);
 }
 
 /* The references to a task that its own step holds: the slot's and the queue's. */
@@ -302,14 +299,12 @@ leave_dead(PyObject *task, LmLoop *loop)
     }
     /* To current_task() None in the dict is as good as no entry, and the next task writes
        over it; before other code runs the entry goes (leave_lazily). */
-    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *exc = lm_exc_hold();
     if (PyDict_SetItem(loop->st->current_tasks, (PyObject *)loop, Py_None) < 0) {
         PyErr_WriteUnraisable((PyObject *)loop);
     }
     loop->current_task = Py_None;
-    if (exc != NULL) {
-        PyErr_SetRaisedException(exc);
-    }
+    lm_exc_restore(exc);
 #endif
 }
 
@@ -367,15 +362,13 @@ lm_registry_leave(PyObject *task, PyObject *held)
         lm_loop_leave_task((LmLoop *)held); /* begun anew for another loop */
         return;
     }
-    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *exc = lm_exc_hold();
     PyObject *old = NULL;
     if (swap_slot(f->st, held, NULL, &old) < 0) {
         PyErr_WriteUnraisable(task);
     }
     Py_XDECREF(old);
-    if (exc != NULL) {
-        PyErr_SetRaisedException(exc);
-    }
+    lm_exc_restore(exc);
 }
 
 /* The slot names `task` again: where lm_registry_enter() notes such a task, so that the loop
@@ -409,7 +402,7 @@ lm_registry_swap(LmState *st, PyObject *loop, PyObject *task, PyObject **previou
 int
 lm_registry_swap_back(LmState *st, PyObject *loop, PyObject *previous)
 {
-    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *exc = lm_exc_hold();
     PyObject *mine = NULL;
     int failed = swap_slot(st, loop, previous, &mine);
     Py_XDECREF(mine);
@@ -419,9 +412,7 @@ lm_registry_swap_back(LmState *st, PyObject *loop, PyObject *previous)
     }
     note_current(st, loop, previous);
     Py_XDECREF(previous);
-    if (exc != NULL) {
-        PyErr_SetRaisedException(exc);
-    }
+    lm_exc_restore(exc);
     return failed;
 }
 

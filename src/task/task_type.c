@@ -4,6 +4,7 @@
 
 #include "base/args.h"
 #include "base/held.h"
+#include "base/oserr.h"
 #include "base/type_help.h"
 #include "core/fault.h"
 #include "task/future_iter.h"
@@ -88,7 +89,7 @@ static void
 task_finalize(PyObject *self)
 {
     LmTask *t = lm_task(self);
-    PyObject *pending = PyErr_GetRaisedException();
+    PyObject *pending = lm_exc_hold();
     if (t->future.loop != NULL && t->future.state == LM_PENDING &&
         t->log_destroy_pending &&
         lm_fault_report(t->future.loop, t->future.st,
@@ -99,9 +100,7 @@ task_finalize(PyObject *self)
     }
     lm_future_report_unread(self);
     lm_registry_remove(self);
-    if (pending != NULL) {
-        PyErr_SetRaisedException(pending);
-    }
+    lm_exc_restore(pending);
 }
 
 /* A finalizer that was called once is never called again. */

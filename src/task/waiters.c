@@ -2,6 +2,7 @@
    step.h for a task's wake-up. */
 #include "task/waiters.h"
 
+#include "base/oserr.h"
 #include "core/context.h"
 #include "core/debug.h"
 #include "core/handle.h"
@@ -337,9 +338,9 @@ lm_waiters_schedule(PyObject *future)
                      ? schedule_directly(loop, future)
                      : schedule_by_handles(future);
     if (LM_UNLIKELY(failed < 0)) {
-        PyObject *exc = PyErr_GetRaisedException();
+        PyObject *exc = lm_exc_hold();
         drop_all(f);
-        PyErr_SetRaisedException(exc);
+        lm_exc_restore(exc);
     }
     return failed;
 }
