@@ -19,6 +19,17 @@ lm_none_if(int failed)
     return failed < 0 ? NULL : Py_NewRef(Py_None);
 }
 
+/* In a setter: -1 with AttributeError where the attribute is to be deleted. */
+static inline int
+lm_check_not_deleted(PyObject *value)
+{
+    if (value == NULL) {
+        PyErr_SetString(PyExc_AttributeError, "cannot delete attribute");
+        return -1;
+    }
+    return 0;
+}
+
 /* A getter of the struct that `declaration` finds in `self`. */
 #define LM_GETTER(name, declaration, expression)                   \
     static PyObject *name(PyObject *self, void *closure LM_UNUSED) \

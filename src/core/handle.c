@@ -267,7 +267,7 @@ call_held(LmHandle *h)
 }
 
 static PyObject *
-run_callback(LmLoop *loop, PyObject *self)
+run_handle(LmLoop *loop, PyObject *self)
 {
     LmHandle *h = lm_handle(self);
     PyObject *context = lm_context_enter(loop, h->context);
@@ -285,7 +285,7 @@ run_callback(LmLoop *loop, PyObject *self)
 static int
 run_and_report(LmLoop *loop, PyObject *self)
 {
-    PyObject *result = run_callback(loop, self);
+    PyObject *result = run_handle(loop, self);
     if (LM_LIKELY(result != NULL)) {
         Py_DECREF(result);
         return 0;

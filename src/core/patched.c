@@ -3,6 +3,7 @@
 #include "core/patched.h"
 
 #include "base/oserr.h"
+#include "base/type_help.h"
 
 #define HAS_WATCHERS (PY_VERSION_HEX >= 0x030C0000)
 
@@ -99,7 +100,7 @@ end_watch(LmState *st)
 /* Gives way: each entry is (class, name, own method, forwarder). A method that the program
    has replaced in that class stays as it is. */
 static int
-open_all(PyObject *entries)
+open_methods(PyObject *entries)
 {
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(entries); i++) {
         PyObject *owner, *name, *own, *forward;
@@ -137,8 +138,8 @@ opened_by(LmState *st, PyObject *dict, PyObject *key)
    are among the watched: opening comes back here once. None is what an interpreter that
    ends puts into modules. */
 static int
-on_change(PyDict_WatchEvent event LM_UNUSED, PyObject *dict, PyObject *key,
-          PyObject *value)
+on_dict_change(PyDict_WatchEvent event LM_UNUSED, PyObject *dict, PyObject *key,
+               PyObject *value)
 {
     if (value == Py_None || lm_is_finalizing()) {
         return 0;
@@ -150,7 +151,7 @@ on_change(PyDict_WatchEvent event LM_UNUSED, PyObject *dict, PyObject *key,
         if (entries != NULL) {
             st->is_patch_new = 1;
             warn_all_loops(st);
-            if (open_all(entries) < 0) {
+            if (open_methods(entries) < 0) {
                 PyErr_WriteUnraisable(key);
             }
         }
@@ -174,7 +175,7 @@ begin_to_watch(LmState *st)
     if (keep_state_for_watcher(st) < 0) {
         return -1;
     }
-    st->patch_watcher = PyDict_AddWatcher(on_change);
+    st->patch_watcher = PyDict_AddWatcher(on_dict_change);
     if (st->patch_watcher < 0) {
         PyErr_Clear();
         return 0;
@@ -204,7 +205,7 @@ dict_of(PyObject *owner)
 }
 
 static uint64_t
-version_of(LmState *st, Py_ssize_t i)
+dict_version(LmState *st, Py_ssize_t i)
 {
     return ((PyDictObject *)PyTuple_GET_ITEM(st->patch_dicts, i))->ma_version_tag;
 }
@@ -228,7 +229,7 @@ begin_to_watch(LmState *st)
 int
 lm_patched_is_clock_new(LmState *st)
 {
-    return st->patch_dicts != NULL && st->patch_versions[0] != version_of(st, 0);
+    return st->patch_dicts != NULL && st->patch_versions[0] != dict_version(st, 0);
 }
 
 static int
@@ -236,7 +237,7 @@ is_any_dict_new(LmState *st)
 {
     int is_new = 0;
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(st->patch_dicts); i++) {
-        uint64_t version = version_of(st, i);
+        uint64_t version = dict_version(st, i);
         is_new |= st->patch_versions[i] != version;
         st->patch_versions[i] = version;
     }
@@ -283,7 +284,7 @@ lm_patched_watch(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     if (st->patch_dicts == NULL || begin_to_watch(st) < 0) {
         return NULL;
     }
-    return lm_patched_settle(st) < 0 ? NULL : Py_NewRef(Py_None);
+    return lm_none_if(lm_patched_settle(st));
 }
 
 void

@@ -3,6 +3,7 @@
 #include "core/patched.h"
 
 #include "base/oserr.h"
+#include "base/type_help.h"
 #include "core/handle.h"
 #include "core/ready.h"
 
@@ -107,5 +108,5 @@ lm_patched_run_due(PyObject *module LM_UNUSED, PyObject *capsule)
     due->obj = NULL;
     int failed = obj != NULL ? due->fn(due->loop, obj) : 0;
     lm_loop_leave_task(due->loop);
-    return failed < 0 ? NULL : Py_NewRef(Py_None);
+    return lm_none_if(failed);
 }

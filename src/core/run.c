@@ -166,7 +166,7 @@ run_postponed(LmLoop *loop)
 
 /* After an item: what it put off, or what has waited for long enough. */
 LM_INLINE int
-run_due(LmLoop *loop, int failed)
+run_due_postponed(LmLoop *loop, int failed)
 {
     return LM_UNLIKELY(has_postponed(loop)) && failed == 0 && is_postponed_due(loop)
                ? run_postponed(loop)
@@ -185,7 +185,7 @@ run_item_timed(LmLoop *loop, LmReadyItem item)
     int failed = item.fn(loop, item.obj);
     loop->current_item = outer;
     int64_t ended_ns = lm_clock_ns();
-    failed = run_due(loop, failed);
+    failed = run_due_postponed(loop, failed);
     lm_loop_leave_task(loop);
     if (failed == 0) {
         failed = lm_debug_note_duration(loop, obj, (double)(ended_ns - began_ns) / 1e9);
@@ -206,7 +206,7 @@ run_item_slowly(LmLoop *loop, LmReadyItem item)
         item = lm_patched_item(loop, handle);
     }
     return loop->is_debug ? run_item_timed(loop, item)
-                          : run_due(loop, item.fn(loop, item.obj));
+                          : run_due_postponed(loop, item.fn(loop, item.obj));
 }
 
 static int
@@ -218,7 +218,7 @@ run_items(LmLoop *loop)
         LmReadyItem item = lm_ring_pop(&loop->ready);
         int failed = LM_UNLIKELY(loop->is_slow)
                          ? run_item_slowly(loop, item)
-                         : run_due(loop, item.fn(loop, item.obj));
+                         : run_due_postponed(loop, item.fn(loop, item.obj));
         if (LM_UNLIKELY(failed < 0) || LM_UNLIKELY(lm_switch_between(loop) < 0)) {
             return -1;
         }
@@ -228,7 +228,7 @@ run_items(LmLoop *loop)
 
 /* Runs what is on the ring now; what that schedules waits for the next turn. */
 static int
-run_ready(LmLoop *loop)
+run_ready_items(LmLoop *loop)
 {
     loop->postpones_now = loop->postpones;
     int failed = run_items(loop);
@@ -263,7 +263,7 @@ run_turn(LmLoop *loop)
         return polled < 0 ? -1 : 0;
     }
     lm_poll_dispatch(&loop->poll);
-    return expire_timers(loop) < 0 ? -1 : run_ready(loop);
+    return expire_timers(loop) < 0 ? -1 : run_ready_items(loop);
 }
 
 static int
@@ -295,7 +295,7 @@ run_until_done(LmLoop *loop, LmIsDone is_done, PyObject *future)
 }
 
 static int
-run(LmLoop *loop, LmIsDone is_done, PyObject *future)
+run_turns(LmLoop *loop, LmIsDone is_done, PyObject *future)
 {
     uint8_t outer_stopping = 0;
     uint8_t outer_postpones = loop->postpones_now;
@@ -322,13 +322,13 @@ run(LmLoop *loop, LmIsDone is_done, PyObject *future)
 int
 lm_run_forever(LmLoop *loop)
 {
-    return run(loop, NULL, NULL);
+    return run_turns(loop, NULL, NULL);
 }
 
 int
 lm_run_until(LmLoop *loop, LmIsDone is_done, PyObject *future)
 {
-    return run(loop, is_done, future);
+    return run_turns(loop, is_done, future);
 }
 
 int

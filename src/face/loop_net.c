@@ -6,10 +6,10 @@
 #include "base/type_help.h"
 #include "core/debug.h"
 #include "core/handle.h"
+#include "net/datagram.h"
 #include "net/listener.h"
 #include "net/pipe.h"
 #include "net/readers.h"
-#include "net/datagram.h"
 #include "net/stream.h"
 
 static PyObject *

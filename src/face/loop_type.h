@@ -5,9 +5,6 @@
 
 #include "core/loop.h"
 
-#define LM_METHOD_FASTCALL(function) \
-    (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS
-
 #define LM_VECTOR \
     PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames
 #define LM_METHOD_POSITIONAL(function) \

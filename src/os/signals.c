@@ -48,7 +48,7 @@ queue_handler(LmLoop *loop, unsigned char signum)
 }
 
 static void
-forward(struct LmSignals *signals, const unsigned char *bytes, ssize_t count)
+forward_signals(struct LmSignals *signals, const unsigned char *bytes, ssize_t count)
 {
     if (signals->previous_fd >= 0) {
         /* A full pipe loses nothing for its owner: a byte is in it already. */
@@ -77,7 +77,7 @@ read_signals(LmLoop *loop, PyObject *self)
     }
     while (failed == 0 && has_pipe(loop) &&
            (count = read(loop->signals->watch.fd, bytes, sizeof(bytes))) > 0) {
-        forward(loop->signals, bytes, count);
+        forward_signals(loop->signals, bytes, count);
         for (ssize_t i = 0; i < count && failed == 0; i++) {
             /* A zero byte is no signal; somebody woke the loop by hand. */
             failed = bytes[i] != 0 ? queue_handler(loop, bytes[i]) : 0;
@@ -145,7 +145,7 @@ open_pipe(LmLoop *loop)
 
 /* signal.set_wakeup_fd may be a patch, which closes the loop. */
 static int
-take(LmLoop *loop, struct LmSignals *signals)
+take_wakeup_fd(LmLoop *loop, struct LmSignals *signals)
 {
     if (signals->is_set) {
         return 0;
@@ -165,7 +165,7 @@ take(LmLoop *loop, struct LmSignals *signals)
 /* Puts the other's descriptor back, unless somebody has replaced ours meanwhile. Keeps
    a set exception. */
 static void
-give_back(struct LmSignals *signals)
+give_wakeup_fd_back(struct LmSignals *signals)
 {
     if (!signals->is_set) {
         return;
@@ -204,14 +204,14 @@ int
 lm_signals_take(LmLoop *loop)
 {
     struct LmSignals *signals = open_pipe(loop);
-    return signals == NULL ? -1 : take(loop, signals);
+    return signals == NULL ? -1 : take_wakeup_fd(loop, signals);
 }
 
 void
 lm_signals_give_back(LmLoop *loop)
 {
     if (loop->signals != NULL) {
-        give_back(loop->signals);
+        give_wakeup_fd_back(loop->signals);
     }
 }
 
@@ -224,7 +224,7 @@ lm_signals_close(LmLoop *loop)
     }
     loop->signals = NULL;
     lm_watch_stop(&loop->poll, &signals->watch);
-    give_back(signals);
+    give_wakeup_fd_back(signals);
     close(signals->watch.fd);
     close(signals->write_fd);
     free(signals);

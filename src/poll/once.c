@@ -50,7 +50,7 @@ register_fd(LmOnceSet *set, LmOnce *once)
 
 /* What is wanted, to the kernel. -1 with errno set. */
 static int
-apply(LmOnceSet *set, LmOnce *once)
+tell_wanted(LmOnceSet *set, LmOnce *once)
 {
     if (once->set_number == set->number) {
         if (tell_kernel(set, once, EPOLL_CTL_MOD) == 0) {
@@ -66,7 +66,7 @@ apply(LmOnceSet *set, LmOnce *once)
 }
 
 static LmOnce *
-find(LmOnceSet *set, uint64_t data)
+find_once(LmOnceSet *set, uint64_t data)
 {
     uint32_t fd = (uint32_t)data;
     LmOnce *once = fd < (uint32_t)set->size ? set->by_fd[fd] : NULL;
@@ -74,13 +74,13 @@ find(LmOnceSet *set, uint64_t data)
 }
 
 static void
-report(LmOnceSet *set, LmOnce *once, int ready)
+report_once(LmOnceSet *set, LmOnce *once, int ready)
 {
     ready &= once->wanted;
     once->wanted &= (uint8_t)~ready;
     /* The kernel has forgotten about both directions. Whoever waits for one that it does not
        take again is to find out why. */
-    if (once->wanted != 0 && apply(set, once) < 0) {
+    if (once->wanted != 0 && tell_wanted(set, once) < 0) {
         ready |= once->wanted;
         once->wanted = 0;
     }
@@ -94,7 +94,7 @@ report(LmOnceSet *set, LmOnce *once, int ready)
 
 /* The kernel does not watch the set any more: everybody asks again, and is told. */
 static void
-report_all(LmOnceSet *set)
+report_armed(LmOnceSet *set)
 {
     LmList asked;
     lm_list_init(&asked);
@@ -120,7 +120,7 @@ on_set_readable(LmWatch *watch)
     struct epoll_event events[BATCH];
     int count;
     if (LM_UNLIKELY(!watch->is_active)) {
-        report_all(set);
+        report_armed(set);
         return;
     }
     if (LM_UNLIKELY(!lm_poll_has_once(poll))) {
@@ -129,16 +129,16 @@ on_set_readable(LmWatch *watch)
     do {
         count = epoll_wait(watch->fd, events, BATCH, 0);
         for (int i = 0; i < count; i++) {
-            LmOnce *once = find(set, events[i].data.u64);
+            LmOnce *once = find_once(set, events[i].data.u64);
             if (once != NULL && once->wanted) {
-                report(set, once, directions_of(events[i].events));
+                report_once(set, once, directions_of(events[i].events));
             }
         }
     } while (count == BATCH);
 }
 
 static void
-close_set(LmPoll *poll)
+close_once_set(LmPoll *poll)
 {
     LmOnceSet *set = &poll->once;
     lm_watch_stop(poll, &set->watch);
@@ -158,7 +158,7 @@ int
 lm_once_set_open(LmPoll *poll)
 {
     LmOnceSet *set = &poll->once;
-    close_set(poll);
+    close_once_set(poll);
     set->watch.fd = lm_sys_set_open();
     if (set->watch.fd < 0) {
         lm_oserr_set(errno);
@@ -170,8 +170,8 @@ lm_once_set_open(LmPoll *poll)
     for (LmList *link = set->armed.next; link != &set->armed; link = next) {
         LmOnce *once = LM_CONTAINER_OF(link, LmOnce, place);
         next = link->next;
-        if (apply(set, once) < 0) {
-            report(set, once, once->wanted);
+        if (tell_wanted(set, once) < 0) {
+            report_once(set, once, once->wanted);
         }
     }
     return lm_list_is_empty(&set->armed) ? 0 : lm_watch_start(poll, &set->watch);
@@ -179,7 +179,7 @@ lm_once_set_open(LmPoll *poll)
 
 /* -1 with MemoryError set. */
 static int
-note(LmOnceSet *set, LmOnce *once)
+note_once(LmOnceSet *set, LmOnce *once)
 {
     if (once->fd >= set->size) {
         int size = set->size ? set->size : FIRST_SIZE;
@@ -213,12 +213,12 @@ lm_once_arm(LmPoll *poll, LmOnce *once, int direction)
 {
     LmOnceSet *set = &poll->once;
     LM_ASSERT(lm_poll_has_once(poll) && set->watch.is_active);
-    if (note(set, once) < 0) {
+    if (note_once(set, once) < 0) {
         return -1;
     }
     uint8_t before = once->wanted;
     once->wanted |= (uint8_t)direction;
-    if (LM_UNLIKELY(apply(set, once) < 0)) {
+    if (LM_UNLIKELY(tell_wanted(set, once) < 0)) {
         once->wanted = before;
         lm_oserr_set(errno);
         return -1;
@@ -287,7 +287,7 @@ void
 lm_once_set_close(LmPoll *poll)
 {
     LmOnceSet *set = &poll->once;
-    close_set(poll);
+    close_once_set(poll);
     while (!lm_list_is_empty(&set->armed)) {
         LmOnce *once = LM_CONTAINER_OF(set->armed.next, LmOnce, place);
         once->wanted = 0;

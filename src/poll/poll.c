@@ -330,14 +330,14 @@ run_libev(LmPoll *poll, int flags)
 }
 
 static inline int
-is_ready(const LmPoll *poll)
+is_poll_ready(const LmPoll *poll)
 {
     return !lm_poll_is_parents(poll) && poll->wake.is_active;
 }
 
 /* Before the kernel is told of anything. -1 with an exception set where nothing could wake
    the poll. */
-static int __attribute__((noinline)) make_ready(LmPoll *poll)
+static int __attribute__((noinline)) make_poll_ready(LmPoll *poll)
 {
     if (lm_poll_check_set(poll) < 0) {
         return -1;
@@ -359,8 +359,8 @@ static int __attribute__((noinline)) refuse_unwakeable(LmPoll *poll)
 int
 lm_poll_run(LmPoll *poll, int64_t deadline_ns)
 {
-    int was_ready = is_ready(poll);
-    if (LM_UNLIKELY(!was_ready) && make_ready(poll) < 0) {
+    int was_ready = is_poll_ready(poll);
+    if (LM_UNLIKELY(!was_ready) && make_poll_ready(poll) < 0) {
         return -1;
     }
     int may_block = deadline_ns != 0 && !arm_deadline(poll, deadline_ns);
@@ -405,7 +405,7 @@ register_changed(LmPoll *poll)
     if (poll->may_block) {
         return 0; /* called by another thread, which has woken the loop */
     }
-    if (make_ready(poll) < 0) {
+    if (make_poll_ready(poll) < 0) {
         return -1;
     }
     drop_closed_fds(poll);

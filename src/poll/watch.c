@@ -58,7 +58,7 @@ lm_watch_init(LmWatch *watch, int fd, int direction, void (*on_ready)(LmWatch *w
 /* Counts the watch, so that another one on the same number is known of. Without memory it
    is not. */
 static void
-count(LmPoll *poll, LmWatch *watch)
+count_watch(LmPoll *poll, LmWatch *watch)
 {
     if (watch->fd >= poll->watched_size) {
         int size = poll->watched_size ? poll->watched_size : 64;
@@ -79,7 +79,7 @@ count(LmPoll *poll, LmWatch *watch)
 }
 
 static void
-uncount(LmPoll *poll, LmWatch *watch)
+uncount_watch(LmPoll *poll, LmWatch *watch)
 {
     if (watch->is_counted && watch->fd < poll->watched_size) {
         watch->is_counted = 0;
@@ -103,7 +103,7 @@ lm_watch_start(LmPoll *poll, LmWatch *watch)
         return -1;
     }
     if (!watch->is_counted) {
-        count(poll, watch);
+        count_watch(poll, watch);
     }
     LmReserve **here = lm_reserve_enter(&poll->reserve);
     if (watch->is_active) {
@@ -140,7 +140,7 @@ lm_watch_stop(LmPoll *poll, LmWatch *watch)
     lm_list_remove(&watch->fired);
     lm_list_remove(&watch->place);
     watch->error = 0;
-    uncount(poll, watch);
+    uncount_watch(poll, watch);
     if (!watch->is_active) {
         return;
     }

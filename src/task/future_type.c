@@ -4,6 +4,7 @@
 
 #include "base/args.h"
 #include "base/oserr.h"
+#include "base/type_help.h"
 #include "task/future_iter.h"
 #include "task/future_methods.h"
 #include "task/waiters.h"
@@ -107,19 +108,13 @@ check_ours(PyObject *self)
 static PyObject *
 future_set_result(PyObject *self, PyObject *result)
 {
-    if (check_ours(self) < 0 || lm_future_set_result(self, result) < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    return check_ours(self) < 0 ? NULL : lm_none_if(lm_future_set_result(self, result));
 }
 
 static PyObject *
 future_set_exception(PyObject *self, PyObject *exc)
 {
-    if (check_ours(self) < 0 || lm_future_set_exception(self, exc) < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    return check_ours(self) < 0 ? NULL : lm_none_if(lm_future_set_exception(self, exc));
 }
 
 static PyMethodDef outcome_methods[] = {

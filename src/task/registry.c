@@ -135,7 +135,7 @@ lm_registry_add(PyObject *task)
 }
 
 static void
-discard(PyObject *task, PyObject *shown)
+discard_listed(PyObject *task, PyObject *shown)
 {
     LmTask *t = lm_task(task);
     LmState *st = t->future.st;
@@ -156,7 +156,7 @@ void
 lm_registry_remove(PyObject *task)
 {
     if (lm_task(task)->listed != NULL) {
-        discard(task, task);
+        discard_listed(task, task);
     }
 }
 
@@ -166,7 +166,7 @@ lm_registry_remove_dead(PyObject *task)
     LmTask *t = lm_task(task);
     LmState *st = t->future.st;
     if (st->scheduled_tasks != NULL || lm_mirror_is_known(st)) {
-        discard(task, NULL);
+        discard_listed(task, NULL);
     }
     else {
         /* The set of eager tasks holds what is in it: somebody has taken it out. */
@@ -215,7 +215,7 @@ swap_slot(LmState *st, PyObject *loop, PyObject *task, PyObject **old)
 
 
 static int
-refuse(PyObject *task, PyObject *current)
+refuse_task(PyObject *task, PyObject *current)
 {
     Py_INCREF(current); /* the repr of the first may let go of it */
     PyErr_Format(PyExc_RuntimeError,
@@ -229,7 +229,7 @@ static int
 refuse_entry(LmState *st, PyObject *loop, PyObject *task, PyObject *current)
 {
     PyObject *mine = NULL;
-    refuse(task, current);
+    refuse_task(task, current);
     PyObject *exc = lm_exc_hold();
     if (swap_slot(st, loop, current, &mine) < 0) {
         PyErr_WriteUnraisable(task);
@@ -242,7 +242,7 @@ refuse_entry(LmState *st, PyObject *loop, PyObject *task, PyObject *current)
 
 /* The slot is believed empty: a task in it is a stdlib task in mid-step. */
 static int
-enter_empty(LmState *st, PyObject *loop, PyObject *task)
+enter_empty_slot(LmState *st, PyObject *loop, PyObject *task)
 {
     PyObject *old = NULL;
     if (swap_slot(st, loop, task, &old) < 0) {
@@ -253,7 +253,7 @@ enter_empty(LmState *st, PyObject *loop, PyObject *task)
 
 /* Overwrites the slot, whose content is known to be ours. */
 static int
-overwrite(LmState *st, PyObject *loop, PyObject *task)
+overwrite_slot(LmState *st, PyObject *loop, PyObject *task)
 {
 #if HAS_SWAP
     PyObject *old = NULL;
@@ -325,11 +325,11 @@ lm_registry_enter(PyObject *task, PyObject *held)
         if (PyObject_TypeCheck(held, lm_type(f->st->LoopType))) {
             lm_loop_leave_task((LmLoop *)held);
         }
-        return enter_empty(f->st, held, task);
+        return enter_empty_slot(f->st, held, task);
     }
     LmLoop *loop = (LmLoop *)held;
     if (LM_UNLIKELY(loop->stepping != NULL)) {
-        return refuse(task, loop->stepping);
+        return refuse_task(task, loop->stepping);
     }
     if (loop->current_task == task) {
         return 0;
@@ -337,8 +337,8 @@ lm_registry_enter(PyObject *task, PyObject *held)
     if (LM_UNLIKELY(is_held_by_slot(loop->current_task))) {
         leave_lazily(loop);
     }
-    int failed = loop->current_task != NULL ? overwrite(f->st, held, task)
-                                            : enter_empty(f->st, held, task);
+    int failed = loop->current_task != NULL ? overwrite_slot(f->st, held, task)
+                                            : enter_empty_slot(f->st, held, task);
     if (LM_UNLIKELY(failed < 0)) {
         return -1;
     }

@@ -3,6 +3,7 @@
 #include "task/step.h"
 
 #include "base/oserr.h"
+#include "base/type_help.h"
 #include "core/context.h"
 #include "core/handle.h"
 #include "core/ready.h"
@@ -13,7 +14,7 @@
 /* Resumes the coroutine with None, or throws `exc` into it. The value yielded or
    returned goes to *value. */
 static PySendResult
-resume(LmTask *t, PyObject *exc, PyObject **value)
+resume_coroutine(LmTask *t, PyObject *exc, PyObject **value)
 {
     /* __init__ called anew from inside would let go of it. */
     PyObject *coro = Py_XNewRef(t->coro);
@@ -42,7 +43,7 @@ resume(LmTask *t, PyObject *exc, PyObject **value)
         return PYGEN_ERROR;
     }
     PyObject *returned = ((PyStopIterationObject *)stop)->value;
-    *value = Py_NewRef(returned != NULL ? returned : Py_None);
+    *value = lm_none_or(returned);
     Py_DECREF(stop);
     return PYGEN_RETURN;
 }
@@ -107,7 +108,7 @@ add_cancellation(LmTask *t, PyObject **exc)
    exception that goes to the caller: one that leaves the loop, or a fault of
    scheduling. */
 LM_INLINE int
-step(PyObject *self, PyObject *exc)
+run_step(PyObject *self, PyObject *exc)
 {
     LmTask *t = lm_task(self);
     if (LM_UNLIKELY(t->future.state != LM_PENDING || t->coro == NULL)) {
@@ -126,7 +127,7 @@ step(PyObject *self, PyObject *exc)
         Py_DECREF(awaited);
     }
     PyObject *value;
-    PySendResult outcome = resume(t, exc, &value);
+    PySendResult outcome = resume_coroutine(t, exc, &value);
     Py_XDECREF(exc);
     if (outcome == PYGEN_ERROR) {
         return finish_raised(self);
@@ -160,12 +161,12 @@ step_marked(PyObject *self, PyObject *exc, PyObject *held)
 {
     LmFuture *f = &lm_task(self)->future;
     if (LM_UNLIKELY(!f->is_native || f->loop != held)) {
-        return step(self, exc);
+        return run_step(self, exc);
     }
     LmLoop *loop = (LmLoop *)held;
     PyObject *outer = loop->stepping;
     loop->stepping = self;
-    int failed = step(self, exc);
+    int failed = run_step(self, exc);
     loop->stepping = outer;
     return failed;
 }
@@ -240,7 +241,7 @@ step_called(PyObject *self, PyObject *exc)
 {
     int failed = step_as_current(self, exc);
     leave_native(lm_task(self));
-    return failed < 0 ? NULL : Py_NewRef(Py_None);
+    return lm_none_if(failed);
 }
 
 static PyObject *

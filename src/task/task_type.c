@@ -271,20 +271,15 @@ task_get_context(PyObject *self, PyObject *unused LM_UNUSED)
 }
 #endif
 
-static PyObject *
-get_coro(PyObject *self, void *closure LM_UNUSED)
-{
-    return lm_none_or(lm_task(self)->coro);
-}
+LM_GETTER(get_task_coro, LmTask *t = lm_task(self), lm_none_or(t->coro))
 
 /* For tools that put a coroutine of theirs around a task's, as asyncio's tasks in Python
    allow it. A step that runs goes on with the one that it began with. */
 static int
-set_coro(PyObject *self, PyObject *value, void *closure LM_UNUSED)
+set_task_coro(PyObject *self, PyObject *value, void *closure LM_UNUSED)
 {
     LmTask *t = lm_task(self);
-    if (value == NULL) {
-        PyErr_SetString(PyExc_AttributeError, "cannot delete attribute");
+    if (lm_check_not_deleted(value) < 0) {
         return -1;
     }
     PyObject *old = t->coro;
@@ -294,29 +289,16 @@ set_coro(PyObject *self, PyObject *value, void *closure LM_UNUSED)
     return 0;
 }
 
-static PyObject *
-get_awaits(PyObject *self, void *closure LM_UNUSED)
-{
-    return lm_none_or(lm_task(self)->awaits);
-}
-
-static PyObject *
-get_must_cancel(PyObject *self, void *closure LM_UNUSED)
-{
-    return PyBool_FromLong(lm_task(self)->must_cancel);
-}
-
-static PyObject *
-get_log_destroy_pending(PyObject *self, void *closure LM_UNUSED)
-{
-    return PyBool_FromLong(lm_task(self)->log_destroy_pending);
-}
+LM_GETTER(get_task_awaits, LmTask *t = lm_task(self), lm_none_or(t->awaits))
+LM_GETTER(get_task_must_cancel, LmTask *t = lm_task(self),
+          PyBool_FromLong(t->must_cancel))
+LM_GETTER(get_task_log_pending, LmTask *t = lm_task(self),
+          PyBool_FromLong(t->log_destroy_pending))
 
 static int
-set_log_destroy_pending(PyObject *self, PyObject *value, void *closure LM_UNUSED)
+set_task_log_pending(PyObject *self, PyObject *value, void *closure LM_UNUSED)
 {
-    if (value == NULL) {
-        PyErr_SetString(PyExc_AttributeError, "cannot delete attribute");
+    if (lm_check_not_deleted(value) < 0) {
         return -1;
     }
     int truth = PyObject_IsTrue(value);
@@ -364,13 +346,13 @@ static PyMethodDef task_methods[] = {
 #endif
     {NULL, NULL, 0, NULL}};
 
-static PyGetSetDef task_getset[] = {LM_FUTURE_COMMON_GETSET,
-                                    {"_coro", get_coro, set_coro, NULL, NULL},
-                                    {"_fut_waiter", get_awaits, NULL, NULL, NULL},
-                                    {"_must_cancel", get_must_cancel, NULL, NULL, NULL},
-                                    {"_log_destroy_pending", get_log_destroy_pending,
-                                     set_log_destroy_pending, NULL, NULL},
-                                    {NULL, NULL, NULL, NULL, NULL}};
+static PyGetSetDef task_getset[] = {
+    LM_FUTURE_COMMON_GETSET,
+    {"_coro", get_task_coro, set_task_coro, NULL, NULL},
+    {"_fut_waiter", get_task_awaits, NULL, NULL, NULL},
+    {"_must_cancel", get_task_must_cancel, NULL, NULL, NULL},
+    {"_log_destroy_pending", get_task_log_pending, set_task_log_pending, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL}};
 
 #if PY_VERSION_HEX >= 0x030C0000
 #define EAGER_START ", eager_start=False"

@@ -50,7 +50,8 @@ told_to(PyObject *future, PyObject *callback)
 }
 
 static int
-call_soon_native(LmLoop *loop, PyObject *future, PyObject *callback, PyObject *context)
+call_waiter_native(LmLoop *loop, PyObject *future, PyObject *callback,
+                   PyObject *context)
 {
     if (LM_UNLIKELY(loop->is_debug) &&
         lm_debug_check_call(loop, callback, "call_soon", 1) < 0) {
@@ -61,8 +62,8 @@ call_soon_native(LmLoop *loop, PyObject *future, PyObject *callback, PyObject *c
 }
 
 static int
-call_soon_foreign(LmState *st, PyObject *loop, PyObject *future, PyObject *callback,
-                  PyObject *context)
+call_waiter_foreign(LmState *st, PyObject *loop, PyObject *future, PyObject *callback,
+                    PyObject *context)
 {
     PyObject *shown = context == Py_None ? PyContext_New() : Py_NewRef(context);
     if (shown == NULL) {
@@ -79,14 +80,14 @@ call_soon_foreign(LmState *st, PyObject *loop, PyObject *future, PyObject *callb
 /* `context` may be None for an empty one: context.h. The caller holds the rest; the loop is
    held here, since the future may be given another one. */
 static int
-call_soon(PyObject *future, PyObject *callback, PyObject *context)
+call_waiter_soon(PyObject *future, PyObject *callback, PyObject *context)
 {
     LmFuture *f = lm_future(future);
     LmLoop *direct = lm_future_direct_loop(f);
     PyObject *loop = Py_NewRef(f->loop);
     int failed = LM_LIKELY(direct != NULL)
-                     ? call_soon_native(direct, future, callback, context)
-                     : call_soon_foreign(f->st, loop, future, callback, context);
+                     ? call_waiter_native(direct, future, callback, context)
+                     : call_waiter_foreign(f->st, loop, future, callback, context);
     Py_DECREF(loop);
     return failed;
 }
@@ -96,7 +97,7 @@ wake_by_callback(PyObject *future, PyObject *task)
 {
     PyObject *wakeup = lm_task_wakeup_callable(task);
     PyObject *context = wakeup != NULL ? lm_task_context(lm_task(task)) : NULL;
-    int failed = context != NULL ? call_soon(future, wakeup, context) : -1;
+    int failed = context != NULL ? call_waiter_soon(future, wakeup, context) : -1;
     Py_XDECREF(wakeup);
     Py_XDECREF(context);
     return failed;
@@ -118,7 +119,7 @@ wake_task(PyObject *future, PyObject *task)
 
 /* The next one, with its references, or 0. */
 static int
-take_next(LmFuture *f, LmWaiter *waiter)
+take_next_waiter(LmFuture *f, LmWaiter *waiter)
 {
     if (LM_LIKELY(f->waiter.callable != NULL)) {
         *waiter = f->waiter;
@@ -133,10 +134,10 @@ take_next(LmFuture *f, LmWaiter *waiter)
 }
 
 static void
-drop_all(LmFuture *f)
+drop_waiters(LmFuture *f)
 {
     LmWaiter waiter;
-    while (take_next(f, &waiter)) {
+    while (take_next_waiter(f, &waiter)) {
         lm_waiter_release(&waiter);
     }
 }
@@ -158,7 +159,7 @@ lm_waiters_free_rare(LmFutureRare *rare)
 }
 
 static int
-grow(LmFuture *f)
+grow_waiters(LmFuture *f)
 {
     uint32_t capacity = f->rare != NULL ? f->rare->more_capacity * 2 : 0;
     if (capacity == 0) {
@@ -180,7 +181,7 @@ grow(LmFuture *f)
 
 /* Steals the context. */
 static int
-append(LmFuture *f, PyObject *callable, PyObject *context)
+append_waiter(LmFuture *f, PyObject *callable, PyObject *context)
 {
     LmWaiter waiter = {callable, context};
     if (LM_LIKELY(f->waiter.callable == NULL && lm_waiters_more(f) == 0)) {
@@ -188,7 +189,8 @@ append(LmFuture *f, PyObject *callable, PyObject *context)
     }
     else {
         LmFutureRare *rare = f->rare;
-        if ((rare == NULL || rare->more_end == rare->more_capacity) && grow(f) < 0) {
+        if ((rare == NULL || rare->more_end == rare->more_capacity) &&
+            grow_waiters(f) < 0) {
             Py_XDECREF(context);
             return -1;
         }
@@ -207,9 +209,9 @@ lm_waiters_add(PyObject *future, PyObject *callback, PyObject *context)
         return -1;
     }
     if (f->state == LM_PENDING) {
-        return append(f, callback, context);
+        return append_waiter(f, callback, context);
     }
-    int failed = call_soon(future, callback, context);
+    int failed = call_waiter_soon(future, callback, context);
     Py_DECREF(context);
     return failed;
 }
@@ -217,12 +219,12 @@ lm_waiters_add(PyObject *future, PyObject *callback, PyObject *context)
 int
 lm_waiters_add_task(PyObject *future, PyObject *task)
 {
-    return append(lm_future(future), task, NULL);
+    return append_waiter(lm_future(future), task, NULL);
 }
 
 /* -1 with an exception that has to leave the loop. */
 static int
-run_callback(LmLoop *loop, PyObject *future, LmWaiter *waiter)
+run_done_callback(LmLoop *loop, PyObject *future, LmWaiter *waiter)
 {
     int is_blank = waiter->context == Py_None;
     PyObject *entered = NULL, *result = NULL;
@@ -251,13 +253,13 @@ run_callback(LmLoop *loop, PyObject *future, LmWaiter *waiter)
 
 /* Ready-queue function: the next due callback of the future. */
 static int
-callback_item(LmLoop *loop, PyObject *future)
+done_callback_item(LmLoop *loop, PyObject *future)
 {
     LmWaiter waiter;
     int failed = 0;
     lm_loop_leave_task(loop);
-    if (LM_LIKELY(take_next(lm_future(future), &waiter))) {
-        failed = run_callback(loop, future, &waiter);
+    if (LM_LIKELY(take_next_waiter(lm_future(future), &waiter))) {
+        failed = run_done_callback(loop, future, &waiter);
         lm_waiter_release(&waiter);
     }
     Py_DECREF(future);
@@ -270,7 +272,7 @@ static int
 push_waiter(LmLoop *loop, PyObject *future, LmWaiter *waiter)
 {
     if (waiter->context != NULL) {
-        return lm_ready_push(loop, callback_item, Py_NewRef(future));
+        return lm_ready_push(loop, done_callback_item, Py_NewRef(future));
     }
     PyObject *task = waiter->callable;
     if (task != NULL && lm_ring_push(&loop->ready, loop->st->step_task, task) < 0) {
@@ -317,9 +319,9 @@ schedule_by_handles(PyObject *future)
     LmFuture *f = lm_future(future);
     LmWaiter waiter;
     int failed = 0;
-    while (failed == 0 && f->state != LM_PENDING && take_next(f, &waiter)) {
+    while (failed == 0 && f->state != LM_PENDING && take_next_waiter(f, &waiter)) {
         failed = waiter.context != NULL
-                     ? call_soon(future, waiter.callable, waiter.context)
+                     ? call_waiter_soon(future, waiter.callable, waiter.context)
                      : wake_task(future, waiter.callable);
         lm_waiter_release(&waiter);
     }
@@ -339,25 +341,25 @@ lm_waiters_schedule(PyObject *future)
                      : schedule_by_handles(future);
     if (LM_UNLIKELY(failed < 0)) {
         PyObject *exc = lm_exc_hold();
-        drop_all(f);
+        drop_waiters(f);
         lm_exc_restore(exc);
     }
     return failed;
 }
 
 static int
-detach(LmLoop *loop, PyObject *future)
+detach_due(LmLoop *loop, PyObject *future)
 {
     LmFuture *f = lm_future(future);
     LmWaiter waiter;
-    while (lm_ready_find(loop, callback_item, future) != NULL &&
-           take_next(f, &waiter)) {
+    while (lm_ready_find(loop, done_callback_item, future) != NULL &&
+           take_next_waiter(f, &waiter)) {
         PyObject *told = told_to(future, waiter.callable);
         PyObject *handle =
             lm_handle_new_queued(loop, waiter.callable, &told, 1, waiter.context);
         lm_waiter_release(&waiter);
         /* Anew: what was released may have run the loop. */
-        LmReadyItem *item = lm_ready_find(loop, callback_item, future);
+        LmReadyItem *item = lm_ready_find(loop, done_callback_item, future);
         if (handle == NULL || item == NULL) {
             Py_XDECREF(handle);
             return handle == NULL ? -1 : 0;
@@ -376,7 +378,7 @@ lm_waiters_detach(PyObject *future)
         return 0;
     }
     PyObject *loop = Py_NewRef(f->loop);
-    int failed = detach((LmLoop *)loop, future);
+    int failed = detach_due((LmLoop *)loop, future);
     Py_DECREF(loop);
     return failed;
 }

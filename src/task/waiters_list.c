@@ -68,7 +68,7 @@ lm_waiters_list(PyObject *future)
 }
 
 static void
-take_out(LmFuture *f, uint32_t place)
+take_waiter_out(LmFuture *f, uint32_t place)
 {
     LmWaiter *waiter = waiter_at(f, place);
     LmWaiter taken = *waiter;
@@ -110,7 +110,7 @@ lm_waiters_remove(PyObject *future, PyObject *callback)
         /* Anew: the comparison may have changed what stands where. */
         waiter = waiter_at(f, place);
         if (same > 0 && waiter != NULL && waiter->callable == callable) {
-            take_out(f, place);
+            take_waiter_out(f, place);
             removed++;
         }
         else {

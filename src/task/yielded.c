@@ -2,6 +2,7 @@
    add_done_callback for all others. */
 #include "task/yielded.h"
 
+#include "base/type_help.h"
 #include "task/mirror.h"
 #include "task/waiters.h"
 
@@ -36,7 +37,7 @@ cancel_awaited(LmTask *t)
         return 0;
     }
     PyObject *message = LM_RARE(&t->future, cancel_message);
-    message = Py_NewRef(message != NULL ? message : Py_None);
+    message = lm_none_or(message);
     int cancelled = lm_task_cancel_awaited(t, message);
     Py_DECREF(message);
     if (cancelled > 0) {
@@ -83,7 +84,7 @@ wait_for_native(PyObject *self, PyObject *future)
 
 /* New reference to the loop of any future-like object: get_loop(), else _loop. */
 static PyObject *
-loop_of(LmState *st, PyObject *future)
+loop_of_future(LmState *st, PyObject *future)
 {
     PyObject *getter;
     int found = PyObject_GetOptionalAttr(future, st->str.get_loop, &getter);
@@ -124,7 +125,7 @@ wait_for_foreign(PyObject *self, PyObject *future, int is_blocking)
 {
     LmTask *t = lm_task(self);
     LmState *st = t->future.st;
-    PyObject *loop = loop_of(st, future);
+    PyObject *loop = loop_of_future(st, future);
     if (loop == NULL) {
         return -1;
     }
@@ -147,7 +148,7 @@ wait_for_foreign(PyObject *self, PyObject *future, int is_blocking)
 }
 
 static int
-take_other(PyObject *self, PyObject *yielded)
+take_other_yielded(PyObject *self, PyObject *yielded)
 {
     LmState *st = lm_task(self)->future.st;
     PyObject *blocking;
@@ -180,5 +181,5 @@ lm_task_take_yielded(PyObject *self, PyObject *yielded)
     if (lm_future_is_exact(lm_task(self)->future.st, yielded)) {
         return wait_for_native(self, yielded);
     }
-    return yielded == Py_None ? 1 : take_other(self, yielded);
+    return yielded == Py_None ? 1 : take_other_yielded(self, yielded);
 }

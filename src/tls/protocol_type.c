@@ -4,7 +4,6 @@
 #include "tls/tls.h"
 
 #include "base/type_help.h"
-
 #include "net/flow.h"
 
 #define OWN_BUFFER_SIZE (64 * 1024)
