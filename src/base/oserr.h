@@ -1,5 +1,5 @@
-/* errno to OSError, and keeping an exception aside while Python code runs. Relies on
-   lm.h. */
+/* What is raised: errno as OSError, and an exception that is set, held while something else
+   is done. Relies on lm.h. */
 #ifndef LM_BASE_OSERR_H
 #define LM_BASE_OSERR_H
 

@@ -174,8 +174,8 @@ set_handle_cancelled(PyObject *self, PyObject *value, void *closure LM_UNUSED)
 }
 
 static int
-leave_handle_as_it_is(PyObject *self LM_UNUSED, PyObject *value LM_UNUSED,
-                      void *closure LM_UNUSED)
+leave_as_it_is(PyObject *self LM_UNUSED, PyObject *value LM_UNUSED,
+               void *closure LM_UNUSED)
 {
     return 0;
 }
@@ -259,39 +259,43 @@ timer_richcompare(PyObject *self, PyObject *other, int op)
 
 PyDoc_STRVAR(
     cancel_doc,
-    "cancel($self)\n--\n\nCancel the callback: it will not run. Has no effect once it "
-    "has "
-    "run or was cancelled.\n\nLoop's thread only. Implements asyncio.Handle.cancel.");
+    LM_DOC("cancel($self)",
+           "Cancel the callback: it will not run. Has no effect once it has run or "
+           "was cancelled.\n\n"
+           "Loop's thread only. Implements asyncio.Handle.cancel."));
 PyDoc_STRVAR(cancelled_doc,
-             "cancelled($self)\n--\n\nReturn True if the callback was cancelled.");
-PyDoc_STRVAR(when_doc,
-             "when($self)\n--\n\nReturn the moment the callback is due, in seconds of "
-             "loop.time().\n\nImplements asyncio.TimerHandle.when.");
-PyDoc_STRVAR(run_doc, "_run($self)\n--\n\nRun the callback in its context now.");
+             LM_DOC("cancelled($self)", "Return True if the callback was cancelled."));
+PyDoc_STRVAR(
+    when_doc,
+    LM_DOC("when($self)",
+           "Return the moment the callback is due, in seconds of loop.time().\n\n"
+           "Implements asyncio.TimerHandle.when."));
+PyDoc_STRVAR(run_doc, LM_DOC("_run($self)", "Run the callback in its context now."));
 
 /* clang-format off */
-#define COMMON_METHODS                                          \
-    {"cancel", handle_cancel, METH_NOARGS, cancel_doc},         \
+#define COMMON_METHODS                                           \
+    {"cancel", handle_cancel, METH_NOARGS, cancel_doc},          \
     {"cancelled", handle_cancelled, METH_NOARGS, cancelled_doc}, \
     {"_run", handle_run, METH_NOARGS, run_doc}
 
 #define COMMON_GETTERS                                                      \
-    {"_loop", get_handle_loop, NULL, NULL, NULL},                                  \
-    {"_callback", get_handle_callback, leave_handle_as_it_is, NULL, NULL},                          \
-    {"_args", get_handle_args, leave_handle_as_it_is, NULL, NULL},                                  \
-    {"_context", get_handle_context, NULL, NULL, NULL},                            \
-    {"_cancelled", get_handle_cancelled, set_handle_cancelled, NULL, NULL},                        \
-    {"_repr", get_handle_repr, leave_handle_as_it_is, NULL, NULL},                                  \
+    {"_loop", get_handle_loop, NULL, NULL, NULL},                           \
+    {"_callback", get_handle_callback, leave_as_it_is, NULL, NULL},         \
+    {"_args", get_handle_args, leave_as_it_is, NULL, NULL},                 \
+    {"_context", get_handle_context, NULL, NULL, NULL},                     \
+    {"_cancelled", get_handle_cancelled, set_handle_cancelled, NULL, NULL}, \
+    {"_repr", get_handle_repr, leave_as_it_is, NULL, NULL},                 \
     {"_source_traceback", get_handle_traceback, NULL, NULL, NULL}
 
 static PyMethodDef handle_methods[] = {COMMON_METHODS, {NULL, NULL, 0, NULL}};
 static PyMethodDef timer_methods[] = {
     COMMON_METHODS, {"when", handle_when, METH_NOARGS, when_doc}, {NULL, NULL, 0, NULL}};
 static PyGetSetDef handle_getset[] = {COMMON_GETTERS, {NULL, NULL, NULL, NULL, NULL}};
-static PyGetSetDef timer_getset[] = {COMMON_GETTERS,
-                                     {"_when", get_timer_when, NULL, NULL, NULL},
-                                     {"_scheduled", get_timer_scheduled, set_timer_scheduled, NULL, NULL},
-                                     {NULL, NULL, NULL, NULL, NULL}};
+static PyGetSetDef timer_getset[] = {
+    COMMON_GETTERS,
+    {"_when", get_timer_when, NULL, NULL, NULL},
+    {"_scheduled", get_timer_scheduled, set_timer_scheduled, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL}};
 
 #define COMMON_SLOTS                                    \
     {Py_tp_dealloc, handle_dealloc},                    \

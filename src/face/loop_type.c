@@ -216,22 +216,22 @@ static PyMethodDef loop_methods[] = {
     {"run_forever", lm_loop_method_run_forever, METH_NOARGS,
      LM_DOC("run_forever($self)",
             "Run until stop() is called, in the calling thread.\n\n"
-            "Raises RuntimeError if it is closed or running, or if another loop "
-            "runs in the thread.\nImplements AbstractEventLoop.run_forever.")},
+            "Raises RuntimeError if it is closed or running, or if another loop runs "
+            "in the thread.\n"
+            "Implements AbstractEventLoop.run_forever.")},
     {"run_until_complete", LM_FASTCALL(lm_loop_method_run_until_complete),
      LM_DOC("run_until_complete($self, future)",
             "Run until the future or coroutine is done and return its result.\n\n"
             "Within a running loop it raises RuntimeError, unless nested runs are "
-            "allowed: "
-            "then\nthe loop's other work goes on meanwhile. "
-            "Implements AbstractEventLoop.run_until_complete.")},
+            "allowed: then\n"
+            "the loop's other work goes on meanwhile. Implements "
+            "AbstractEventLoop.run_until_complete.")},
     {"_run_nested", lm_loop_method_run_nested, METH_O,
      LM_DOC("_run_nested($self, future, /)",
             "Run within a running loop until the future is done.")},
     {"stop", lm_loop_method_stop, METH_NOARGS,
-     LM_DOC("stop($self)",
-            "End run_forever() when the running turn is over.\n\nLoop's thread only. "
-            "Implements AbstractEventLoop.stop.")},
+     LM_DOC("stop($self)", "End run_forever() when the running turn is over.\n\n"
+                           "Loop's thread only. Implements AbstractEventLoop.stop.")},
     {"is_running", lm_loop_method_is_running, METH_NOARGS,
      LM_DOC("is_running($self)", "Return True while run_forever() runs. Any thread.")},
     {"is_closed", lm_loop_method_is_closed, METH_NOARGS,
@@ -243,11 +243,10 @@ static PyMethodDef loop_methods[] = {
             "default.\n"
             "Loop's thread only. Implements AbstractEventLoop.call_soon.")},
     {"call_soon_threadsafe", LM_FASTCALL(lm_loop_method_call_soon_threadsafe),
-     LM_DOC(
-         "call_soon_threadsafe($self, callback, *args, context=None)",
-         "Like call_soon, from any thread; wakes the loop.\n\nRaises RuntimeError if "
-         "the loop "
-         "is closed. Implements AbstractEventLoop.call_soon_threadsafe.")},
+     LM_DOC("call_soon_threadsafe($self, callback, *args, context=None)",
+            "Like call_soon, from any thread; wakes the loop.\n\n"
+            "Raises RuntimeError if the loop is closed. Implements "
+            "AbstractEventLoop.call_soon_threadsafe.")},
     {"call_later", LM_FASTCALL(lm_loop_method_call_later),
      LM_DOC("call_later($self, delay, callback, *args, context=None)",
             "Call callback(*args) after delay seconds, never earlier; return its "
@@ -256,21 +255,19 @@ static PyMethodDef loop_methods[] = {
     {"call_at", LM_FASTCALL(lm_loop_method_call_at),
      LM_DOC("call_at($self, when, callback, *args, context=None)",
             "Call callback(*args) at the moment when, in seconds of time(); return its "
-            "TimerHandle.\n\nEqual moments keep the order of the calls. Loop's thread "
-            "only. "
-            "Implements AbstractEventLoop.call_at.")},
+            "TimerHandle.\n\n"
+            "Equal moments keep the order of the calls. Loop's thread only. Implements "
+            "AbstractEventLoop.call_at.")},
     {"_make_handle", LM_FASTCALL(lm_loop_method_make_handle),
      LM_DOC("_make_handle($self, callback, *args, context=None)",
             "Return a Handle that is not queued.")},
     {"create_task", LM_FASTCALL(lm_loop_method_create_task),
      LM_DOC("create_task($self, coro, *, name=None, context=None, **kwargs)",
-            "Schedule a coroutine as a Task and return it.\n\nLoop's thread only. "
-            "Implements "
-            "AbstractEventLoop.create_task.")},
+            "Schedule a coroutine as a Task and return it.\n\n"
+            "Loop's thread only. Implements AbstractEventLoop.create_task.")},
     {"create_future", lm_loop_method_create_future, METH_NOARGS,
-     LM_DOC("create_future($self)",
-            "Return a pending Future of this loop.\n\nImplements "
-            "AbstractEventLoop.create_future.")},
+     LM_DOC("create_future($self)", "Return a pending Future of this loop.\n\n"
+                                    "Implements AbstractEventLoop.create_future.")},
     {"time", lm_loop_method_time, METH_NOARGS,
      LM_DOC("time($self)",
             "Return the loop's clock in seconds: time.monotonic(). Any thread.")},
@@ -290,16 +287,15 @@ static PyMethodDef loop_methods[] = {
             "Stop watching fd for writing; return whether it was.")},
     {"_watched", lm_loop_method_watched, METH_O,
      LM_DOC("_watched($self, fd, /)",
-            "Return (reader handle, writer handle, owning transport) "
-            "of fd, each or None.")},
+            "Return (reader handle, writer handle, owning transport) of fd, each or "
+            "None.")},
     {"_start_serving_native", LM_FASTCALL(lm_loop_method_start_serving),
      LM_DOC("_start_serving_native($self, protocol_factory, sock, server, backlog, "
             "context=None)",
             "Accept connections of a listening socket; return the listener.")},
     {"_make_socket_transport", LM_FASTCALL(lm_loop_method_make_socket_transport),
      LM_DOC("_make_socket_transport($self, sock, protocol, waiter=None, *, extra=None, "
-            "server=None, "
-            "context=None)",
+            "server=None, context=None)",
             "Return a transport over a connected, non-blocking stream socket.")},
     {"_start_recv", LM_METHOD_POSITIONAL(lm_loop_method_start_recv),
      LM_DOC("_start_recv($self, sock, size, /)",

@@ -1,5 +1,5 @@
-/* The Loop type: what Python sees of the engine. Method bodies stand in loop_run.c and
-   loop_schedule.c. */
+/* The Loop type: what Python sees of the engine. The table of its methods stands in
+   loop_type.c; their bodies, in the other files of this room, are declared here by file. */
 #ifndef LM_FACE_LOOP_TYPE_H
 #define LM_FACE_LOOP_TYPE_H
 

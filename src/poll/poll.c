@@ -1,5 +1,5 @@
-/* The wait: see poll.h. Relies on libev and on base/sys.h for the alarm and the wake-up;
-   runs no Python. */
+/* The wait: see poll.h. Relies on libev, on wake.h for the wake-up and the alarm, on once.h
+   for one-shot registrations; runs no Python. */
 #include "poll/poll.h"
 
 #include "base/clock.h"

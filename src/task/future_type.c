@@ -119,18 +119,17 @@ future_set_exception(PyObject *self, PyObject *exc)
 
 static PyMethodDef outcome_methods[] = {
     {"set_result", future_set_result, METH_O,
-     "set_result($self, result, /)\n--\n\nMark it done with a result and schedule its "
-     "callbacks.\n\n"
-     "Raises InvalidStateError if it is done. Loop's thread only.\n"
-     "Implements asyncio.Future.set_result."},
+     LM_DOC("set_result($self, result, /)",
+            "Mark it done with a result and schedule its callbacks.\n\n"
+            "Raises InvalidStateError if it is done. Loop's thread only.\n"
+            "Implements asyncio.Future.set_result.")},
     {"set_exception", future_set_exception, METH_O,
-     "set_exception($self, exception, /)\n--\n\nMark it done with an exception (class "
-     "or "
-     "instance) "
-     "and schedule its callbacks.\n\nRaises InvalidStateError if it is done, TypeError "
-     "for "
-     "what is no exception. Loop's thread only.\nImplements "
-     "asyncio.Future.set_exception."},
+     LM_DOC("set_exception($self, exception, /)",
+            "Mark it done with an exception (class or instance) and schedule its "
+            "callbacks.\n\n"
+            "Raises InvalidStateError if it is done, TypeError for what is no "
+            "exception. Loop's thread only.\n"
+            "Implements asyncio.Future.set_exception.")},
     {NULL, NULL, 0, NULL}};
 
 static PyObject *
@@ -149,19 +148,18 @@ static PyMethodDef future_methods[] = {
     LM_FUTURE_COMMON_METHODS,
     {"cancel", (PyCFunction)(void (*)(void))future_cancel,
      METH_FASTCALL | METH_KEYWORDS,
-     "cancel($self, msg=None)\n--\n\nCancel it and schedule its callbacks; return "
-     "False if it "
-     "was "
-     "done.\n\nLoop's thread only. Implements asyncio.Future.cancel."},
+     LM_DOC("cancel($self, msg=None)",
+            "Cancel it and schedule its callbacks; return False if it was done.\n\n"
+            "Loop's thread only. Implements asyncio.Future.cancel.")},
     {NULL, NULL, 0, NULL}};
 
 static PyGetSetDef future_getset[] = {LM_FUTURE_COMMON_GETSET,
                                       {NULL, NULL, NULL, NULL, NULL}};
 
 static PyType_Slot future_slots[] = {
-    {Py_tp_doc,
-     "Future(*, loop=None)\n--\n\nA result that is not there yet. Implements "
-     "asyncio.Future."},
+    {Py_tp_doc, "Future(*, loop=None)\n"
+                "--\n\n"
+                "A result that is not there yet. Implements asyncio.Future."},
     {Py_tp_new, future_new},
     {Py_tp_init, future_init},
     {Py_tp_dealloc, future_dealloc},

@@ -1,5 +1,5 @@
-/* asyncio's registers of tasks: see registry.h. The only file, but mirror, that differs
-   by Python version.
+/* asyncio's registers of tasks: see registry.h. Relies on mirror.h for tasks that inspectors
+   are to find.
 
    3.11-3.13: all_tasks() reads a WeakSet, whose `data` is a plain set of weak
    references: ours go straight into it. The current task stands in a dict {loop:
@@ -140,7 +140,7 @@ discard_listed(PyObject *task, PyObject *shown)
     LmTask *t = lm_task(task);
     LmState *st = t->future.st;
     PyObject *listed = t->listed;
-    t->listed = NULL;
+    t->listed = NULL; /* first: what this runs may remove the task too */
     PyObject *exc = lm_exc_hold();
     int failed = st->scheduled_tasks != NULL
                      ? PySet_Discard(st->scheduled_tasks, listed) < 0
@@ -225,6 +225,8 @@ refuse_task(PyObject *task, PyObject *current)
     return -1;
 }
 
+/* The slot was written before it was known that a task in mid-step stood there: that one
+   goes back, since it will look for itself when its step is over. */
 static int
 refuse_entry(LmState *st, PyObject *loop, PyObject *task, PyObject *current)
 {
@@ -332,7 +334,7 @@ lm_registry_enter(PyObject *task, PyObject *held)
         return refuse_task(task, loop->stepping);
     }
     if (loop->current_task == task) {
-        return 0;
+        return 0; /* its last step was the last thing that ran: the slot still names it */
     }
     if (LM_UNLIKELY(is_held_by_slot(loop->current_task))) {
         leave_lazily(loop);
@@ -362,6 +364,7 @@ lm_registry_leave(PyObject *task, PyObject *held)
         lm_loop_leave_task((LmLoop *)held); /* begun anew for another loop */
         return;
     }
+    /* Nothing notes it as its loop's current task, so nobody would empty the slot later. */
     PyObject *exc = lm_exc_hold();
     PyObject *old = NULL;
     if (swap_slot(f->st, held, NULL, &old) < 0) {
@@ -435,6 +438,7 @@ lm_registry_suspend(LmState *st, PyObject *loop, LmSuspended *suspended)
     int is_ours = PyObject_TypeCheck(loop, lm_type(st->LoopType));
     if (is_ours) {
         suspended->stepping = ((LmLoop *)loop)->stepping;
+        /* A task that is named lazily is not in mid-step, and not to come back. */
         lm_loop_leave_task((LmLoop *)loop);
     }
     if (swap_slot(st, loop, NULL, &suspended->task) < 0 ||

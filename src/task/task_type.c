@@ -311,38 +311,38 @@ set_task_log_pending(PyObject *self, PyObject *value, void *closure LM_UNUSED)
 static PyMethodDef task_methods[] = {
     LM_FUTURE_COMMON_METHODS,
     {"set_result", task_set_result, METH_O,
-     "set_result($self, result, /)\n--\n\nRaise RuntimeError."},
+     LM_DOC("set_result($self, result, /)", "Raise RuntimeError.")},
     {"set_exception", task_set_exception, METH_O,
-     "set_exception($self, exception, /)\n--\n\nRaise RuntimeError."},
+     LM_DOC("set_exception($self, exception, /)", "Raise RuntimeError.")},
     {"cancel", LM_FASTCALL(task_cancel),
-     "cancel($self, msg=None)\n--\n\nRequest that CancelledError(msg) be thrown into "
-     "the "
-     "coroutine; "
-     "return False if it is done.\n\nLoop's thread only. Implements "
-     "asyncio.Task.cancel."},
+     LM_DOC("cancel($self, msg=None)",
+            "Request that CancelledError(msg) be thrown into the coroutine; return "
+            "False if it is done.\n\n"
+            "Loop's thread only. Implements asyncio.Task.cancel.")},
     {"cancelling", task_cancelling, METH_NOARGS,
-     "cancelling($self)\n--\n\nReturn the number of cancellation requests not yet "
-     "uncancelled."},
+     LM_DOC("cancelling($self)",
+            "Return the number of cancellation requests not yet uncancelled.")},
     {"uncancel", task_uncancel, METH_NOARGS,
-     "uncancel($self)\n--\n\nTake back one cancellation request; return how many "
-     "remain.\n\n"
-     "Implements asyncio.Task.uncancel."},
+     LM_DOC("uncancel($self)",
+            "Take back one cancellation request; return how many remain.\n\n"
+            "Implements asyncio.Task.uncancel.")},
     {"get_stack", LM_FASTCALL(task_get_stack),
-     "get_stack($self, *, limit=None)\n--\n\nReturn the frames of the suspended or "
-     "failed "
-     "coroutine.\n\nImplements asyncio.Task.get_stack."},
+     LM_DOC("get_stack($self, *, limit=None)",
+            "Return the frames of the suspended or failed coroutine.\n\n"
+            "Implements asyncio.Task.get_stack.")},
     {"print_stack", LM_FASTCALL(task_print_stack),
-     "print_stack($self, *, limit=None, file=None)\n--\n\nPrint the stack or "
-     "traceback.\n\n"
-     "Implements asyncio.Task.print_stack."},
-    {"get_name", task_get_name, METH_NOARGS, "get_name($self)\n--\n\nReturn the name."},
+     LM_DOC("print_stack($self, *, limit=None, file=None)",
+            "Print the stack or traceback.\n\n"
+            "Implements asyncio.Task.print_stack.")},
+    {"get_name", task_get_name, METH_NOARGS,
+     LM_DOC("get_name($self)", "Return the name.")},
     {"set_name", task_set_name, METH_O,
-     "set_name($self, value, /)\n--\n\nSet the name to str(value)."},
+     LM_DOC("set_name($self, value, /)", "Set the name to str(value).")},
     {"get_coro", task_get_coro, METH_NOARGS,
-     "get_coro($self)\n--\n\nReturn the coroutine."},
+     LM_DOC("get_coro($self)", "Return the coroutine.")},
 #if PY_VERSION_HEX >= 0x030C0000
     {"get_context", task_get_context, METH_NOARGS,
-     "get_context($self)\n--\n\nReturn the contextvars.Context it runs in."},
+     LM_DOC("get_context($self)", "Return the contextvars.Context it runs in.")},
 #endif
     {NULL, NULL, 0, NULL}};
 

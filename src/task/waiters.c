@@ -1,5 +1,5 @@
-/* Done callbacks and waiting tasks: see waiters.h. Relies on the ready queue and on
-   step.h for a task's wake-up. */
+/* Done callbacks and waiting tasks: see waiters.h. Relies on the ready queue, and on the
+   state for a task's wake-up, which step.c leaves there. */
 #include "task/waiters.h"
 
 #include "base/oserr.h"
@@ -188,6 +188,8 @@ append_waiter(LmFuture *f, PyObject *callable, PyObject *context)
         f->waiter = waiter;
     }
     else {
+        /* Places that were emptied at the begin are not used again: they are once the
+           future is done, and nobody is added to that. */
         LmFutureRare *rare = f->rare;
         if ((rare == NULL || rare->more_end == rare->more_capacity) &&
             grow_waiters(f) < 0) {
@@ -306,6 +308,7 @@ schedule_directly(LmLoop *loop, PyObject *future)
     if (lm_loop_check_closed(loop) < 0) {
         return -1;
     }
+    /* Each is tried, whatever became of the one before. */
     int failed = push_waiter(loop, future, &f->waiter);
     if (LM_UNLIKELY(lm_waiters_more(f) > 0)) {
         failed |= push_more(loop, future, f->rare);
@@ -319,6 +322,7 @@ schedule_by_handles(PyObject *future)
     LmFuture *f = lm_future(future);
     LmWaiter waiter;
     int failed = 0;
+    /* A loop's own call_soon may begin the future anew: who waits then is not due. */
     while (failed == 0 && f->state != LM_PENDING && take_next_waiter(f, &waiter)) {
         failed = waiter.context != NULL
                      ? call_waiter_soon(future, waiter.callable, waiter.context)
@@ -347,6 +351,8 @@ lm_waiters_schedule(PyObject *future)
     return failed;
 }
 
+/* The future's items in the queue and its callbacks are of one number and order: the first
+   item that is found becomes a handle of the first callback. */
 static int
 detach_due(LmLoop *loop, PyObject *future)
 {
