@@ -112,12 +112,14 @@ lm_loop_method_start_serving(LM_VECTOR)
                            given(values[4]));
 }
 
+/* The number of a socket that no transport has; -1 with an exception set. */
 static int
-check_unowned(LmLoop *loop, int fd, PyObject *sock)
+unowned_fd(LmLoop *loop, PyObject *sock)
 {
-    PyObject *owner = lm_readers_owner(loop, fd);
+    int fd = PyObject_AsFileDescriptor(sock);
+    PyObject *owner = fd >= 0 ? lm_readers_owner(loop, fd) : NULL;
     if (owner == NULL || lm_transport(owner)->is_closing) {
-        return 0;
+        return fd;
     }
     Py_INCREF(owner); /* the socket's repr may end it */
     PyErr_Format(PyExc_RuntimeError, "File descriptor %R is used by transport %R", sock,
@@ -138,8 +140,8 @@ lm_loop_method_make_socket_transport(LM_VECTOR)
                       values) < 0) {
         return NULL;
     }
-    int fd = PyObject_AsFileDescriptor(values[0]);
-    if (fd < 0 || check_unowned(loop, fd, values[0]) < 0) {
+    int fd = unowned_fd(loop, values[0]);
+    if (fd < 0) {
         return NULL;
     }
     LmTransportParts parts = {
@@ -166,8 +168,8 @@ lm_loop_method_make_datagram_transport(LM_VECTOR)
                       values) < 0) {
         return NULL;
     }
-    int fd = PyObject_AsFileDescriptor(values[0]);
-    if (fd < 0 || check_unowned(loop, fd, values[0]) < 0) {
+    int fd = unowned_fd(loop, values[0]);
+    if (fd < 0) {
         return NULL;
     }
     LmTransportParts parts = {
