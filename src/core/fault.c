@@ -158,9 +158,3 @@ lm_fault_unclosed(LmState *st, PyObject *transport)
         PyErr_WriteUnraisable(transport);
     }
 }
-
-void
-lm_fault_unraisable(PyObject *where)
-{
-    PyErr_WriteUnraisable(where);
-}
