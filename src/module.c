@@ -94,7 +94,7 @@ static PyMethodDef module_methods[] = {
      LM_DOC("_own_methods($module, loop_class, /)",
             "Give a subclass of Loop its methods in descriptors of its own, and "
             "return it.")},
-    {"_watch_patches", (PyCFunction)(void (*)(void))lm_patched_watch, METH_FASTCALL,
+    {"_watch_patches", LM_POSITIONAL(lm_patched_watch),
      LM_DOC(
          "_watch_patches($module, owners, opens, settle, make_handle, note_own, own_names, /)",
          "Notice from now on what is patched, for loopmod/patched.py.")},

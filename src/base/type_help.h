@@ -39,9 +39,10 @@ lm_check_not_deleted(PyObject *value)
     }
 
 /* In tables of methods: the docstring with its signature, and a function that takes its
-   arguments as a vector. */
+   arguments as a vector, with keywords or without. */
 #define LM_DOC(signature, text) signature "\n--\n\n" text
 #define LM_FASTCALL(function) \
     (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS
+#define LM_POSITIONAL(function) (PyCFunction)(void (*)(void))(function), METH_FASTCALL
 
 #endif

@@ -7,8 +7,6 @@
 
 #define LM_VECTOR \
     PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames
-#define LM_METHOD_POSITIONAL(function) \
-    (PyCFunction)(void (*)(void))(function), METH_FASTCALL
 
 int lm_loop_type_init(PyObject *module, LmState *st);
 

@@ -224,7 +224,7 @@ iter_dealloc(PyObject *self)
 static PyMethodDef iter_methods[] = {
     {"send", iter_send_method, METH_O,
      LM_DOC("send($self, value, /)", "Resume; the value is ignored.")},
-    {"throw", (PyCFunction)(void (*)(void))iter_throw, METH_FASTCALL,
+    {"throw", LM_POSITIONAL(iter_throw),
      LM_DOC("throw($self, exception, /)", "Raise the exception at the await.")},
     {"close", iter_close, METH_NOARGS, LM_DOC("close($self)", "End the iteration.")},
     {NULL, NULL, 0, NULL}};

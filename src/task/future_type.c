@@ -146,8 +146,7 @@ future_cancel(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
 
 static PyMethodDef future_methods[] = {
     LM_FUTURE_COMMON_METHODS,
-    {"cancel", (PyCFunction)(void (*)(void))future_cancel,
-     METH_FASTCALL | METH_KEYWORDS,
+    {"cancel", LM_FASTCALL(future_cancel),
      LM_DOC("cancel($self, msg=None)",
             "Cancel it and schedule its callbacks; return False if it was done.\n\n"
             "Loop's thread only. Implements asyncio.Future.cancel.")},
