@@ -20,8 +20,7 @@ typedef struct LmOnce {
        wanted; they are wanted no more. */
     void (*on_ready)(struct LmOnce *once, int directions);
     int fd;
-    uint32_t
-        generation; /* of the registration; tells it from one left by another file */
+    uint32_t generation; /* of the registration, to know one that another file left */
     unsigned set_number; /* of the set it is registered in, 0 for none */
     uint8_t wanted;      /* LM_WATCH_READ | LM_WATCH_WRITE */
 } LmOnce;

@@ -120,8 +120,8 @@ lm_watch_start(LmPoll *poll, LmWatch *watch)
     lm_list_remove(&watch->place);
     lm_list_push_back(&poll->changed, &watch->place);
     if (LM_UNLIKELY(poll->may_block)) {
-        lm_poll_wake(
-            poll); /* another thread's call: the kernel is told after the wait */
+        /* Another thread's call: the kernel is told after the wait. */
+        lm_poll_wake(poll);
     }
     return 0;
 }

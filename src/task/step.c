@@ -38,8 +38,8 @@ resume_coroutine(LmTask *t, PyObject *exc, PyObject **value)
     }
     PyObject *stop = PyErr_GetRaisedException();
     if (!PyErr_GivenExceptionMatches(stop, PyExc_StopIteration)) {
-        PyErr_SetRaisedException(
-            stop); /* of a class that could not be made an object */
+        /* Of a class that could not be made an object. */
+        PyErr_SetRaisedException(stop);
         return PYGEN_ERROR;
     }
     PyObject *returned = ((PyStopIterationObject *)stop)->value;
