@@ -87,13 +87,13 @@ drop_listener(const Accepted *accepted)
         close(accepted->fd);
         return;
     }
-    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *exc = lm_exc_hold();
     PyObject *done = PyObject_CallMethod(accepted->sock, "close", NULL);
     if (done == NULL) {
         PyErr_WriteUnraisable(accepted->sock);
     }
     Py_XDECREF(done);
-    PyErr_SetRaisedException(exc);
+    lm_exc_restore(exc);
 }
 
 static int

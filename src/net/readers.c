@@ -3,6 +3,7 @@
    served by watches, operations by the entry's LmOnce. */
 #include "net/readers.h"
 
+#include "base/oserr.h"
 #include "core/fault.h"
 #include "core/handle.h"
 
@@ -302,11 +303,11 @@ static void
 drop_unwatched(Entry *entry, Side *side)
 {
     if (side->handle != NULL && side->run == lm_handle_run_item) {
-        PyObject *exc = PyErr_GetRaisedException();
+        PyObject *exc = lm_exc_hold();
         if (retire(take_from_table(entry, side)) < 0) {
             PyErr_Clear();
         }
-        PyErr_SetRaisedException(exc);
+        lm_exc_restore(exc);
     }
 }
 

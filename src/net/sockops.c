@@ -148,7 +148,7 @@ begin_wait(LmSockOp *op)
     op->state = LM_SOCKOP_WAITING;
     if (lm_readers_wait(op->loop, op->fd, direction_of(op), run_op, (PyObject *)op) <
         0) {
-        PyObject *exc = PyErr_GetRaisedException();
+        PyObject *exc = lm_exc_hold();
         end_wait(op);
         lm_exc_put_back(exc);
         return -1;
