@@ -5,6 +5,7 @@
 #include "base/state.h"
 
 #include "base/life.h"
+#include "base/type_help.h"
 #include "core/handle.h"
 #include "core/patched.h"
 #include "face/loop_type.h"
@@ -87,22 +88,23 @@ facts(PyObject *module, PyObject *unused LM_UNUSED)
 
 static PyMethodDef module_methods[] = {
     {"_allow_nested_runs", allow_nested_runs, METH_NOARGS,
-     "_allow_nested_runs($module)\n--\n\nLet loops run within a running loop from now "
-     "on."},
+     LM_DOC("_allow_nested_runs($module)",
+            "Let loops run within a running loop from now on.")},
     {"_own_methods", lm_loop_own_methods, METH_O,
-     "_own_methods($module, loop_class, /)\n--\n\nGive a subclass of Loop its methods "
-     "in descriptors of its own, and return it."},
-    {"_watch_patches", (PyCFunction)(void (*)(void))lm_patched_watch, METH_FASTCALL,
-     "_watch_patches($module, owners, opens, settle, make_handle, note_own, own_names, "
-     "/)\n--\n\nNotice from now on what is patched, for loopmod/patched.py."},
+     LM_DOC("_own_methods($module, loop_class, /)",
+            "Give a subclass of Loop its methods in descriptors of its own, and "
+            "return it.")},
+    {"_watch_patches", LM_POSITIONAL(lm_patched_watch),
+     LM_DOC(
+         "_watch_patches($module, owners, opens, settle, make_handle, note_own, own_names, /)",
+         "Notice from now on what is patched, for loopmod/patched.py.")},
     {"_settle_patches", lm_patched_settle_now, METH_NOARGS,
-     "_settle_patches($module)\n--\n\nLook anew where anything was "
-     "patched."},
+     LM_DOC("_settle_patches($module)", "Look anew where anything was patched.")},
     {"_run_due", lm_patched_run_due, METH_O,
-     "_run_due($module, due, /)\n--\n\nRun an item of the ready queue that was taken "
-     "out of it."},
+     LM_DOC("_run_due($module, due, /)",
+            "Run an item of the ready queue that was taken out of it.")},
     {"_facts", facts, METH_NOARGS,
-     "_facts($module)\n--\n\nWhat the loop runs on, for loopmod/info.py."},
+     LM_DOC("_facts($module)", "What the loop runs on, for loopmod/info.py.")},
     {NULL, NULL, 0, NULL}};
 
 static int

@@ -15,9 +15,9 @@ from typing import NamedTuple
 LEVELS = {"base": 0, "poll": 1, "core": 2, "task": 3, "net": 4, "tls": 5, "os": 5, "face": 6}
 MODULE_LEVEL = 7
 
-MAX_C_LINES = 600
+MAX_C_LINES = 500
 MAX_HEADER_LINES = 250
-MAX_FUNCTION_LINES = 80
+MAX_FUNCTION_LINES = 50
 
 # CPython's API takes these tables without const; nobody writes to them after the import.
 API_TABLES = {
@@ -33,6 +33,14 @@ API_TABLES = {
 TOOLCHAIN_SYMBOLS = {"__TMC_END__", "__dso_handle", "completed", "__bss_start", "_edata", "_end"}
 
 LITERAL_OR_COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'", re.DOTALL)
+STATIC_FUNCTION = re.compile(
+    r"^(?:static|LM_INLINE)\s(?:__attribute__\(\(\w+\)\)|[^;{}=()#])*?\b(?!__attribute__)(\w+)\(|^LM_GETTER\((\w+)",
+    re.MULTILINE,
+)
+MADE_BY_MACRO = re.compile(r"^LM_GETTER\(.*?\)$", re.MULTILINE | re.DOTALL)
+NAMED_FILE = re.compile(r"(?<![\w./*])(?:\w+/)*\w+\.(?:c|h|py)\b(?![\w(])")
+# Named in comments, and not the project's.
+FOREIGN_FILES = {"Python.h", "config.h", "ev.c", "ev.h"}
 INCLUDE = re.compile(r"^[ \t]*#[ \t]*include[ \t]*([\"<])([^\">]+)[\">]", re.MULTILINE)
 PRIVATE_API = re.compile(r"\b_Py_?[A-Z]\w*\s*\(|\bPy_BUILD_CORE\w*|\bpycore_\w+")
 
@@ -82,7 +90,7 @@ def first_branches(text: str) -> str:
 
 def functions(text: str) -> Iterator[Function]:
     """Yield the function definitions of a C text."""
-    text = first_branches(blank(text))
+    text = MADE_BY_MACRO.sub(lambda match: "\n" * match[0].count("\n"), first_branches(blank(text)))
     depth = 0
     head = 0
     found: tuple[str, int] | None = None
@@ -147,6 +155,70 @@ def include_errors(files: Mapping[str, str]) -> list[str]:
             level = MODULE_LEVEL if other is None else LEVELS.get(other, MODULE_LEVEL)
             if other != room and level >= LEVELS[room]:
                 errors.append(f"{path}: includes {name}, which is not below {room}")
+    return errors
+
+
+def include_groups(text: str) -> list[list[str]]:
+    """The includes of a C text as written, in groups of lines without another between; none within a condition."""
+    groups: list[list[str]] = [[]]
+    depth = 0
+    for line in blank(text, literals=False).splitlines():
+        if re.match(r"\s*#\s*if(?!ndef LM_\w+_H$)", line):
+            depth += 1
+        elif re.match(r"\s*#\s*endif", line):
+            depth -= 1
+        found = INCLUDE.match(line)
+        if found is None:
+            groups.append([])
+        elif depth == 0:
+            groups[-1].append(found[1] + found[2])
+    return [group for group in groups if group]
+
+
+def include_order_errors(files: Mapping[str, str]) -> list[str]:
+    """Files that do not include their own header alone, then the project's, then the system's, each kind sorted."""
+    errors = []
+    for path, text in files.items():
+        groups = include_groups(text)
+        if path.endswith(".c") and groups:
+            own = groups.pop(0)
+            header = f"{path[:-2]}.h"
+            if len(own) > 1 or (header in files and own != [f'"{header.removeprefix("src/")}']):
+                errors.append(f"{path}: does not begin with its own header, alone")
+        names = sorted(name for group in groups for name in group)
+        kinds = ([name for name in names if name[0] == mark] for mark in '"<')
+        if groups != [kind for kind in kinds if kind]:
+            errors.append(f"{path}: includes are not in order")
+    return errors
+
+
+def static_functions(text: str) -> set[str]:
+    """Names of the functions that a C text keeps to itself."""
+    return {first or second for first, second in STATIC_FUNCTION.findall(blank(text))}
+
+
+def repeated_name_errors(files: Mapping[str, str], rooms: Mapping[str, str]) -> list[str]:
+    """Static functions of one name in several files, but for rooms with a reason; reasons without need."""
+    owners: dict[str, list[str]] = {}
+    for path, text in files.items():
+        for name in static_functions(text):
+            owners.setdefault(name, []).append(path)
+    repeated = {name: paths for name, paths in sorted(owners.items()) if len(paths) > 1}
+    excused = {name: paths for name, paths in repeated.items() if all(room_of(path) in rooms for path in paths)}
+    errors = [f"{name}: in {', '.join(paths)}" for name, paths in repeated.items() if name not in excused]
+    needed = {room_of(path) for paths in excused.values() for path in paths}
+    return errors + [f"{room}: is listed without need" for room in rooms if room not in needed]
+
+
+def named_file_errors(texts: Mapping[str, str], existing: Iterable[str]) -> list[str]:
+    """Files that comments of C files, or texts, name and that are not there: by a path or by the end of one."""
+    ends = {"/".join(parts[i:]) for path in existing for parts in [path.split("/")] for i in range(len(parts))}
+    errors = []
+    for path, text in texts.items():
+        found = LITERAL_OR_COMMENT.finditer(text) if path.endswith((".c", ".h")) else [re.search(r"(?s).*", text)]
+        comments = " ".join(match[0] for match in found if match and match[0][0] not in "\"'")
+        named = set(NAMED_FILE.findall(comments)) - FOREIGN_FILES
+        errors += [f"{path}: names {name}, which does not exist" for name in sorted(named) if name not in ends]
     return errors
 
 

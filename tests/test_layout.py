@@ -26,6 +26,7 @@ HEADERLESS = {
     "src/poll/evsrc.c": "compiles libev in, whose header is ev.h",
     "src/core/handle_type.c": "a part of core/handle.h",
     "src/core/loop_life.c": "a part of core/loop.h",
+    "src/core/patched_items.c": "a part of core/patched.h",
     "src/face/loop_net.c": "methods of the table in face/loop_type.h",
     "src/face/loop_run.c": "methods of the table in face/loop_type.h",
     "src/face/loop_schedule.c": "methods of the table in face/loop_type.h",
@@ -41,6 +42,7 @@ HEADERLESS = {
     "src/task/future_type.c": "a part of task/future.h",
     "src/task/task_make.c": "a part of task/task.h",
     "src/task/task_type.c": "a part of task/task.h",
+    "src/task/waiters_list.c": "a part of task/waiters.h",
     "src/tls/app.c": "a part of tls/tls.h",
     "src/tls/app_transport.c": "a part of tls/tls.h",
     "src/tls/fatal.c": "a part of tls/tls.h",
@@ -54,12 +56,10 @@ HEADERLESS = {
 }
 # `path` or `path:function`: what is longer than the limits, and why.
 LONGER: dict[str, str] = {}
+# Rooms in which static functions of several files have one name, and why.
+REPEATING: dict[str, str] = {}
 # Files that call each other in a circle, and why they do.
-KNOTS = {
-    frozenset({"src/poll/once.c", "src/poll/poll.c", "src/poll/watch.c"}): (
-        "a poll watches its own descriptors; what starts a watch may have to tell the kernel at once"
-    ),
-}
+KNOTS: dict[frozenset[str], str] = {}
 # The places that know more than the public C API promises.
 PRIVATE_API_FILES = ("src/base/compat.h", "src/task/mirror.")
 # Writable static data, and why it may not live in the module's state.
@@ -146,6 +146,75 @@ def test_include_rule(path, line, complaint):
         assert len(errors) == 1 and complaint in errors[0] and path in errors[0]
 
 
+@pytest.mark.parametrize(
+    ("path", "text", "complaint"),
+    [
+        ("src/core/a.c", '#include "core/a.h"\n\n#include "base/lm.h"\n#include "core/b.h"\n\n#include <x.h>', None),
+        ("src/core/a.c", '#include "core/a.h"', None),
+        ("src/core/a.c", '#include "base/lm.h"\n#include "core/a.h"', "its own header"),
+        ("src/core/a.c", '#include "base/lm.h"\n\n#include "core/a.h"', "its own header"),
+        ("src/core/a.c", '#include "core/a.h"\n#include "base/lm.h"', "its own header"),
+        ("src/core/a_type.c", '#include "core/a.h"\n\n#include "base/lm.h"', None),  # a part of another
+        ("src/core/a.c", '#include "core/a.h"\n\n#include "core/b.h"\n#include "base/lm.h"', "not in order"),
+        ("src/core/a.c", '#include "core/a.h"\n\n#include "base/lm.h"\n\n#include "core/b.h"', "not in order"),
+        ("src/core/a.c", '#include "core/a.h"\n\n#include <x.h>\n\n#include "base/lm.h"', "not in order"),
+        ("src/core/a.c", '#include "core/a.h"\n\n#include "base/lm.h"\n#include <x.h>', "not in order"),
+        ("src/core/a.c", '#include "core/a.h"\n\n#include <x.h>\n#if X\n#include "base/lm.h"\n#endif', None),
+        (
+            "src/core/a.h",
+            '#ifndef LM_CORE_A_H\n#define LM_CORE_A_H\n#include "core/b.h"\n#include "base/c.h"',
+            "order",
+        ),
+    ],
+)
+def test_include_order_rule(path, text, complaint):
+    errors = layout.include_order_errors({"src/core/a.h": "", path: text})
+    assert [complaint in error for error in errors] == ([] if complaint is None else [True])
+
+
+NAMES = """\
+static int
+twice(int a)
+{
+}
+static inline PyObject *once(void) { }
+LM_INLINE int __attribute__((noinline)) slow(int x) { }
+LM_GETTER(get_x, Point *p = point(self), as_int(p->x))
+static const int table[] = {1};
+static int (*hook)(int);
+#define LM_MAKE(name) static int name(void)
+/* static int commented(void) */
+int lm_shared(void) { }
+"""
+
+
+def test_repeated_name_rule():
+    assert layout.static_functions(NAMES) == {"twice", "once", "slow", "get_x"}
+    files = {"src/core/a.c": NAMES, "src/net/b.c": "static int twice(int);", "src/net/c.c": "static void gone(void)"}
+    assert layout.repeated_name_errors(files, {}) == ["twice: in src/core/a.c, src/net/b.c"]
+    assert layout.repeated_name_errors(files, {"net": "reason"}) == [
+        "twice: in src/core/a.c, src/net/b.c",
+        "net: is listed without need",
+    ]
+    del files["src/core/a.c"]
+    files["src/net/c.c"] = "static int twice(int a)"
+    assert layout.repeated_name_errors(files, {"net": "reason"}) == []
+    assert layout.repeated_name_errors(files, {"net": "reason", "tls": "reason"}) == ["tls: is listed without need"]
+
+
+def test_named_file_rule():
+    existing = ["src/core/run.c", "src/core/run.h", "src/net/flow.c", "loopmod/loop.py"]
+    texts = {
+        "src/core/a.c": '/* See run.h, core/run.c, loopmod/loop.py and Python.h. */ "gone.c"',
+        "src/core/README.md": "`run.c/.h`, flow.c (net/flow.c), `loop.py`; epoll.create and x.c() are no files",
+    }
+    assert layout.named_file_errors(texts, existing) == []
+    assert layout.named_file_errors({"src/core/a.c": "/* See rerun.c. */"}, existing) == [
+        "src/core/a.c: names rerun.c, which does not exist"
+    ]
+    assert len(layout.named_file_errors({"src/README.md": "net/run.c and lost.py"}, existing)) == 2
+
+
 def test_call_rule():
     """By what `nm` says of objects: functions, tables, what is undefined."""
     symbols = {
@@ -199,6 +268,8 @@ def test_head_rule():
 
 FUNCTIONS = """\
 /* int commented(void) { } */
+LM_GETTER(get_x, Point *p = point(self),
+          as_int(p->x))
 struct point { int x; };
 static const int table[] = { 1, 2 };
 #define CALL(x) do { f(x); \\
@@ -229,13 +300,13 @@ pointer_one(void (*hook)(int), int n)
 
 def test_function_scanner():
     found = [tuple(function) for function in layout.functions(FUNCTIONS)]
-    assert found == [("short_one", 7, 6), ("picked", 15, 6), ("pointer_one", 22, 5)]
+    assert found == [("short_one", 9, 6), ("picked", 17, 6), ("pointer_one", 24, 5)]
 
 
 def test_length_rule():
-    body = "".join(f"    x({n});\n" for n in range(90))
+    body = "".join(f"    x({n});\n" for n in range(60))
     files = {"src/core/a.c": f"int\nlong_one(void)\n{{\n{body}}}\n", "src/core/a.h": "\n" * 251}
-    files["src/core/b.c"] = "\n" * 601
+    files["src/core/b.c"] = "\n" * 501
     assert len(layout.length_errors(files, {})) == 3
     named = {"src/core/a.c:long_one": "r", "src/core/a.h": "r", "src/core/b.c": "r"}
     assert layout.length_errors(files, named) == []
@@ -307,6 +378,22 @@ def test_there_is_a_source():
 
 def test_includes_go_downwards():
     assert layout.include_errors(SOURCES) == []
+
+
+def test_includes_are_in_order():
+    assert layout.include_order_errors(SOURCES) == []
+
+
+def test_no_name_is_static_twice():
+    """A reader of a backtrace knows the file by the function."""
+    assert layout.repeated_name_errors(SOURCES, REPEATING) == []
+
+
+def test_files_named_in_comments_exist():
+    folders = ("src", "loopmod", "tests", "benchmarks", "tools")
+    existing = [path.relative_to(ROOT).as_posix() for folder in folders for path in (ROOT / folder).rglob("*.*")]
+    readmes = {path.relative_to(ROOT).as_posix(): path.read_text("utf-8") for path in (ROOT / "src").rglob("*.md")}
+    assert layout.named_file_errors(SOURCES | readmes, existing) == []
 
 
 def test_calls_go_downwards():

@@ -132,3 +132,34 @@ lm_args_call_named(LmState *st, const char *function, PyObject *const *args,
     }
     return take_by_keyword(function, args, nargs, kwnames, lead, call);
 }
+
+int
+lm_args_fd(PyObject *obj)
+{
+    PyObject *number = NULL;
+    if (PyLong_Check(obj)) {
+        number = Py_NewRef(obj);
+    }
+    else {
+        PyObject *fileno = PyObject_CallMethod(obj, "fileno", NULL);
+        number = fileno != NULL ? PyNumber_Long(fileno) : NULL;
+        Py_XDECREF(fileno);
+        if (number == NULL) {
+            if (PyErr_ExceptionMatches(PyExc_AttributeError) ||
+                PyErr_ExceptionMatches(PyExc_TypeError) ||
+                PyErr_ExceptionMatches(PyExc_ValueError)) {
+                PyErr_Format(PyExc_ValueError, "Invalid file object: %R", obj);
+            }
+            return -1;
+        }
+    }
+    long fd = PyLong_AsLong(number);
+    if (fd < 0 || fd > INT_MAX) {
+        if (!PyErr_Occurred() || PyErr_ExceptionMatches(PyExc_OverflowError)) {
+            PyErr_Format(PyExc_ValueError, "Invalid file descriptor: %S", number);
+        }
+        fd = -1;
+    }
+    Py_DECREF(number);
+    return (int)fd;
+}

@@ -1,7 +1,7 @@
 /* Parsing of vectorcall arguments for the methods that are too hot or too odd for
    PyArg_*.
 
-   Relies on Python.h only; may set TypeError, runs no Python. */
+   Relies on Python.h only; may set TypeError, runs no Python but where said. */
 #ifndef LM_BASE_ARGS_H
 #define LM_BASE_ARGS_H
 
@@ -68,5 +68,9 @@ lm_args_only(const char *function, PyObject *const *args, Py_ssize_t nargs,
                ? NULL
                : value;
 }
+
+/* The descriptor of an int or of an object with fileno(). -1 with asyncio's ValueError
+   set. Runs Python. */
+int lm_args_fd(PyObject *obj);
 
 #endif

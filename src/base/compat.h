@@ -1,5 +1,6 @@
-/* The one file that knows CPython versions: shims that give 3.11 and 3.12 the names of
-   later public API.
+/* What every room would have to know of CPython's versions: later public API by its name on
+   older Pythons, and what the end of an instance takes. What differs for one file alone (the
+   registers of tasks, dict watchers) stands there.
 
    Relies on Python.h only. Everything here is a few lines over public calls; no
    behaviour of ours. */

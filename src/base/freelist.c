@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 static int
-resize(LmFreelist *list, int capacity)
+resize_freelist(LmFreelist *list, int capacity)
 {
     PyObject **items = realloc(list->items, (size_t)capacity * sizeof(*items));
     if (items == NULL) {
@@ -21,7 +21,8 @@ lm_freelist_grow(LmFreelist *list)
     if (list->is_closed) {
         return -1;
     }
-    return resize(list, list->capacity ? list->capacity * 2 : LM_FREELIST_SIZE);
+    return resize_freelist(list,
+                           list->capacity ? list->capacity * 2 : LM_FREELIST_SIZE);
 }
 
 void
@@ -33,7 +34,7 @@ lm_freelist_trim(LmFreelist *list, void (*release)(PyObject *))
     while (list->size > LM_FREELIST_SIZE) {
         release(list->items[--list->size]);
     }
-    resize(list, LM_FREELIST_SIZE);
+    resize_freelist(list, LM_FREELIST_SIZE);
 }
 
 void

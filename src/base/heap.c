@@ -19,7 +19,7 @@ comes_before(const LmHeapSlot *a, const LmHeapSlot *b)
 }
 
 static void
-place(LmHeap *heap, size_t index, LmHeapSlot slot)
+place_node(LmHeap *heap, size_t index, LmHeapSlot slot)
 {
     heap->slots[index] = slot;
     slot.node->index = (uint32_t)index;
@@ -33,10 +33,10 @@ sift_up(LmHeap *heap, size_t index, LmHeapSlot slot)
         if (!comes_before(&slot, &heap->slots[parent])) {
             break;
         }
-        place(heap, index, heap->slots[parent]);
+        place_node(heap, index, heap->slots[parent]);
         index = parent;
     }
-    place(heap, index, slot);
+    place_node(heap, index, slot);
 }
 
 static size_t
@@ -89,10 +89,10 @@ sift_down(LmHeap *heap, size_t index, LmHeapSlot slot)
         if (!comes_before(&heap->slots[child], &slot)) {
             break;
         }
-        place(heap, index, heap->slots[child]);
+        place_node(heap, index, heap->slots[child]);
         index = child;
     }
-    place(heap, index, slot);
+    place_node(heap, index, slot);
 }
 
 static void *
@@ -102,7 +102,7 @@ block_of(const LmHeap *heap)
 }
 
 static int
-resize(LmHeap *heap, size_t capacity)
+resize_heap(LmHeap *heap, size_t capacity)
 {
     size_t bytes = (BEFORE_FIRST + capacity) * sizeof(LmHeapSlot);
     void *block;
@@ -120,11 +120,12 @@ resize(LmHeap *heap, size_t capacity)
 }
 
 static int
-grow(LmHeap *heap)
+grow_heap(LmHeap *heap)
 {
     return heap->size == LM_HEAP_ELSEWHERE
                ? -1
-               : resize(heap, heap->capacity ? heap->capacity * 2 : FIRST_CAPACITY);
+               : resize_heap(heap,
+                             heap->capacity ? heap->capacity * 2 : FIRST_CAPACITY);
 }
 
 void
@@ -144,7 +145,7 @@ lm_heap_free(LmHeap *heap)
 int
 lm_heap_push(LmHeap *heap, LmHeapNode *node, double due)
 {
-    if (heap->size == heap->capacity && grow(heap) < 0) {
+    if (heap->size == heap->capacity && grow_heap(heap) < 0) {
         return -1;
     }
     sift_up(heap, heap->size++, (LmHeapSlot){lm_heap_key(due), node});
@@ -167,6 +168,6 @@ lm_heap_remove(LmHeap *heap, LmHeapNode *node)
     }
     if (heap->capacity > FIRST_CAPACITY && heap->size * 4 < heap->capacity) {
         /* A burst of a million timers must not hold its memory for ever. */
-        (void)resize(heap, heap->capacity / 2);
+        (void)resize_heap(heap, heap->capacity / 2);
     }
 }

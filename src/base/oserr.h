@@ -1,5 +1,5 @@
-/* errno to OSError, and keeping an exception aside while Python code runs. Relies on
-   lm.h. */
+/* What is raised: errno as OSError, and an exception that is set, held while something else
+   is done. Relies on lm.h. */
 #ifndef LM_BASE_OSERR_H
 #define LM_BASE_OSERR_H
 
@@ -15,8 +15,25 @@ lm_oserr_set(int err)
     return PyErr_SetFromErrno(PyExc_OSError);
 }
 
-/* Puts back what PyErr_GetRaisedException gave, maybe NULL. What was raised meanwhile stays,
-   and gets it as its context. Steals the reference. */
+/* Holds the exception that is set, NULL for none, while something is done that must not
+   find it, or may raise. Then one of the following two puts it back. */
+static inline PyObject *
+lm_exc_hold(void)
+{
+    return PyErr_GetRaisedException();
+}
+
+/* The one that was held wins: what was raised meanwhile is gone. Where none was, that stays.
+   Steals the reference. */
+static inline void
+lm_exc_restore(PyObject *exc)
+{
+    if (exc != NULL) {
+        PyErr_SetRaisedException(exc);
+    }
+}
+
+/* The later one wins, with the one that was held as its context. Steals the reference. */
 static inline void
 lm_exc_put_back(PyObject *exc)
 {
@@ -32,6 +49,19 @@ lm_exc_put_back(PyObject *exc)
         PyException_SetContext(later, exc);
     }
     PyErr_SetRaisedException(later);
+}
+
+/* Of several things that are done in any case: `*first`, NULL at first, becomes what the
+   first of them raised that failed; for lm_exc_restore. */
+static inline void
+lm_exc_keep_first(PyObject **first, int failed)
+{
+    if (failed < 0 && *first == NULL) {
+        *first = PyErr_GetRaisedException();
+    }
+    else if (failed < 0) {
+        PyErr_Clear();
+    }
 }
 
 /* 1 for the two exceptions that leave the loop at once. */

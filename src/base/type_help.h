@@ -19,6 +19,17 @@ lm_none_if(int failed)
     return failed < 0 ? NULL : Py_NewRef(Py_None);
 }
 
+/* In a setter: -1 with AttributeError where the attribute is to be deleted. */
+static inline int
+lm_check_not_deleted(PyObject *value)
+{
+    if (value == NULL) {
+        PyErr_SetString(PyExc_AttributeError, "cannot delete attribute");
+        return -1;
+    }
+    return 0;
+}
+
 /* A getter of the struct that `declaration` finds in `self`. */
 #define LM_GETTER(name, declaration, expression)                   \
     static PyObject *name(PyObject *self, void *closure LM_UNUSED) \
@@ -28,9 +39,10 @@ lm_none_if(int failed)
     }
 
 /* In tables of methods: the docstring with its signature, and a function that takes its
-   arguments as a vector. */
+   arguments as a vector, with keywords or without. */
 #define LM_DOC(signature, text) signature "\n--\n\n" text
 #define LM_FASTCALL(function) \
     (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS
+#define LM_POSITIONAL(function) (PyCFunction)(void (*)(void))(function), METH_FASTCALL
 
 #endif

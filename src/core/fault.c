@@ -86,7 +86,7 @@ add_pairs(PyObject *context, const Pairs *pairs)
 }
 
 static PyObject *
-context_of(const char *message, PyObject *exc, const Pairs *pairs)
+fault_context(const char *message, PyObject *exc, const Pairs *pairs)
 {
     PyObject *context = Py_BuildValue("{ss}", "message", message);
     if (context != NULL &&
@@ -98,7 +98,7 @@ context_of(const char *message, PyObject *exc, const Pairs *pairs)
 }
 
 static PyObject *
-tell(PyObject *loop, LmState *st, PyObject *context, PyObject *exc)
+tell_handler(PyObject *loop, LmState *st, PyObject *context, PyObject *exc)
 {
     PyObject *handler = st->str.call_exception_handler;
     if (exc == NULL) {
@@ -123,8 +123,8 @@ lm_fault_report(PyObject *loop, LmState *st, const char *message, ...)
     va_end(given);
     Py_INCREF(loop);
     PyObject *exc = PyErr_GetRaisedException();
-    PyObject *context = context_of(message, exc, &pairs);
-    PyObject *done = context != NULL ? tell(loop, st, context, exc) : NULL;
+    PyObject *context = fault_context(message, exc, &pairs);
+    PyObject *done = context != NULL ? tell_handler(loop, st, context, exc) : NULL;
     Py_XDECREF(done);
     Py_XDECREF(context);
     Py_XDECREF(exc);
@@ -157,10 +157,4 @@ lm_fault_unclosed(LmState *st, PyObject *transport)
     if (warn_unclosed(st, transport) < 0) {
         PyErr_WriteUnraisable(transport);
     }
-}
-
-void
-lm_fault_unraisable(PyObject *where)
-{
-    PyErr_WriteUnraisable(where);
 }

@@ -21,7 +21,4 @@ int lm_fault_report(PyObject *loop, LmState *st, const char *message, ...);
    exception; none may be set. */
 void lm_fault_unclosed(LmState *st, PyObject *transport);
 
-/* An exception that must not leave, in a place that cannot report: finalizers. */
-void lm_fault_unraisable(PyObject *where);
-
 #endif

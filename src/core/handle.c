@@ -267,7 +267,7 @@ call_held(LmHandle *h)
 }
 
 static PyObject *
-run_callback(LmLoop *loop, PyObject *self)
+run_handle(LmLoop *loop, PyObject *self)
 {
     LmHandle *h = lm_handle(self);
     PyObject *context = lm_context_enter(loop, h->context);
@@ -285,7 +285,7 @@ run_callback(LmLoop *loop, PyObject *self)
 static int
 run_and_report(LmLoop *loop, PyObject *self)
 {
-    PyObject *result = run_callback(loop, self);
+    PyObject *result = run_handle(loop, self);
     if (LM_LIKELY(result != NULL)) {
         Py_DECREF(result);
         return 0;
@@ -346,13 +346,13 @@ lm_handle_report_call(LmLoop *loop, PyObject *callable, PyObject *const *args,
     if (lm_exc_leaves_loop()) {
         return -1;
     }
-    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *exc = lm_exc_hold();
     PyObject *handle = lm_handle_new(loop, callable, args, nargs, context);
     if (handle == NULL) {
         Py_DECREF(exc);
         return -1;
     }
-    PyErr_SetRaisedException(exc);
+    lm_exc_restore(exc);
     int failed = lm_fault_in_callback(loop, handle);
     Py_DECREF(handle);
     return failed;
@@ -364,13 +364,13 @@ lm_handle_report_fault(LmLoop *loop, PyMethodDef *def, PyObject *self)
     if (lm_exc_leaves_loop()) {
         return -1;
     }
-    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *exc = lm_exc_hold();
     PyObject *callable = PyCFunction_New(def, self);
     if (callable == NULL) {
         Py_DECREF(exc);
         return -1;
     }
-    PyErr_SetRaisedException(exc);
+    lm_exc_restore(exc);
     int failed = lm_handle_report_call(loop, callable, NULL, 0, NULL);
     Py_DECREF(callable);
     return failed;

@@ -3,7 +3,6 @@
 #include "core/handle.h"
 
 #include "base/type_help.h"
-
 #include "core/context.h"
 #include "core/safe_handle.h"
 #include "core/timers.h"
@@ -51,7 +50,7 @@ spare_list(LmState *st, PyTypeObject *type)
 }
 
 static void
-free_instance(PyObject *self)
+free_handle(PyObject *self)
 {
     if (lm_handle(self)->is_safe) {
         lm_safe_handle_free(lm_handle(self));
@@ -62,17 +61,17 @@ free_instance(PyObject *self)
 void
 lm_handle_trim_spare(LmState *st)
 {
-    lm_freelist_trim(&st->handles, free_instance);
-    lm_freelist_trim(&st->timer_handles, free_instance);
-    lm_freelist_trim(&st->safe_handles, free_instance);
+    lm_freelist_trim(&st->handles, free_handle);
+    lm_freelist_trim(&st->timer_handles, free_handle);
+    lm_freelist_trim(&st->safe_handles, free_handle);
 }
 
 void
 lm_handle_close_spare(LmState *st)
 {
-    lm_freelist_close(&st->handles, free_instance);
-    lm_freelist_close(&st->timer_handles, free_instance);
-    lm_freelist_close(&st->safe_handles, free_instance);
+    lm_freelist_close(&st->handles, free_handle);
+    lm_freelist_close(&st->timer_handles, free_handle);
+    lm_freelist_close(&st->safe_handles, free_handle);
 }
 
 static void
@@ -93,7 +92,7 @@ handle_dealloc(PyObject *self)
     h->loop = NULL;
     LmFreelist *spare = loop != NULL ? spare_list(loop->st, type) : NULL;
     if (spare == NULL || !lm_freelist_give(spare, self, MOST_SPARE)) {
-        free_instance(self);
+        free_handle(self);
     }
     Py_DECREF(type);
     Py_XDECREF(loop);
@@ -103,10 +102,7 @@ handle_dealloc(PyObject *self)
 static PyObject *
 handle_cancel(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    if (lm_handle_cancel(self) < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    return lm_none_if(lm_handle_cancel(self));
 }
 
 static PyObject *
@@ -118,10 +114,7 @@ handle_cancelled(PyObject *self, PyObject *unused LM_UNUSED)
 static PyObject *
 handle_run(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    if (lm_handle_run(lm_handle(self)->loop, self) < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    return lm_none_if(lm_handle_run(lm_handle(self)->loop, self));
 }
 
 static PyObject *
@@ -131,20 +124,12 @@ handle_when(PyObject *self, PyObject *unused LM_UNUSED)
     return h->when != NULL ? Py_NewRef(h->when) : PyFloat_FromDouble(h->due);
 }
 
-static PyObject *
-get_loop(PyObject *self, void *closure LM_UNUSED)
-{
-    return lm_none_or((PyObject *)lm_handle(self)->loop);
-}
+LM_GETTER(get_handle_loop, LmHandle *h = lm_handle(self),
+          lm_none_or((PyObject *)h->loop))
+LM_GETTER(get_handle_callback, LmHandle *h = lm_handle(self), lm_none_or(h->callback))
 
 static PyObject *
-get_callback(PyObject *self, void *closure LM_UNUSED)
-{
-    return lm_none_or(lm_handle(self)->callback);
-}
-
-static PyObject *
-get_context(PyObject *self, void *closure LM_UNUSED)
+get_handle_context(PyObject *self, void *closure LM_UNUSED)
 {
     LmHandle *h = lm_handle(self);
     h->is_context_shown = 1;
@@ -152,7 +137,7 @@ get_context(PyObject *self, void *closure LM_UNUSED)
 }
 
 static PyObject *
-get_args(PyObject *self, void *closure LM_UNUSED)
+get_handle_args(PyObject *self, void *closure LM_UNUSED)
 {
     LmHandle *h = lm_handle(self);
     if (!lm_handle_is_whole(h)) {
@@ -167,26 +152,14 @@ get_args(PyObject *self, void *closure LM_UNUSED)
     return tuple;
 }
 
-static PyObject *
-get_cancelled(PyObject *self, void *closure LM_UNUSED)
-{
-    return PyBool_FromLong(lm_handle(self)->is_cancelled);
-}
+LM_GETTER(get_handle_cancelled, LmHandle *h = lm_handle(self),
+          PyBool_FromLong(h->is_cancelled))
+LM_GETTER(get_handle_repr, LmHandle *h = lm_handle(self), lm_none_or(h->repr))
+LM_GETTER(get_handle_traceback, LmHandle *h = lm_handle(self),
+          lm_none_or(h->source_traceback))
 
 static PyObject *
-get_repr(PyObject *self, void *closure LM_UNUSED)
-{
-    return lm_none_or(lm_handle(self)->repr);
-}
-
-static PyObject *
-get_source_traceback(PyObject *self, void *closure LM_UNUSED)
-{
-    return lm_none_or(lm_handle(self)->source_traceback);
-}
-
-static PyObject *
-get_when(PyObject *self, void *closure LM_UNUSED)
+get_timer_when(PyObject *self, void *closure LM_UNUSED)
 {
     return handle_when(self, NULL);
 }
@@ -194,7 +167,7 @@ get_when(PyObject *self, void *closure LM_UNUSED)
 /* Asyncio's own methods, where they are patched, set these of a handle that is ours. What
    they would set by themselves lets go of the callback. */
 static int
-set_cancelled(PyObject *self, PyObject *value, void *closure LM_UNUSED)
+set_handle_cancelled(PyObject *self, PyObject *value, void *closure LM_UNUSED)
 {
     int truth = value != NULL ? PyObject_IsTrue(value) : 0;
     return truth <= 0 ? truth : lm_handle_cancel(self);
@@ -208,7 +181,7 @@ leave_as_it_is(PyObject *self LM_UNUSED, PyObject *value LM_UNUSED,
 }
 
 static int
-set_scheduled(PyObject *self, PyObject *value, void *closure LM_UNUSED)
+set_timer_scheduled(PyObject *self, PyObject *value, void *closure LM_UNUSED)
 {
     LmHandle *h = lm_handle(self);
     if (value == Py_False && h->node.index == LM_HEAP_ELSEWHERE) {
@@ -217,11 +190,8 @@ set_scheduled(PyObject *self, PyObject *value, void *closure LM_UNUSED)
     return 0;
 }
 
-static PyObject *
-get_scheduled(PyObject *self, void *closure LM_UNUSED)
-{
-    return PyBool_FromLong(lm_handle(self)->node.index != LM_HEAP_NOWHERE);
-}
+LM_GETTER(get_timer_scheduled, LmHandle *h = lm_handle(self),
+          PyBool_FromLong(h->node.index != LM_HEAP_NOWHERE))
 
 static Py_hash_t
 timer_hash(PyObject *self)
@@ -254,8 +224,9 @@ same_timers(PyObject *a, PyObject *b)
     if (x->due != y->due || x->is_cancelled != y->is_cancelled) {
         return 0;
     }
-    int same = are_equal(get_callback(a, NULL), get_callback(b, NULL));
-    return same > 0 ? are_equal(get_args(a, NULL), get_args(b, NULL)) : same;
+    int same = are_equal(get_handle_callback(a, NULL), get_handle_callback(b, NULL));
+    return same > 0 ? are_equal(get_handle_args(a, NULL), get_handle_args(b, NULL))
+                    : same;
 }
 
 static PyObject *
@@ -288,39 +259,43 @@ timer_richcompare(PyObject *self, PyObject *other, int op)
 
 PyDoc_STRVAR(
     cancel_doc,
-    "cancel($self)\n--\n\nCancel the callback: it will not run. Has no effect once it "
-    "has "
-    "run or was cancelled.\n\nLoop's thread only. Implements asyncio.Handle.cancel.");
+    LM_DOC("cancel($self)",
+           "Cancel the callback: it will not run. Has no effect once it has run or "
+           "was cancelled.\n\n"
+           "Loop's thread only. Implements asyncio.Handle.cancel."));
 PyDoc_STRVAR(cancelled_doc,
-             "cancelled($self)\n--\n\nReturn True if the callback was cancelled.");
-PyDoc_STRVAR(when_doc,
-             "when($self)\n--\n\nReturn the moment the callback is due, in seconds of "
-             "loop.time().\n\nImplements asyncio.TimerHandle.when.");
-PyDoc_STRVAR(run_doc, "_run($self)\n--\n\nRun the callback in its context now.");
+             LM_DOC("cancelled($self)", "Return True if the callback was cancelled."));
+PyDoc_STRVAR(
+    when_doc,
+    LM_DOC("when($self)",
+           "Return the moment the callback is due, in seconds of loop.time().\n\n"
+           "Implements asyncio.TimerHandle.when."));
+PyDoc_STRVAR(run_doc, LM_DOC("_run($self)", "Run the callback in its context now."));
 
 /* clang-format off */
-#define COMMON_METHODS                                          \
-    {"cancel", handle_cancel, METH_NOARGS, cancel_doc},         \
+#define COMMON_METHODS                                           \
+    {"cancel", handle_cancel, METH_NOARGS, cancel_doc},          \
     {"cancelled", handle_cancelled, METH_NOARGS, cancelled_doc}, \
     {"_run", handle_run, METH_NOARGS, run_doc}
 
 #define COMMON_GETTERS                                                      \
-    {"_loop", get_loop, NULL, NULL, NULL},                                  \
-    {"_callback", get_callback, leave_as_it_is, NULL, NULL},                          \
-    {"_args", get_args, leave_as_it_is, NULL, NULL},                                  \
-    {"_context", get_context, NULL, NULL, NULL},                            \
-    {"_cancelled", get_cancelled, set_cancelled, NULL, NULL},                        \
-    {"_repr", get_repr, leave_as_it_is, NULL, NULL},                                  \
-    {"_source_traceback", get_source_traceback, NULL, NULL, NULL}
+    {"_loop", get_handle_loop, NULL, NULL, NULL},                           \
+    {"_callback", get_handle_callback, leave_as_it_is, NULL, NULL},         \
+    {"_args", get_handle_args, leave_as_it_is, NULL, NULL},                 \
+    {"_context", get_handle_context, NULL, NULL, NULL},                     \
+    {"_cancelled", get_handle_cancelled, set_handle_cancelled, NULL, NULL}, \
+    {"_repr", get_handle_repr, leave_as_it_is, NULL, NULL},                 \
+    {"_source_traceback", get_handle_traceback, NULL, NULL, NULL}
 
 static PyMethodDef handle_methods[] = {COMMON_METHODS, {NULL, NULL, 0, NULL}};
 static PyMethodDef timer_methods[] = {
     COMMON_METHODS, {"when", handle_when, METH_NOARGS, when_doc}, {NULL, NULL, 0, NULL}};
 static PyGetSetDef handle_getset[] = {COMMON_GETTERS, {NULL, NULL, NULL, NULL, NULL}};
-static PyGetSetDef timer_getset[] = {COMMON_GETTERS,
-                                     {"_when", get_when, NULL, NULL, NULL},
-                                     {"_scheduled", get_scheduled, set_scheduled, NULL, NULL},
-                                     {NULL, NULL, NULL, NULL, NULL}};
+static PyGetSetDef timer_getset[] = {
+    COMMON_GETTERS,
+    {"_when", get_timer_when, NULL, NULL, NULL},
+    {"_scheduled", get_timer_scheduled, set_timer_scheduled, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL}};
 
 #define COMMON_SLOTS                                    \
     {Py_tp_dealloc, handle_dealloc},                    \
@@ -345,8 +320,8 @@ static PyType_Slot timer_slots[] = {
     {0, NULL}};
 
 static PyObject *
-make_type(PyObject *module, const char *name, size_t own_size, PyType_Slot *slots,
-          PyObject *base)
+make_handle_type(PyObject *module, const char *name, size_t own_size,
+                 PyType_Slot *slots, PyObject *base)
 {
     PyType_Spec spec = {
         .name = name,
@@ -393,8 +368,8 @@ make_safe_type(PyObject *module, LmState *st)
     if (base == NULL) {
         return -1;
     }
-    st->SafeHandleType = make_type(module, "loopmod._ThreadSafeHandle",
-                                   sizeof(LmSafeHandle), safe_slots, base);
+    st->SafeHandleType = make_handle_type(module, "loopmod._ThreadSafeHandle",
+                                          sizeof(LmSafeHandle), safe_slots, base);
     Py_DECREF(base);
     return st->SafeHandleType == NULL
                ? -1
@@ -451,11 +426,12 @@ lm_handle_init(PyObject *module, LmState *st)
         return -1;
     }
     lm_handle_offset = find_offset(lm_type(base), lm_type(st->asyncio_TimerHandle));
-    st->HandleType =
-        make_type(module, "loopmod.Handle", sizeof(LmHandle), handle_slots, base);
+    st->HandleType = make_handle_type(module, "loopmod.Handle", sizeof(LmHandle),
+                                      handle_slots, base);
     Py_DECREF(base);
-    st->TimerHandleType = make_type(module, "loopmod.TimerHandle", sizeof(LmHandle),
-                                    timer_slots, st->asyncio_TimerHandle);
+    st->TimerHandleType =
+        make_handle_type(module, "loopmod.TimerHandle", sizeof(LmHandle), timer_slots,
+                         st->asyncio_TimerHandle);
     if (st->HandleType == NULL || st->TimerHandleType == NULL ||
         make_safe_type(module, st) < 0 ||
         PyModule_AddObjectRef(module, "Handle", st->HandleType) < 0) {

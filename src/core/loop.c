@@ -32,8 +32,8 @@ lm_loop_check_thread(LmLoop *loop)
         return 0;
     }
     PyErr_SetString(PyExc_RuntimeError,
-                    "Non-thread-safe operation invoked on an event loop other "
-                    "than the current one");
+                    "Non-thread-safe operation invoked on an event loop other than the "
+                    "current one");
     return -1;
 }
 

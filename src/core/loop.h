@@ -54,9 +54,8 @@ typedef struct LmLoop {
     uint8_t is_stopping;
     uint8_t is_debug;
     uint8_t is_first_turn; /* of this run: it polls whatever is ready */
-    uint8_t
-        has_done_io; /* since the last poll: a descriptor of ours may be ready by it */
-    uint8_t postpones;     /* to when work may be put off: LM_POSTPONE_* */
+    uint8_t has_done_io; /* since the last poll: one of our descriptors may be ready */
+    uint8_t postpones;   /* to when work may be put off: LM_POSTPONE_* */
     uint8_t postpones_now; /* and in a step of this loop, else LM_POSTPONE_NONE */
     uint8_t is_plain; /* scheduling methods are the C ones: tasks may go past them */
     uint8_t has_own_time;    /* time() is overridden, on the class or on the instance */
@@ -74,8 +73,7 @@ typedef struct LmLoop {
     /* The native task that CPython's current-task slot names (borrowed), and what
        empties the slot. */
     PyObject *current_task;
-    PyObject
-        *stepping; /* the native task whose coroutine runs now (borrowed), or NULL */
+    PyObject *stepping; /* whose coroutine runs now, a native task; borrowed, or NULL */
     void (*leave_task)(struct LmLoop *loop);
 
     /* What was put off, in a loop that was asked to (net/join.h), and until when at most (0:

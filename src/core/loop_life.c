@@ -1,7 +1,8 @@
 /* Making and closing of a loop: see loop.h. Relies on all that keeps something in it: ready,
    timers, handles and the poll. Runs Python where references are dropped. */
-#include "core/handle.h"
 #include "core/loop.h"
+
+#include "core/handle.h"
 #include "core/ready.h"
 #include "core/timers.h"
 

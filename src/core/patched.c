@@ -3,14 +3,12 @@
 #include "core/patched.h"
 
 #include "base/oserr.h"
-#include "core/handle.h"
-#include "core/ready.h"
+#include "base/type_help.h"
 
 #define HAS_WATCHERS (PY_VERSION_HEX >= 0x030C0000)
 
 /* Where the interpreter keeps the last state for the watcher, which is told of no module. */
 #define STATE_KEY "loopmod._loopmod.patched"
-#define DUE_NAME "loopmod._loopmod.due"
 
 int
 lm_patched_init(PyObject *module LM_UNUSED, LmState *st)
@@ -66,7 +64,7 @@ static void
 stop_with_capsule(PyObject *capsule)
 {
     LmState *st = PyCapsule_GetPointer(capsule, STATE_KEY);
-    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *exc = lm_exc_hold();
     st->patch_capsule = NULL;
     stop_watching(st);
     lm_exc_put_back(exc);
@@ -102,7 +100,7 @@ end_watch(LmState *st)
 /* Gives way: each entry is (class, name, own method, forwarder). A method that the program
    has replaced in that class stays as it is. */
 static int
-open_all(PyObject *entries)
+open_methods(PyObject *entries)
 {
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(entries); i++) {
         PyObject *owner, *name, *own, *forward;
@@ -140,28 +138,26 @@ opened_by(LmState *st, PyObject *dict, PyObject *key)
    are among the watched: opening comes back here once. None is what an interpreter that
    ends puts into modules. */
 static int
-on_change(PyDict_WatchEvent event LM_UNUSED, PyObject *dict, PyObject *key,
-          PyObject *value)
+on_dict_change(PyDict_WatchEvent event LM_UNUSED, PyObject *dict, PyObject *key,
+               PyObject *value)
 {
     if (value == Py_None || lm_is_finalizing()) {
         return 0;
     }
-    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *exc = lm_exc_hold();
     LmState *st = state_of_interpreter();
     if (st != NULL && key != NULL && PyUnicode_CheckExact(key)) {
         PyObject *entries = opened_by(st, dict, key);
         if (entries != NULL) {
             st->is_patch_new = 1;
             warn_all_loops(st);
-            if (open_all(entries) < 0) {
+            if (open_methods(entries) < 0) {
                 PyErr_WriteUnraisable(key);
             }
         }
     }
     PyErr_Clear();
-    if (exc != NULL) {
-        PyErr_SetRaisedException(exc);
-    }
+    lm_exc_restore(exc);
     return 0;
 }
 
@@ -179,7 +175,7 @@ begin_to_watch(LmState *st)
     if (keep_state_for_watcher(st) < 0) {
         return -1;
     }
-    st->patch_watcher = PyDict_AddWatcher(on_change);
+    st->patch_watcher = PyDict_AddWatcher(on_dict_change);
     if (st->patch_watcher < 0) {
         PyErr_Clear();
         return 0;
@@ -209,7 +205,7 @@ dict_of(PyObject *owner)
 }
 
 static uint64_t
-version_of(LmState *st, Py_ssize_t i)
+dict_version(LmState *st, Py_ssize_t i)
 {
     return ((PyDictObject *)PyTuple_GET_ITEM(st->patch_dicts, i))->ma_version_tag;
 }
@@ -233,7 +229,7 @@ begin_to_watch(LmState *st)
 int
 lm_patched_is_clock_new(LmState *st)
 {
-    return st->patch_dicts != NULL && st->patch_versions[0] != version_of(st, 0);
+    return st->patch_dicts != NULL && st->patch_versions[0] != dict_version(st, 0);
 }
 
 static int
@@ -241,7 +237,7 @@ is_any_dict_new(LmState *st)
 {
     int is_new = 0;
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(st->patch_dicts); i++) {
-        uint64_t version = version_of(st, i);
+        uint64_t version = dict_version(st, i);
         is_new |= st->patch_versions[i] != version;
         st->patch_versions[i] = version;
     }
@@ -288,13 +284,13 @@ lm_patched_watch(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     if (st->patch_dicts == NULL || begin_to_watch(st) < 0) {
         return NULL;
     }
-    return lm_patched_settle(st) < 0 ? NULL : Py_NewRef(Py_None);
+    return lm_none_if(lm_patched_settle(st));
 }
 
 void
 lm_patched_end(LmState *st)
 {
-    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *exc = lm_exc_hold();
     end_watch(st);
     lm_exc_put_back(exc);
 }
@@ -428,108 +424,4 @@ lm_patched_take_turn(LmLoop *loop)
     lm_loop_leave_task(loop);
     Py_XDECREF(done);
     return done != NULL ? 1 : -1;
-}
-
-/* Ready-queue function: a handle of any class. */
-static int
-run_by_method(LmLoop *loop, PyObject *handle)
-{
-    PyObject *done = NULL;
-    lm_loop_leave_task(loop);
-    PyObject *cancelled = PyObject_GetAttr(handle, loop->st->str._cancelled);
-    int is_cancelled = cancelled != NULL ? PyObject_IsTrue(cancelled) : -1;
-    Py_XDECREF(cancelled);
-    if (is_cancelled == 0) {
-        done = PyObject_CallMethodNoArgs(handle, loop->st->str._run);
-    }
-    Py_DECREF(handle);
-    Py_XDECREF(done);
-    return is_cancelled > 0 || done != NULL ? 0 : -1;
-}
-
-LmReadyItem
-lm_patched_item(LmLoop *loop, PyObject *handle)
-{
-    LmState *st = loop->st;
-    PyTypeObject *type = Py_TYPE(handle);
-    int is_ours = type == lm_type(st->HandleType) ||
-                  type == lm_type(st->TimerHandleType) ||
-                  type == lm_type(st->SafeHandleType);
-    return (LmReadyItem){
-        is_ours && !loop->is_patched ? lm_handle_run_item : run_by_method, handle};
-}
-
-/* An item of another kind, to be run once. */
-typedef struct {
-    LmReadyFn fn;
-    LmLoop *loop;
-    PyObject *obj; /* NULL once it was run */
-} Due;
-
-static void
-drop_due(PyObject *capsule)
-{
-    Due *due = PyCapsule_GetPointer(capsule, DUE_NAME);
-    PyObject *exc = PyErr_GetRaisedException();
-    Py_XDECREF(due->obj);
-    Py_DECREF(due->loop);
-    PyMem_Free(due);
-    if (exc != NULL) {
-        PyErr_SetRaisedException(exc);
-    }
-}
-
-static PyObject *
-capsule_of(LmLoop *loop, LmReadyItem item)
-{
-    Due *due = PyMem_Malloc(sizeof(*due));
-    if (due == NULL) {
-        Py_DECREF(item.obj);
-        return PyErr_NoMemory();
-    }
-    *due = (Due){item.fn, (LmLoop *)Py_NewRef(loop), item.obj};
-    PyObject *capsule = PyCapsule_New(due, DUE_NAME, drop_due);
-    if (capsule == NULL) {
-        Py_DECREF(due->obj);
-        Py_DECREF(due->loop);
-        PyMem_Free(due);
-    }
-    return capsule;
-}
-
-PyObject *
-lm_patched_show(LmLoop *loop, LmReadyItem item)
-{
-    if (item.fn == lm_handle_run_item) {
-        if (!lm_handle(item.obj)->is_tracked) {
-            lm_handle_track(item.obj);
-        }
-        return item.obj;
-    }
-    if (item.fn == run_by_method) {
-        return item.obj;
-    }
-    PyObject *obj = Py_NewRef(item.obj);
-    PyObject *capsule = capsule_of(loop, item);
-    PyObject *args[] = {(PyObject *)loop, obj, capsule};
-    PyObject *handle = capsule != NULL
-                           ? PyObject_Vectorcall(loop->st->patch_handle, args, 3, NULL)
-                           : NULL;
-    Py_XDECREF(capsule);
-    Py_DECREF(obj);
-    return handle;
-}
-
-PyObject *
-lm_patched_run_due(PyObject *module LM_UNUSED, PyObject *capsule)
-{
-    Due *due = PyCapsule_GetPointer(capsule, DUE_NAME);
-    if (due == NULL) {
-        return NULL;
-    }
-    PyObject *obj = due->obj;
-    due->obj = NULL;
-    int failed = obj != NULL ? due->fn(due->loop, obj) : 0;
-    lm_loop_leave_task(due->loop);
-    return failed < 0 ? NULL : Py_NewRef(Py_None);
 }

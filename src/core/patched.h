@@ -4,7 +4,7 @@
    loopmod/patched.py knows what asyncio has of its own and which methods of ours stand for
    it. Where something of that is patched, those methods give way ("open"): Loop's class gets
    forwarders in their place, which lead to asyncio's function, patched or calling what is.
-   From 3.12 on dict watchers tell at once, by on_change, which runs no Python; what was
+   From 3.12 on dict watchers tell at once, by on_dict_change, which runs no Python; what was
    opened in vain, or may close again, its first use or the next turn of any loop finds out
    by `settle`.
    Before 3.12 it is looked where a loop is made and where a run begins; functions whose code

@@ -6,6 +6,7 @@
 #include "core/run.h"
 
 #include "base/clock.h"
+#include "base/oserr.h"
 #include "core/debug.h"
 #include "core/patched.h"
 #include "core/ready.h"
@@ -165,7 +166,7 @@ run_postponed(LmLoop *loop)
 
 /* After an item: what it put off, or what has waited for long enough. */
 LM_INLINE int
-run_due(LmLoop *loop, int failed)
+run_due_postponed(LmLoop *loop, int failed)
 {
     return LM_UNLIKELY(has_postponed(loop)) && failed == 0 && is_postponed_due(loop)
                ? run_postponed(loop)
@@ -184,7 +185,7 @@ run_item_timed(LmLoop *loop, LmReadyItem item)
     int failed = item.fn(loop, item.obj);
     loop->current_item = outer;
     int64_t ended_ns = lm_clock_ns();
-    failed = run_due(loop, failed);
+    failed = run_due_postponed(loop, failed);
     lm_loop_leave_task(loop);
     if (failed == 0) {
         failed = lm_debug_note_duration(loop, obj, (double)(ended_ns - began_ns) / 1e9);
@@ -205,7 +206,7 @@ run_item_slowly(LmLoop *loop, LmReadyItem item)
         item = lm_patched_item(loop, handle);
     }
     return loop->is_debug ? run_item_timed(loop, item)
-                          : run_due(loop, item.fn(loop, item.obj));
+                          : run_due_postponed(loop, item.fn(loop, item.obj));
 }
 
 static int
@@ -217,7 +218,7 @@ run_items(LmLoop *loop)
         LmReadyItem item = lm_ring_pop(&loop->ready);
         int failed = LM_UNLIKELY(loop->is_slow)
                          ? run_item_slowly(loop, item)
-                         : run_due(loop, item.fn(loop, item.obj));
+                         : run_due_postponed(loop, item.fn(loop, item.obj));
         if (LM_UNLIKELY(failed < 0) || LM_UNLIKELY(lm_switch_between(loop) < 0)) {
             return -1;
         }
@@ -227,7 +228,7 @@ run_items(LmLoop *loop)
 
 /* Runs what is on the ring now; what that schedules waits for the next turn. */
 static int
-run_ready(LmLoop *loop)
+run_ready_items(LmLoop *loop)
 {
     loop->postpones_now = loop->postpones;
     int failed = run_items(loop);
@@ -246,16 +247,9 @@ flush_postponed(LmLoop *loop)
     if (LM_LIKELY(!has_postponed(loop))) {
         return 0;
     }
-    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *exc = lm_exc_hold();
     int failed = lm_loop_run_postponed(loop);
-    if (exc != NULL && failed < 0) {
-        PyObject *later = PyErr_GetRaisedException();
-        PyException_SetContext(later, exc);
-        exc = later;
-    }
-    if (exc != NULL) {
-        PyErr_SetRaisedException(exc);
-    }
+    lm_exc_put_back(exc);
     return failed;
 }
 
@@ -269,7 +263,7 @@ run_turn(LmLoop *loop)
         return polled < 0 ? -1 : 0;
     }
     lm_poll_dispatch(&loop->poll);
-    return expire_timers(loop) < 0 ? -1 : run_ready(loop);
+    return expire_timers(loop) < 0 ? -1 : run_ready_items(loop);
 }
 
 static int
@@ -301,7 +295,7 @@ run_until_done(LmLoop *loop, LmIsDone is_done, PyObject *future)
 }
 
 static int
-run(LmLoop *loop, LmIsDone is_done, PyObject *future)
+run_turns(LmLoop *loop, LmIsDone is_done, PyObject *future)
 {
     uint8_t outer_stopping = 0;
     uint8_t outer_postpones = loop->postpones_now;
@@ -328,13 +322,13 @@ run(LmLoop *loop, LmIsDone is_done, PyObject *future)
 int
 lm_run_forever(LmLoop *loop)
 {
-    return run(loop, NULL, NULL);
+    return run_turns(loop, NULL, NULL);
 }
 
 int
 lm_run_until(LmLoop *loop, LmIsDone is_done, PyObject *future)
 {
-    return run(loop, is_done, future);
+    return run_turns(loop, is_done, future);
 }
 
 int
@@ -344,11 +338,9 @@ lm_run_turn(LmLoop *loop)
         loop->is_first_turn = 1;
     }
     int failed = run_turn(loop);
-    PyObject *exc = failed ? PyErr_GetRaisedException() : NULL;
+    PyObject *exc = failed ? lm_exc_hold() : NULL;
     lm_loop_leave_task(loop);
-    if (exc != NULL) {
-        PyErr_SetRaisedException(exc);
-    }
+    lm_exc_restore(exc);
     return failed;
 }
 

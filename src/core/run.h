@@ -1,11 +1,13 @@
-/* run_forever: turns until stop() or an exception. */
+/* The turn, and runs of turns: until stop(), until a future is done, or until an exception
+   leaves. Each call returns 0, or -1 with that exception set. Runs Python. */
 #ifndef LM_CORE_RUN_H
 #define LM_CORE_RUN_H
 
 #include "core/loop.h"
 
-/* Runs turns in this thread, which has claimed the loop (`thread_id`, `nesting`). 0 after stop(), or -1 with the exception that left a
-   callback. Everything scheduled and not yet run stays scheduled. */
+/* Runs turns in this thread, which has claimed the loop (`thread_id`, `nesting`). 0 after
+   stop(), or -1 with the exception that left a callback. Everything scheduled and not yet run
+   stays scheduled. */
 int lm_run_forever(LmLoop *loop);
 
 /* 1 where the future is done, 0 where not, -1 with an exception set. */

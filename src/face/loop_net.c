@@ -6,10 +6,10 @@
 #include "base/type_help.h"
 #include "core/debug.h"
 #include "core/handle.h"
+#include "net/datagram.h"
 #include "net/listener.h"
 #include "net/pipe.h"
 #include "net/readers.h"
-#include "net/datagram.h"
 #include "net/stream.h"
 
 static PyObject *
@@ -26,7 +26,7 @@ add_watch(PyObject *self, int direction, const char *method, PyObject *const *ar
         lm_args_count(method, nargs, 2, 2);
         return NULL;
     }
-    int fd = lm_readers_fd(args[0]);
+    int fd = lm_args_fd(args[0]);
     PyObject *handle =
         fd < 0 ? NULL : lm_handle_new(loop, args[1], args + 2, nargs - 2, context);
     if (handle == NULL || lm_readers_add(loop, args[0], fd, direction, handle) < 0) {
@@ -112,12 +112,14 @@ lm_loop_method_start_serving(LM_VECTOR)
                            given(values[4]));
 }
 
+/* The number of a socket that no transport has; -1 with an exception set. */
 static int
-check_unowned(LmLoop *loop, int fd, PyObject *sock)
+unowned_fd(LmLoop *loop, PyObject *sock)
 {
-    PyObject *owner = lm_readers_owner(loop, fd);
+    int fd = PyObject_AsFileDescriptor(sock);
+    PyObject *owner = fd >= 0 ? lm_readers_owner(loop, fd) : NULL;
     if (owner == NULL || lm_transport(owner)->is_closing) {
-        return 0;
+        return fd;
     }
     Py_INCREF(owner); /* the socket's repr may end it */
     PyErr_Format(PyExc_RuntimeError, "File descriptor %R is used by transport %R", sock,
@@ -138,8 +140,8 @@ lm_loop_method_make_socket_transport(LM_VECTOR)
                       values) < 0) {
         return NULL;
     }
-    int fd = PyObject_AsFileDescriptor(values[0]);
-    if (fd < 0 || check_unowned(loop, fd, values[0]) < 0) {
+    int fd = unowned_fd(loop, values[0]);
+    if (fd < 0) {
         return NULL;
     }
     LmTransportParts parts = {
@@ -166,8 +168,8 @@ lm_loop_method_make_datagram_transport(LM_VECTOR)
                       values) < 0) {
         return NULL;
     }
-    int fd = PyObject_AsFileDescriptor(values[0]);
-    if (fd < 0 || check_unowned(loop, fd, values[0]) < 0) {
+    int fd = unowned_fd(loop, values[0]);
+    if (fd < 0) {
         return NULL;
     }
     LmTransportParts parts = {

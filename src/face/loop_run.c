@@ -3,6 +3,8 @@
 #include "face/loop_type.h"
 
 #include "base/args.h"
+#include "base/oserr.h"
+#include "base/type_help.h"
 #include "core/handle.h"
 #include "core/patched.h"
 #include "core/run.h"
@@ -112,7 +114,7 @@ set_running_loop(LmState *st, PyObject *loop)
 }
 
 static int
-begin(LmLoop *loop, Surroundings *before)
+begin_run(LmLoop *loop, Surroundings *before)
 {
     LmState *st = loop->st;
     if (before->outer_loop != NULL &&
@@ -154,11 +156,11 @@ restore_outer(LmState *st, Surroundings *before)
 
 /* Each part is put back whatever became of the others. */
 static void
-end(LmLoop *loop, Surroundings *before)
+end_run(LmLoop *loop, Surroundings *before)
 {
     LmState *st = loop->st;
     PyObject *self = (PyObject *)loop;
-    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *exc = lm_exc_hold();
     int stop_tracking =
         loop->nesting == 0 && (before->tracks_origins || loop->is_debug);
     if (restore_outer(st, before) < 0) {
@@ -170,13 +172,11 @@ end(LmLoop *loop, Surroundings *before)
     if (restore_asyncgen_hooks(st, before->asyncgen_hooks) < 0) {
         PyErr_WriteUnraisable(self);
     }
-    if (exc != NULL) {
-        PyErr_SetRaisedException(exc);
-    }
+    lm_exc_restore(exc);
 }
 
 static void
-drop(Surroundings *before)
+drop_surroundings(Surroundings *before)
 {
     Py_CLEAR(before->asyncgen_hooks);
     Py_CLEAR(before->outer_loop);
@@ -185,14 +185,14 @@ drop(Surroundings *before)
 
 /* From here on another thread that tries to run the loop is refused. */
 static void
-claim(LmLoop *loop)
+claim_loop(LmLoop *loop)
 {
     loop->nesting += loop->thread_id != 0;
     loop->thread_id = PyThread_get_thread_ident();
 }
 
 static void
-release(LmLoop *loop)
+release_loop(LmLoop *loop)
 {
     if (loop->nesting > 0) {
         loop->nesting--;
@@ -207,18 +207,18 @@ release(LmLoop *loop)
 static int
 run_claimed(LmLoop *loop, PyObject *future, Surroundings *before)
 {
-    int failed = begin(loop, before);
+    int failed = begin_run(loop, before);
     if (failed == 0) {
         failed = future != NULL ? lm_run_until(loop, lm_future_is_done, future)
                                 : lm_run_forever(loop);
     }
     loop->is_stopping = loop->nesting > 0 && loop->is_stopping;
-    end(loop, before);
+    end_run(loop, before);
     return failed;
 }
 
 static PyObject *
-run(LmLoop *loop, PyObject *future)
+run_loop(LmLoop *loop, PyObject *future)
 {
     Surroundings before = {0};
     int failed = -1;
@@ -226,14 +226,14 @@ run(LmLoop *loop, PyObject *future)
         lm_patched_look(loop) == 0 &&
         Py_EnterRecursiveCall(" in a nested event loop") == 0) {
         Py_INCREF(loop);
-        claim(loop);
+        claim_loop(loop);
         failed = run_claimed(loop, future, &before);
-        release(loop);
+        release_loop(loop);
         Py_DECREF(loop);
         Py_LeaveRecursiveCall();
     }
-    drop(&before);
-    return failed < 0 ? NULL : Py_NewRef(Py_None);
+    drop_surroundings(&before);
+    return lm_none_if(failed);
 }
 
 PyObject *
@@ -247,13 +247,13 @@ lm_loop_method_run_forever(PyObject *self, PyObject *unused LM_UNUSED)
     /* Noticed only now: what was called is not what is there any more. */
     return is_new && loop->st->is_run_patched
                ? PyObject_CallMethod(self, "_run_patched", NULL)
-               : run(loop, NULL);
+               : run_loop(loop, NULL);
 }
 
 PyObject *
 lm_loop_method_run_nested(PyObject *self, PyObject *future)
 {
-    return run((LmLoop *)self, future);
+    return run_loop((LmLoop *)self, future);
 }
 
 /* asyncio's own method, which comes after ours in the order of classes; a method of Python
@@ -352,7 +352,7 @@ lm_loop_set_thread_id(PyObject *self, PyObject *value, void *closure LM_UNUSED)
     LmLoop *loop = (LmLoop *)self;
     if (value == NULL || value == Py_None) {
         if (loop->thread_id != 0) {
-            release(loop);
+            release_loop(loop);
         }
         return 0;
     }
@@ -361,7 +361,7 @@ lm_loop_set_thread_id(PyObject *self, PyObject *value, void *closure LM_UNUSED)
         (loop->thread_id == 0 && lm_patched_look(loop) < 0)) {
         return -1;
     }
-    claim(loop);
+    claim_loop(loop);
     loop->thread_id = id;
     loop->is_first_turn = 1;
     return 0;
@@ -370,10 +370,7 @@ lm_loop_set_thread_id(PyObject *self, PyObject *value, void *closure LM_UNUSED)
 PyObject *
 lm_loop_method_watch_signals(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    if (lm_signals_take((LmLoop *)self) < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    return lm_none_if(lm_signals_take((LmLoop *)self));
 }
 
 PyObject *

@@ -4,6 +4,7 @@
 #include "face/loop_type.h"
 
 #include "base/clock.h"
+#include "base/type_help.h"
 #include "core/patched.h"
 #include "core/ready.h"
 #include "core/run.h"
@@ -30,8 +31,7 @@ lm_loop_method_push_ready(PyObject *self, PyObject *handle)
 {
     LmLoop *loop = (LmLoop *)self;
     LmReadyItem item = lm_patched_item(loop, Py_NewRef(handle));
-    return lm_ready_push_threadsafe(loop, item.fn, item.obj) < 0 ? NULL
-                                                                 : Py_NewRef(Py_None);
+    return lm_none_if(lm_ready_push_threadsafe(loop, item.fn, item.obj));
 }
 
 PyObject *
@@ -135,7 +135,7 @@ lm_loop_method_run_once(PyObject *self, PyObject *unused LM_UNUSED)
     if (loop->is_patched) {
         return PyObject_CallMethod(self, "_run_patched_turn", NULL);
     }
-    return lm_run_turn(loop) < 0 ? NULL : Py_NewRef(Py_None);
+    return lm_none_if(lm_run_turn(loop));
 }
 
 PyObject *

@@ -1,5 +1,5 @@
-/* Methods of Loop that start an operation on a socket: loop.py's coroutines await what they
-   return. Relies on the net room. */
+/* Methods of Loop that start an operation on a socket: the coroutines sock_* of loopmod's
+   Python side await what they return. Relies on the net room. */
 #include "face/loop_type.h"
 
 #include "base/args.h"

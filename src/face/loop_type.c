@@ -3,7 +3,6 @@
 #include "face/loop_type.h"
 
 #include "base/type_help.h"
-
 #include "core/patched.h"
 #include "core/ready.h"
 #include "core/timers.h"
@@ -90,20 +89,13 @@ loop_setattro(PyObject *self, PyObject *name, PyObject *value)
     return lm_patched_look_at(loop, name);
 }
 
-static PyObject *
-get_closed(PyObject *self, void *closure LM_UNUSED)
-{
-    return PyBool_FromLong(((LmLoop *)self)->is_closed);
-}
+LM_GETTER(get_loop_closed, LmLoop *loop = (LmLoop *)self,
+          PyBool_FromLong(loop->is_closed))
+LM_GETTER(get_loop_stopping, LmLoop *loop = (LmLoop *)self,
+          PyBool_FromLong(loop->is_stopping))
 
 static PyObject *
-get_stopping(PyObject *self, void *closure LM_UNUSED)
-{
-    return PyBool_FromLong(((LmLoop *)self)->is_stopping);
-}
-
-static PyObject *
-get_thread_id(PyObject *self, void *closure LM_UNUSED)
+get_loop_thread_id(PyObject *self, void *closure LM_UNUSED)
 {
     unsigned long id = ((LmLoop *)self)->thread_id;
     if (id == 0) {
@@ -112,14 +104,11 @@ get_thread_id(PyObject *self, void *closure LM_UNUSED)
     return PyLong_FromUnsignedLong(id);
 }
 
-static PyObject *
-get_debug(PyObject *self, void *closure LM_UNUSED)
-{
-    return PyBool_FromLong(((LmLoop *)self)->is_debug);
-}
+LM_GETTER(get_loop_debug, LmLoop *loop = (LmLoop *)self,
+          PyBool_FromLong(loop->is_debug))
 
 static int
-set_debug(PyObject *self, PyObject *value, void *closure LM_UNUSED)
+set_loop_debug(PyObject *self, PyObject *value, void *closure LM_UNUSED)
 {
     int truth = value != NULL ? PyObject_IsTrue(value) : 0;
     if (truth >= 0) {
@@ -130,14 +119,11 @@ set_debug(PyObject *self, PyObject *value, void *closure LM_UNUSED)
     return truth < 0 ? -1 : 0;
 }
 
-static PyObject *
-get_join_writes(PyObject *self, void *closure LM_UNUSED)
-{
-    return PyLong_FromLong(((LmLoop *)self)->postpones);
-}
+LM_GETTER(get_loop_join_writes, LmLoop *loop = (LmLoop *)self,
+          PyLong_FromLong(loop->postpones))
 
 static int
-set_join_writes(PyObject *self, PyObject *value, void *closure LM_UNUSED)
+set_loop_join_writes(PyObject *self, PyObject *value, void *closure LM_UNUSED)
 {
     long join = value != NULL ? PyLong_AsLong(value) : LM_POSTPONE_NONE;
     if (join < LM_POSTPONE_NONE || join > LM_POSTPONE_TURN) {
@@ -151,7 +137,7 @@ set_join_writes(PyObject *self, PyObject *value, void *closure LM_UNUSED)
 }
 
 static PyObject *
-get_current_handle(PyObject *self, void *closure LM_UNUSED)
+get_loop_current_handle(PyObject *self, void *closure LM_UNUSED)
 {
     LmLoop *loop = (LmLoop *)self;
     PyObject *item = loop->shown_handle;
@@ -162,26 +148,22 @@ get_current_handle(PyObject *self, void *closure LM_UNUSED)
             item = NULL;
         }
     }
-    return Py_NewRef(item != NULL ? item : Py_None);
+    return lm_none_or(item);
 }
 
 static int
-set_current_handle(PyObject *self, PyObject *value, void *closure LM_UNUSED)
+set_loop_current_handle(PyObject *self, PyObject *value, void *closure LM_UNUSED)
 {
     PyObject *handle = value == NULL || value == Py_None ? NULL : Py_NewRef(value);
     Py_XSETREF(((LmLoop *)self)->shown_handle, handle);
     return 0;
 }
 
-static PyObject *
-get_task_factory(PyObject *self, void *closure LM_UNUSED)
-{
-    PyObject *factory = ((LmLoop *)self)->task_factory;
-    return Py_NewRef(factory != NULL ? factory : Py_None);
-}
+LM_GETTER(get_loop_task_factory, LmLoop *loop = (LmLoop *)self,
+          lm_none_or(loop->task_factory))
 
 static int
-set_task_factory(PyObject *self, PyObject *value, void *closure LM_UNUSED)
+set_loop_task_factory(PyObject *self, PyObject *value, void *closure LM_UNUSED)
 {
     PyObject *factory = value == NULL || value == Py_None ? NULL : Py_NewRef(value);
     Py_XSETREF(((LmLoop *)self)->task_factory, factory);
@@ -189,122 +171,112 @@ set_task_factory(PyObject *self, PyObject *value, void *closure LM_UNUSED)
 }
 
 static int
-append(PyObject *obj, void *list)
+append_visited(PyObject *obj, void *list)
 {
     return PyList_Append(list, obj);
 }
 
 static PyObject *
-list_of(LmLoop *loop, int (*traverse)(LmLoop *loop, visitproc visit, void *arg))
+list_of_visited(LmLoop *loop, int (*traverse)(LmLoop *loop, visitproc visit, void *arg))
 {
     PyObject *list = PyList_New(0);
-    if (list != NULL && traverse(loop, append, list) < 0) {
+    if (list != NULL && traverse(loop, append_visited, list) < 0) {
         Py_CLEAR(list);
     }
     return list;
 }
 
-static PyObject *
-get_ready_items(PyObject *self, void *closure LM_UNUSED)
-{
-    return list_of((LmLoop *)self, lm_ready_traverse);
-}
+LM_GETTER(get_loop_ready_items, LmLoop *loop = (LmLoop *)self,
+          list_of_visited(loop, lm_ready_traverse))
+LM_GETTER(get_loop_timers, LmLoop *loop = (LmLoop *)self,
+          list_of_visited(loop, lm_timers_traverse))
 
 static PyObject *
-get_timers(PyObject *self, void *closure LM_UNUSED)
+loop_send_joined(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    return list_of((LmLoop *)self, lm_timers_traverse);
-}
-
-static PyObject *
-method_send_joined(PyObject *self, PyObject *unused LM_UNUSED)
-{
-    return lm_loop_run_postponed((LmLoop *)self) < 0 ? NULL : Py_NewRef(Py_None);
+    return lm_none_if(lm_loop_run_postponed((LmLoop *)self));
 }
 
 static PyGetSetDef loop_getset[] = {
-    {"_closed", get_closed, lm_loop_set_closed, NULL, NULL},
-    {"_stopping", get_stopping, lm_loop_set_stopping, NULL, NULL},
-    {"_thread_id", get_thread_id, lm_loop_set_thread_id, NULL, NULL},
-    {"_debug", get_debug, set_debug, NULL, NULL},
-    {"_join_writes", get_join_writes, set_join_writes, NULL, NULL},
-    {"_current_handle", get_current_handle, set_current_handle, NULL, NULL},
+    {"_closed", get_loop_closed, lm_loop_set_closed, NULL, NULL},
+    {"_stopping", get_loop_stopping, lm_loop_set_stopping, NULL, NULL},
+    {"_thread_id", get_loop_thread_id, lm_loop_set_thread_id, NULL, NULL},
+    {"_debug", get_loop_debug, set_loop_debug, NULL, NULL},
+    {"_join_writes", get_loop_join_writes, set_loop_join_writes, NULL, NULL},
+    {"_current_handle", get_loop_current_handle, set_loop_current_handle, NULL, NULL},
     {"_has_own_select", lm_loop_get_own_select, lm_loop_set_own_select, NULL, NULL},
     {"_is_patched", lm_loop_get_patched, NULL, NULL, NULL},
     {"_ready_count", lm_loop_get_ready_count, NULL, NULL, NULL},
-    {"_ready_items", get_ready_items, NULL, NULL, NULL},
-    {"_timers", get_timers, NULL, NULL, NULL},
-    {"_task_factory", get_task_factory, set_task_factory, NULL, NULL},
+    {"_ready_items", get_loop_ready_items, NULL, NULL, NULL},
+    {"_timers", get_loop_timers, NULL, NULL, NULL},
+    {"_task_factory", get_loop_task_factory, set_loop_task_factory, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL}};
 
 static PyMethodDef loop_methods[] = {
     {"run_forever", lm_loop_method_run_forever, METH_NOARGS,
      LM_DOC("run_forever($self)",
             "Run until stop() is called, in the calling thread.\n\n"
-            "Raises RuntimeError if it is closed or running, or if another loop "
-            "runs in the thread.\nImplements AbstractEventLoop.run_forever.")},
-    {"run_until_complete", LM_METHOD_FASTCALL(lm_loop_method_run_until_complete),
+            "Raises RuntimeError if it is closed or running, or if another loop runs "
+            "in the thread.\n"
+            "Implements AbstractEventLoop.run_forever.")},
+    {"run_until_complete", LM_FASTCALL(lm_loop_method_run_until_complete),
      LM_DOC("run_until_complete($self, future)",
             "Run until the future or coroutine is done and return its result.\n\n"
             "Within a running loop it raises RuntimeError, unless nested runs are "
-            "allowed: "
-            "then\nthe loop's other work goes on meanwhile. "
-            "Implements AbstractEventLoop.run_until_complete.")},
+            "allowed: then\n"
+            "the loop's other work goes on meanwhile. Implements "
+            "AbstractEventLoop.run_until_complete.")},
     {"_run_nested", lm_loop_method_run_nested, METH_O,
      LM_DOC("_run_nested($self, future, /)",
             "Run within a running loop until the future is done.")},
     {"stop", lm_loop_method_stop, METH_NOARGS,
-     LM_DOC("stop($self)",
-            "End run_forever() when the running turn is over.\n\nLoop's thread only. "
-            "Implements AbstractEventLoop.stop.")},
+     LM_DOC("stop($self)", "End run_forever() when the running turn is over.\n\n"
+                           "Loop's thread only. Implements AbstractEventLoop.stop.")},
     {"is_running", lm_loop_method_is_running, METH_NOARGS,
      LM_DOC("is_running($self)", "Return True while run_forever() runs. Any thread.")},
     {"is_closed", lm_loop_method_is_closed, METH_NOARGS,
      LM_DOC("is_closed($self)", "Return True once close() was called. Any thread.")},
-    {"call_soon", LM_METHOD_FASTCALL(lm_loop_method_call_soon),
+    {"call_soon", LM_FASTCALL(lm_loop_method_call_soon),
      LM_DOC("call_soon($self, callback, *args, context=None)",
             "Call callback(*args) in the next turn; return its Handle.\n\n"
             "context: the contextvars.Context to run in; a copy of the current one by "
             "default.\n"
             "Loop's thread only. Implements AbstractEventLoop.call_soon.")},
-    {"call_soon_threadsafe", LM_METHOD_FASTCALL(lm_loop_method_call_soon_threadsafe),
-     LM_DOC(
-         "call_soon_threadsafe($self, callback, *args, context=None)",
-         "Like call_soon, from any thread; wakes the loop.\n\nRaises RuntimeError if "
-         "the loop "
-         "is closed. Implements AbstractEventLoop.call_soon_threadsafe.")},
-    {"call_later", LM_METHOD_FASTCALL(lm_loop_method_call_later),
+    {"call_soon_threadsafe", LM_FASTCALL(lm_loop_method_call_soon_threadsafe),
+     LM_DOC("call_soon_threadsafe($self, callback, *args, context=None)",
+            "Like call_soon, from any thread; wakes the loop.\n\n"
+            "Raises RuntimeError if the loop is closed. Implements "
+            "AbstractEventLoop.call_soon_threadsafe.")},
+    {"call_later", LM_FASTCALL(lm_loop_method_call_later),
      LM_DOC("call_later($self, delay, callback, *args, context=None)",
             "Call callback(*args) after delay seconds, never earlier; return its "
             "TimerHandle.\n\n"
             "Loop's thread only. Implements AbstractEventLoop.call_later.")},
-    {"call_at", LM_METHOD_FASTCALL(lm_loop_method_call_at),
+    {"call_at", LM_FASTCALL(lm_loop_method_call_at),
      LM_DOC("call_at($self, when, callback, *args, context=None)",
             "Call callback(*args) at the moment when, in seconds of time(); return its "
-            "TimerHandle.\n\nEqual moments keep the order of the calls. Loop's thread "
-            "only. "
-            "Implements AbstractEventLoop.call_at.")},
-    {"_make_handle", LM_METHOD_FASTCALL(lm_loop_method_make_handle),
+            "TimerHandle.\n\n"
+            "Equal moments keep the order of the calls. Loop's thread only. Implements "
+            "AbstractEventLoop.call_at.")},
+    {"_make_handle", LM_FASTCALL(lm_loop_method_make_handle),
      LM_DOC("_make_handle($self, callback, *args, context=None)",
             "Return a Handle that is not queued.")},
-    {"create_task", LM_METHOD_FASTCALL(lm_loop_method_create_task),
+    {"create_task", LM_FASTCALL(lm_loop_method_create_task),
      LM_DOC("create_task($self, coro, *, name=None, context=None, **kwargs)",
-            "Schedule a coroutine as a Task and return it.\n\nLoop's thread only. "
-            "Implements "
-            "AbstractEventLoop.create_task.")},
+            "Schedule a coroutine as a Task and return it.\n\n"
+            "Loop's thread only. Implements AbstractEventLoop.create_task.")},
     {"create_future", lm_loop_method_create_future, METH_NOARGS,
-     LM_DOC("create_future($self)",
-            "Return a pending Future of this loop.\n\nImplements "
-            "AbstractEventLoop.create_future.")},
+     LM_DOC("create_future($self)", "Return a pending Future of this loop.\n\n"
+                                    "Implements AbstractEventLoop.create_future.")},
     {"time", lm_loop_method_time, METH_NOARGS,
      LM_DOC("time($self)",
             "Return the loop's clock in seconds: time.monotonic(). Any thread.")},
     {"get_debug", lm_loop_method_get_debug, METH_NOARGS,
      LM_DOC("get_debug($self)", "Return True in debug mode.")},
-    {"_add_reader", LM_METHOD_FASTCALL(lm_loop_method_add_reader),
+    {"_add_reader", LM_FASTCALL(lm_loop_method_add_reader),
      LM_DOC("_add_reader($self, fd, callback, *args, context=None)",
             "add_reader without its checks; return the Handle.")},
-    {"_add_writer", LM_METHOD_FASTCALL(lm_loop_method_add_writer),
+    {"_add_writer", LM_FASTCALL(lm_loop_method_add_writer),
      LM_DOC("_add_writer($self, fd, callback, *args, context=None)",
             "add_writer without its checks; return the Handle.")},
     {"_remove_reader", lm_loop_method_remove_reader, METH_O,
@@ -315,53 +287,50 @@ static PyMethodDef loop_methods[] = {
             "Stop watching fd for writing; return whether it was.")},
     {"_watched", lm_loop_method_watched, METH_O,
      LM_DOC("_watched($self, fd, /)",
-            "Return (reader handle, writer handle, owning transport) "
-            "of fd, each or None.")},
-    {"_start_serving_native", LM_METHOD_FASTCALL(lm_loop_method_start_serving),
+            "Return (reader handle, writer handle, owning transport) of fd, each or "
+            "None.")},
+    {"_start_serving_native", LM_FASTCALL(lm_loop_method_start_serving),
      LM_DOC("_start_serving_native($self, protocol_factory, sock, server, backlog, "
             "context=None)",
             "Accept connections of a listening socket; return the listener.")},
-    {"_make_socket_transport", LM_METHOD_FASTCALL(lm_loop_method_make_socket_transport),
+    {"_make_socket_transport", LM_FASTCALL(lm_loop_method_make_socket_transport),
      LM_DOC("_make_socket_transport($self, sock, protocol, waiter=None, *, extra=None, "
-            "server=None, "
-            "context=None)",
+            "server=None, context=None)",
             "Return a transport over a connected, non-blocking stream socket.")},
-    {"_start_recv", LM_METHOD_POSITIONAL(lm_loop_method_start_recv),
+    {"_start_recv", LM_POSITIONAL(lm_loop_method_start_recv),
      LM_DOC("_start_recv($self, sock, size, /)",
             "Start sock_recv; return what to await.")},
-    {"_start_recv_into", LM_METHOD_POSITIONAL(lm_loop_method_start_recv_into),
+    {"_start_recv_into", LM_POSITIONAL(lm_loop_method_start_recv_into),
      LM_DOC("_start_recv_into($self, sock, buffer, /)",
             "Start sock_recv_into; return what to await.")},
-    {"_start_recvfrom", LM_METHOD_POSITIONAL(lm_loop_method_start_recvfrom),
+    {"_start_recvfrom", LM_POSITIONAL(lm_loop_method_start_recvfrom),
      LM_DOC("_start_recvfrom($self, sock, size, /)",
             "Start sock_recvfrom; return what to await.")},
-    {"_start_recvfrom_into", LM_METHOD_POSITIONAL(lm_loop_method_start_recvfrom_into),
+    {"_start_recvfrom_into", LM_POSITIONAL(lm_loop_method_start_recvfrom_into),
      LM_DOC("_start_recvfrom_into($self, sock, buffer, size, /)",
             "Start sock_recvfrom_into; return what to await.")},
-    {"_start_accept", LM_METHOD_POSITIONAL(lm_loop_method_start_accept),
+    {"_start_accept", LM_POSITIONAL(lm_loop_method_start_accept),
      LM_DOC("_start_accept($self, sock, /)",
             "Start sock_accept; return what to await.")},
-    {"_start_sendall", LM_METHOD_POSITIONAL(lm_loop_method_start_sendall),
+    {"_start_sendall", LM_POSITIONAL(lm_loop_method_start_sendall),
      LM_DOC("_start_sendall($self, sock, data, /)",
             "Start sock_sendall; return what to await.")},
-    {"_start_sendto", LM_METHOD_POSITIONAL(lm_loop_method_start_sendto),
+    {"_start_sendto", LM_POSITIONAL(lm_loop_method_start_sendto),
      LM_DOC("_start_sendto($self, sock, data, address, /)",
             "Start sock_sendto; return what to await.")},
-    {"_start_connect", LM_METHOD_POSITIONAL(lm_loop_method_start_connect),
+    {"_start_connect", LM_POSITIONAL(lm_loop_method_start_connect),
      LM_DOC("_start_connect($self, sock, address, /)",
             "Start sock_connect; return what to await.")},
-    {"_make_datagram_transport",
-     LM_METHOD_FASTCALL(lm_loop_method_make_datagram_transport),
+    {"_make_datagram_transport", LM_FASTCALL(lm_loop_method_make_datagram_transport),
      LM_DOC(
          "_make_datagram_transport($self, sock, protocol, address=None, waiter=None, "
          "extra=None)",
          "Return a transport over a non-blocking datagram socket.")},
-    {"_make_read_pipe_transport",
-     LM_METHOD_FASTCALL(lm_loop_method_make_read_pipe_transport),
+    {"_make_read_pipe_transport", LM_FASTCALL(lm_loop_method_make_read_pipe_transport),
      LM_DOC("_make_read_pipe_transport($self, pipe, protocol, waiter=None, extra=None)",
             "Return a transport that reads from a file object and owns it.")},
     {"_make_write_pipe_transport",
-     LM_METHOD_FASTCALL(lm_loop_method_make_write_pipe_transport),
+     LM_FASTCALL(lm_loop_method_make_write_pipe_transport),
      LM_DOC(
          "_make_write_pipe_transport($self, pipe, protocol, waiter=None, extra=None)",
          "Return a transport that writes to a file object and owns it.")},
@@ -388,7 +357,7 @@ static PyMethodDef loop_methods[] = {
     {"_run_once", lm_loop_method_run_once, METH_NOARGS,
      LM_DOC("_run_once($self)",
             "Run one turn: for those who drive a loop by asyncio's private method.")},
-    {"_send_joined", method_send_joined, METH_NOARGS,
+    {"_send_joined", loop_send_joined, METH_NOARGS,
      LM_DOC("_send_joined($self)", "Send what is joined now.")},
     {NULL, NULL, 0, NULL}};
 

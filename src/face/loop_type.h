@@ -1,17 +1,12 @@
-/* The Loop type: what Python sees of the engine. Method bodies stand in loop_run.c and
-   loop_schedule.c. */
+/* The Loop type: what Python sees of the engine. The table of its methods stands in
+   loop_type.c; their bodies, in the other files of this room, are declared here by file. */
 #ifndef LM_FACE_LOOP_TYPE_H
 #define LM_FACE_LOOP_TYPE_H
 
 #include "core/loop.h"
 
-#define LM_METHOD_FASTCALL(function) \
-    (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS
-
 #define LM_VECTOR \
     PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames
-#define LM_METHOD_POSITIONAL(function) \
-    (PyCFunction)(void (*)(void))(function), METH_FASTCALL
 
 int lm_loop_type_init(PyObject *module, LmState *st);
 

@@ -7,8 +7,8 @@
 #include "base/oserr.h"
 #include "base/sys.h"
 #include "net/flow.h"
-#include "net/transport_socket.h"
 #include "net/transport_extra.h"
+#include "net/transport_socket.h"
 
 /* In one wake-up. asyncio reads one; more than that pays where they come in bursts, and a
    bound leaves the other descriptors their turn. */

@@ -2,10 +2,9 @@
    kind. See datagram.h. */
 #include "net/datagram.h"
 
-#include "net/transport_type.h"
-
 #include "base/args.h"
 #include "base/type_help.h"
+#include "net/transport_type.h"
 
 static PyObject *
 datagram_method_sendto(PyObject *self, PyObject *const *args, Py_ssize_t nargs,

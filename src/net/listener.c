@@ -47,7 +47,7 @@ start(Listener *l)
     if (poll == NULL) {
         return -1;
     }
-    if (lm_watch_start_now(poll, &l->watch) < 0) {
+    if (lm_poll_watch_now(poll, &l->watch) < 0) {
         return -1;
     }
     l->loop->has_done_io = 1; /* who connected before finds the loop accepting */
@@ -87,13 +87,13 @@ drop_listener(const Accepted *accepted)
         close(accepted->fd);
         return;
     }
-    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *exc = lm_exc_hold();
     PyObject *done = PyObject_CallMethod(accepted->sock, "close", NULL);
     if (done == NULL) {
         PyErr_WriteUnraisable(accepted->sock);
     }
     Py_XDECREF(done);
-    PyErr_SetRaisedException(exc);
+    lm_exc_restore(exc);
 }
 
 static int

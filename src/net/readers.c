@@ -3,6 +3,8 @@
    served by watches, operations by the entry's LmOnce. */
 #include "net/readers.h"
 
+#include "base/args.h"
+#include "base/oserr.h"
 #include "core/fault.h"
 #include "core/handle.h"
 
@@ -30,40 +32,9 @@ struct LmReaders {
 };
 
 int
-lm_readers_fd(PyObject *obj)
-{
-    PyObject *number = NULL;
-    if (PyLong_Check(obj)) {
-        number = Py_NewRef(obj);
-    }
-    else {
-        PyObject *fileno = PyObject_CallMethod(obj, "fileno", NULL);
-        number = fileno != NULL ? PyNumber_Long(fileno) : NULL;
-        Py_XDECREF(fileno);
-        if (number == NULL) {
-            if (PyErr_ExceptionMatches(PyExc_AttributeError) ||
-                PyErr_ExceptionMatches(PyExc_TypeError) ||
-                PyErr_ExceptionMatches(PyExc_ValueError)) {
-                PyErr_Format(PyExc_ValueError, "Invalid file object: %R", obj);
-            }
-            return -1;
-        }
-    }
-    long fd = PyLong_AsLong(number);
-    if (fd < 0 || fd > INT_MAX) {
-        if (!PyErr_Occurred() || PyErr_ExceptionMatches(PyExc_OverflowError)) {
-            PyErr_Format(PyExc_ValueError, "Invalid file descriptor: %S", number);
-        }
-        fd = -1;
-    }
-    Py_DECREF(number);
-    return (int)fd;
-}
-
-int
 lm_readers_find(LmLoop *loop, PyObject *obj)
 {
-    int fd = lm_readers_fd(obj);
+    int fd = lm_args_fd(obj);
     if (fd >= 0 || PyLong_Check(obj) || loop->readers == NULL ||
         !PyErr_ExceptionMatches(PyExc_ValueError)) {
         return fd;
@@ -159,7 +130,7 @@ queue_operation(Entry *entry, Side *side)
     if (lm_ready_push(entry->loop, side->run, Py_NewRef(side->handle)) < 0) {
         /* So that the next poll reports it again. */
         PyErr_Clear();
-        if (lm_once_arm(&entry->loop->poll, &entry->once, side->watch.direction) < 0) {
+        if (lm_poll_arm(&entry->loop->poll, &entry->once, side->watch.direction) < 0) {
             PyErr_Clear();
         }
     }
@@ -302,11 +273,11 @@ static void
 drop_unwatched(Entry *entry, Side *side)
 {
     if (side->handle != NULL && side->run == lm_handle_run_item) {
-        PyObject *exc = PyErr_GetRaisedException();
+        PyObject *exc = lm_exc_hold();
         if (retire(take_from_table(entry, side)) < 0) {
             PyErr_Clear();
         }
-        PyErr_SetRaisedException(exc);
+        lm_exc_restore(exc);
     }
 }
 
@@ -344,7 +315,7 @@ lm_readers_add(LmLoop *loop, PyObject *fileobj, int fd, int direction, PyObject 
     Side *side = side_of(entry, direction);
     /* A transport that lent its descriptor (sendfile) may watch it too. */
     side->watch.is_users = lm_readers_owner(loop, fd) == NULL;
-    if (lm_watch_start_now(poll, &side->watch) < 0) {
+    if (lm_poll_watch_now(poll, &side->watch) < 0) {
         drop_unwatched(entry, side);
         return -1;
     }
@@ -372,7 +343,7 @@ lm_readers_wait(LmLoop *loop, int fd, int direction, LmReadyFn run, PyObject *op
         }
         entry = entry_for(loop, fd);
     }
-    if (entry == NULL || lm_once_arm(poll, &entry->once, direction) < 0) {
+    if (entry == NULL || lm_poll_arm(poll, &entry->once, direction) < 0) {
         return -1;
     }
     Side *side = side_of(entry, direction);

@@ -7,10 +7,6 @@
 #include "core/loop.h"
 #include "core/ready.h"
 
-/* The descriptor of an int or of an object with fileno(). -1 with asyncio's ValueError
-   set. */
-int lm_readers_fd(PyObject *obj);
-
 /* The same of something watched, which may have been closed since. -1 with ValueError
    set. */
 int lm_readers_find(LmLoop *loop, PyObject *obj);

@@ -2,6 +2,7 @@
    calls themselves are sock_calls.c's. */
 #include "net/sockops.h"
 
+#include "base/args.h"
 #include "base/oserr.h"
 #include "core/context.h"
 #include "core/handle.h"
@@ -80,7 +81,7 @@ static int
 find_fd(LmSockOp *op)
 {
     PyObject *number = PyObject_CallMethodNoArgs(op->sock, op->st->str.fileno);
-    op->fd = number != NULL ? lm_readers_fd(number) : -1;
+    op->fd = number != NULL ? lm_args_fd(number) : -1;
     Py_XDECREF(number);
     return op->fd;
 }
@@ -148,7 +149,7 @@ begin_wait(LmSockOp *op)
     op->state = LM_SOCKOP_WAITING;
     if (lm_readers_wait(op->loop, op->fd, direction_of(op), run_op, (PyObject *)op) <
         0) {
-        PyObject *exc = PyErr_GetRaisedException();
+        PyObject *exc = lm_exc_hold();
         end_wait(op);
         lm_exc_put_back(exc);
         return -1;

@@ -5,11 +5,11 @@
 #include "base/args.h"
 #include "base/type_help.h"
 #include "net/join.h"
-#include "net/transport_socket.h"
 #include "net/stream_feed.h"
 #include "net/stream_read.h"
 #include "net/stream_send.h"
 #include "net/stream_write.h"
+#include "net/transport_socket.h"
 #include "net/transport_type.h"
 
 #include <netinet/tcp.h>

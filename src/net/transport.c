@@ -167,7 +167,7 @@ lm_transport_force_close(PyObject *self, PyObject *exc)
     lm_transport_stop_reading(self);
     int failed = schedule_connection_lost(self, exc);
     /* Last: a datagram's address may be any object, and its end do anything. */
-    PyObject *raised = PyErr_GetRaisedException();
+    PyObject *raised = lm_exc_hold();
     lm_outbuf_clear(&t->out);
     lm_exc_put_back(raised);
     Py_DECREF(self);
@@ -237,20 +237,6 @@ close_socket(LmTransport *t)
     return done != NULL ? 0 : -1;
 }
 
-/* Keeps the first of the exceptions that the parts of a release raise. */
-static void
-keep_first(PyObject **first, int failed)
-{
-    if (failed < 0) {
-        if (*first == NULL) {
-            *first = PyErr_GetRaisedException();
-        }
-        else {
-            PyErr_Clear();
-        }
-    }
-}
-
 /* sendfile waits for the queue to become empty, or for the descriptor it was lent (-1
    where the number is not ours to look for it by): it is told by an exception, or by the
    call that it makes when it is woken. */
@@ -294,7 +280,7 @@ lm_transport_finish(PyObject *self, PyObject *exc)
     t->is_finished = 1; /* once, though a run within connection_lost may come here */
     t->lost += t->lost == 0;
     PyObject *done = tell_of_loss(self, exc);
-    keep_first(&first, done != NULL ? 0 : -1);
+    lm_exc_keep_first(&first, done != NULL ? 0 : -1);
     Py_XDECREF(done);
 
     int fd = t->fd;
@@ -306,14 +292,11 @@ lm_transport_finish(PyObject *self, PyObject *exc)
     PyObject *protocol = t->protocol;
     t->protocol = NULL;
     t->loop = NULL; /* from here on it is CLOSED for whatever runs */
-    keep_first(&first, close_socket(t));
+    lm_exc_keep_first(&first, close_socket(t));
     Py_DECREF(protocol);
-    keep_first(&first, lm_transport_leave_server(self));
-    keep_first(&first, end_sendfile(t, loop, was_ours ? fd : -1));
+    lm_exc_keep_first(&first, lm_transport_leave_server(self));
+    lm_exc_keep_first(&first, end_sendfile(t, loop, was_ours ? fd : -1));
     Py_DECREF(loop);
-    if (first != NULL) {
-        PyErr_SetRaisedException(first);
-        return -1;
-    }
-    return 0;
+    lm_exc_restore(first);
+    return first != NULL ? -1 : 0;
 }

@@ -97,7 +97,7 @@ static void
 undo_make(PyObject *self, int fd)
 {
     LmTransport *t = lm_transport(self);
-    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *exc = lm_exc_hold();
     t->fd = -1;
     lm_transport_set_socket(t, NULL);
     lm_readers_drop_owner(t->loop, fd, self);
@@ -106,7 +106,7 @@ undo_make(PyObject *self, int fd)
     }
     PyObject_GC_Track(self); /* a foreign server may keep it */
     Py_DECREF(self);
-    PyErr_SetRaisedException(exc);
+    lm_exc_restore(exc);
 }
 
 PyObject *

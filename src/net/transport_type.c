@@ -4,6 +4,7 @@
 #include "net/transport_type.h"
 
 #include "base/args.h"
+#include "base/oserr.h"
 #include "core/fault.h"
 #include "net/join.h"
 #include "net/readers.h"
@@ -142,7 +143,7 @@ transport_finalize(PyObject *self)
     if (!is_open(t)) {
         return;
     }
-    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *exc = lm_exc_hold();
     lm_fault_unclosed(t->st, self);
     /* Who is shown the warning is given the transport. */
     if (is_open(t)) {
@@ -151,9 +152,7 @@ transport_finalize(PyObject *self)
     if (lm_transport_leave_server(self) < 0) {
         PyErr_WriteUnraisable(self);
     }
-    if (exc != NULL) {
-        PyErr_SetRaisedException(exc);
-    }
+    lm_exc_restore(exc);
 }
 
 static int

@@ -48,7 +48,7 @@ queue_handler(LmLoop *loop, unsigned char signum)
 }
 
 static void
-forward(struct LmSignals *signals, const unsigned char *bytes, ssize_t count)
+forward_signals(struct LmSignals *signals, const unsigned char *bytes, ssize_t count)
 {
     if (signals->previous_fd >= 0) {
         /* A full pipe loses nothing for its owner: a byte is in it already. */
@@ -77,7 +77,7 @@ read_signals(LmLoop *loop, PyObject *self)
     }
     while (failed == 0 && has_pipe(loop) &&
            (count = read(loop->signals->watch.fd, bytes, sizeof(bytes))) > 0) {
-        forward(loop->signals, bytes, count);
+        forward_signals(loop->signals, bytes, count);
         for (ssize_t i = 0; i < count && failed == 0; i++) {
             /* A zero byte is no signal; somebody woke the loop by hand. */
             failed = bytes[i] != 0 ? queue_handler(loop, bytes[i]) : 0;
@@ -132,7 +132,7 @@ open_pipe(LmLoop *loop)
     signals->write_fd = fds[1];
     signals->previous_fd = -1;
     lm_watch_init(&signals->watch, fds[0], LM_WATCH_READ, on_signal);
-    if (lm_watch_start_now(poll, &signals->watch) < 0) {
+    if (lm_poll_watch_now(poll, &signals->watch) < 0) {
         close(fds[0]);
         close(fds[1]);
         free(signals);
@@ -145,7 +145,7 @@ open_pipe(LmLoop *loop)
 
 /* signal.set_wakeup_fd may be a patch, which closes the loop. */
 static int
-take(LmLoop *loop, struct LmSignals *signals)
+take_wakeup_fd(LmLoop *loop, struct LmSignals *signals)
 {
     if (signals->is_set) {
         return 0;
@@ -165,12 +165,12 @@ take(LmLoop *loop, struct LmSignals *signals)
 /* Puts the other's descriptor back, unless somebody has replaced ours meanwhile. Keeps
    a set exception. */
 static void
-give_back(struct LmSignals *signals)
+give_wakeup_fd_back(struct LmSignals *signals)
 {
     if (!signals->is_set) {
         return;
     }
-    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *exc = lm_exc_hold();
     signals->is_set = 0;
     long previous = signals->previous_fd, mine = signals->write_fd;
     signals->previous_fd = -1; /* from here on `signals` may be gone */
@@ -182,9 +182,7 @@ give_back(struct LmSignals *signals)
         PyErr_Clear(); /* the other's descriptor is closed, or this is not the main
                           thread any more */
     }
-    if (exc != NULL) {
-        PyErr_SetRaisedException(exc);
-    }
+    lm_exc_restore(exc);
 }
 
 int
@@ -206,14 +204,14 @@ int
 lm_signals_take(LmLoop *loop)
 {
     struct LmSignals *signals = open_pipe(loop);
-    return signals == NULL ? -1 : take(loop, signals);
+    return signals == NULL ? -1 : take_wakeup_fd(loop, signals);
 }
 
 void
 lm_signals_give_back(LmLoop *loop)
 {
     if (loop->signals != NULL) {
-        give_back(loop->signals);
+        give_wakeup_fd_back(loop->signals);
     }
 }
 
@@ -226,7 +224,7 @@ lm_signals_close(LmLoop *loop)
     }
     loop->signals = NULL;
     lm_watch_stop(&loop->poll, &signals->watch);
-    give_back(signals);
+    give_wakeup_fd_back(signals);
     close(signals->watch.fd);
     close(signals->write_fd);
     free(signals);

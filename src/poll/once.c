@@ -50,7 +50,7 @@ register_fd(LmOnceSet *set, LmOnce *once)
 
 /* What is wanted, to the kernel. -1 with errno set. */
 static int
-apply(LmOnceSet *set, LmOnce *once)
+tell_wanted(LmOnceSet *set, LmOnce *once)
 {
     if (once->set_number == set->number) {
         if (tell_kernel(set, once, EPOLL_CTL_MOD) == 0) {
@@ -66,7 +66,7 @@ apply(LmOnceSet *set, LmOnce *once)
 }
 
 static LmOnce *
-find(LmOnceSet *set, uint64_t data)
+find_once(LmOnceSet *set, uint64_t data)
 {
     uint32_t fd = (uint32_t)data;
     LmOnce *once = fd < (uint32_t)set->size ? set->by_fd[fd] : NULL;
@@ -74,13 +74,13 @@ find(LmOnceSet *set, uint64_t data)
 }
 
 static void
-report(LmOnceSet *set, LmOnce *once, int ready)
+report_once(LmOnceSet *set, LmOnce *once, int ready)
 {
     ready &= once->wanted;
     once->wanted &= (uint8_t)~ready;
     /* The kernel has forgotten about both directions. Whoever waits for one that it does not
        take again is to find out why. */
-    if (once->wanted != 0 && apply(set, once) < 0) {
+    if (once->wanted != 0 && tell_wanted(set, once) < 0) {
         ready |= once->wanted;
         once->wanted = 0;
     }
@@ -94,7 +94,7 @@ report(LmOnceSet *set, LmOnce *once, int ready)
 
 /* The kernel does not watch the set any more: everybody asks again, and is told. */
 static void
-report_all(LmOnceSet *set)
+report_armed(LmOnceSet *set)
 {
     LmList asked;
     lm_list_init(&asked);
@@ -112,39 +112,33 @@ report_all(LmOnceSet *set)
     }
 }
 
-/* Whether there is a set and it is no parent's. */
-static int
-has_set(const LmOnceSet *set)
-{
-    return set->watch.fd >= 0 && set->fork_count == lm_poll_fork_count();
-}
-
 static void
 on_set_readable(LmWatch *watch)
 {
-    LmOnceSet *set = LM_CONTAINER_OF(watch, LmOnceSet, watch);
+    LmPoll *poll = LM_CONTAINER_OF(watch, LmPoll, once.watch);
+    LmOnceSet *set = &poll->once;
     struct epoll_event events[BATCH];
     int count;
     if (LM_UNLIKELY(!watch->is_active)) {
-        report_all(set);
+        report_armed(set);
         return;
     }
-    if (LM_UNLIKELY(!has_set(set))) {
+    if (LM_UNLIKELY(!lm_poll_has_once(poll))) {
         return; /* a fork since it fired: what is in it is for the parent */
     }
     do {
         count = epoll_wait(watch->fd, events, BATCH, 0);
         for (int i = 0; i < count; i++) {
-            LmOnce *once = find(set, events[i].data.u64);
+            LmOnce *once = find_once(set, events[i].data.u64);
             if (once != NULL && once->wanted) {
-                report(set, once, directions_of(events[i].events));
+                report_once(set, once, directions_of(events[i].events));
             }
         }
     } while (count == BATCH);
 }
 
 static void
-close_set(LmPoll *poll)
+close_once_set(LmPoll *poll)
 {
     LmOnceSet *set = &poll->once;
     lm_watch_stop(poll, &set->watch);
@@ -155,16 +149,16 @@ close_set(LmPoll *poll)
 }
 
 static int
-is_registered(const LmOnceSet *set, const LmOnce *once)
+is_registered(const LmPoll *poll, const LmOnce *once)
 {
-    return has_set(set) && once->set_number == set->number;
+    return lm_poll_has_once(poll) && once->set_number == poll->once.number;
 }
 
 int
 lm_once_set_open(LmPoll *poll)
 {
     LmOnceSet *set = &poll->once;
-    close_set(poll);
+    close_once_set(poll);
     set->watch.fd = lm_sys_set_open();
     if (set->watch.fd < 0) {
         lm_oserr_set(errno);
@@ -176,8 +170,8 @@ lm_once_set_open(LmPoll *poll)
     for (LmList *link = set->armed.next; link != &set->armed; link = next) {
         LmOnce *once = LM_CONTAINER_OF(link, LmOnce, place);
         next = link->next;
-        if (apply(set, once) < 0) {
-            report(set, once, once->wanted);
+        if (tell_wanted(set, once) < 0) {
+            report_once(set, once, once->wanted);
         }
     }
     return lm_list_is_empty(&set->armed) ? 0 : lm_watch_start(poll, &set->watch);
@@ -185,7 +179,7 @@ lm_once_set_open(LmPoll *poll)
 
 /* -1 with MemoryError set. */
 static int
-note(LmOnceSet *set, LmOnce *once)
+note_once(LmOnceSet *set, LmOnce *once)
 {
     if (once->fd >= set->size) {
         int size = set->size ? set->size : FIRST_SIZE;
@@ -218,20 +212,13 @@ int
 lm_once_arm(LmPoll *poll, LmOnce *once, int direction)
 {
     LmOnceSet *set = &poll->once;
-    if (!has_set(set) &&
-        (lm_poll_check_numbers(poll) < 0 || lm_once_set_open(poll) < 0)) {
-        return -1;
-    }
-    if (note(set, once) < 0) {
-        return -1;
-    }
-    if (LM_UNLIKELY(!set->watch.is_active) &&
-        lm_watch_start_now(poll, &set->watch) < 0) {
+    LM_ASSERT(lm_poll_has_once(poll) && set->watch.is_active);
+    if (note_once(set, once) < 0) {
         return -1;
     }
     uint8_t before = once->wanted;
     once->wanted |= (uint8_t)direction;
-    if (LM_UNLIKELY(apply(set, once) < 0)) {
+    if (LM_UNLIKELY(tell_wanted(set, once) < 0)) {
         once->wanted = before;
         lm_oserr_set(errno);
         return -1;
@@ -253,7 +240,7 @@ lm_once_disarm(LmPoll *poll, LmOnce *once, int direction)
         lm_list_remove(&once->place);
         lm_once_forget(poll, once);
     }
-    else if (is_registered(&poll->once, once)) {
+    else if (is_registered(poll, once)) {
         (void)tell_kernel(&poll->once, once, EPOLL_CTL_MOD);
     }
 }
@@ -263,7 +250,7 @@ lm_once_forget(LmPoll *poll, LmOnce *once)
 {
     LmOnceSet *set = &poll->once;
     if (once->wanted == 0 && once->set_number != 0) {
-        if (is_registered(set, once)) {
+        if (is_registered(poll, once)) {
             lm_sys_forget(set->watch.fd, once->fd);
         }
         once->set_number = 0;
@@ -291,7 +278,7 @@ lm_once_set_init(LmOnceSet *set)
 void
 lm_once_set_leave_parent(LmPoll *poll)
 {
-    if (!has_set(&poll->once) && lm_once_set_open(poll) < 0) {
+    if (!lm_poll_has_once(poll) && lm_once_set_open(poll) < 0) {
         PyErr_Clear(); /* the next one to wait tries again, and is told */
     }
 }
@@ -300,7 +287,7 @@ void
 lm_once_set_close(LmPoll *poll)
 {
     LmOnceSet *set = &poll->once;
-    close_set(poll);
+    close_once_set(poll);
     while (!lm_list_is_empty(&set->armed)) {
         LmOnce *once = LM_CONTAINER_OF(set->armed.next, LmOnce, place);
         once->wanted = 0;

@@ -20,8 +20,7 @@ typedef struct LmOnce {
        wanted; they are wanted no more. */
     void (*on_ready)(struct LmOnce *once, int directions);
     int fd;
-    uint32_t
-        generation; /* of the registration; tells it from one left by another file */
+    uint32_t generation; /* of the registration, to know one that another file left */
     unsigned set_number; /* of the set it is registered in, 0 for none */
     uint8_t wanted;      /* LM_WATCH_READ | LM_WATCH_WRITE */
 } LmOnce;
@@ -39,8 +38,7 @@ typedef struct LmOnceSet {
 
 void lm_once_init(LmOnce *once, int fd, void (*on_ready)(LmOnce *once, int directions));
 
-/* Reports the direction once it is ready, which may be now: seen in the next poll. -1 with
-   OSError set, as asyncio's (EBADF, EPERM), or MemoryError. */
+/* For lm_poll_arm, which sees to it that the set is watched. */
 int lm_once_arm(struct LmPoll *poll, LmOnce *once, int direction);
 
 /* Wants the direction no more; the kernel is told. Idempotent. */

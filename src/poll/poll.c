@@ -1,11 +1,12 @@
-/* The wait: see poll.h. Relies on libev and on base/sys.h for the alarm and the wake-up;
-   runs no Python. */
+/* The wait: see poll.h. Relies on libev, on wake.h for the wake-up and the alarm, on once.h
+   for one-shot registrations; runs no Python. */
 #include "poll/poll.h"
 
 #include "base/clock.h"
 #include "base/oserr.h"
 #include "base/sys.h"
 #include "poll/evh.h"
+#include "poll/wake.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -58,45 +59,6 @@ on_patrol(struct ev_loop *ev, ev_timer *timer LM_UNUSED, int revents LM_UNUSED)
     ((LmPoll *)ev_userdata(ev))->is_quiet = 1;
 }
 
-/* Reading quiets the descriptor. What a thread adds after this finds the loop awake. */
-static void
-on_wake(LmWatch *watch)
-{
-    LmPoll *poll = LM_CONTAINER_OF(watch, LmPoll, wake);
-    char bytes[64];
-    if (!lm_poll_is_parents(poll)) {
-        ssize_t count = read(watch->fd, bytes, sizeof(bytes));
-        (void)count;
-        poll->is_woken = 0;
-    }
-}
-
-static void
-close_alarm(LmPoll *poll)
-{
-    lm_watch_stop(poll, &poll->alarm);
-    if (poll->alarm.fd >= 0) {
-        close(poll->alarm.fd);
-        poll->alarm.fd = -1;
-    }
-    poll->alarm_at_ns = 0;
-}
-
-static void
-on_alarm(LmWatch *watch)
-{
-    LmPoll *poll = LM_CONTAINER_OF(watch, LmPoll, alarm);
-    uint64_t expirations;
-    if (!watch->is_active) {
-        close_alarm(poll); /* refused: deadlines are kept without it */
-    }
-    /* Nothing is lost where it was set anew in between. */
-    else if (!lm_poll_is_parents(poll) &&
-             read(watch->fd, &expirations, sizeof(expirations)) > 0) {
-        poll->alarm_at_ns = 0;
-    }
-}
-
 /* libev's callback between telling the kernel of changes and the wait. What was refused is
    pending, and nothing else: the wait is not to begin. */
 static void
@@ -144,7 +106,7 @@ drop_closed_fds(LmPoll *poll)
         if (watch->sibling != NULL) {
             lm_watch_stop(poll, watch->sibling);
         }
-        watch->error = (uint8_t)err; /* to who waits for it: lm_watch_start_now */
+        watch->error = (uint8_t)err; /* to who waits for it: lm_poll_watch_now */
     }
 }
 
@@ -185,9 +147,7 @@ lm_poll_init(LmPoll *poll)
     lm_list_init(&poll->fired);
     lm_list_init(&poll->changed);
     lm_list_init(&poll->settled);
-    lm_watch_init(&poll->wake, -1, LM_WATCH_READ, on_wake);
-    lm_watch_init(&poll->alarm, -1, LM_WATCH_READ, on_alarm);
-    poll->wake_fd = -1;
+    lm_wake_init(poll);
     lm_once_set_init(&poll->once);
 }
 
@@ -203,39 +163,6 @@ next_set(void)
     }
     close(fd);
     return fd;
-}
-
-static void
-close_wake(LmPoll *poll)
-{
-    lm_watch_stop(poll, &poll->wake);
-    if (poll->wake_fd >= 0 && poll->wake_fd != poll->wake.fd) {
-        close(poll->wake_fd);
-    }
-    if (poll->wake.fd >= 0) {
-        close(poll->wake.fd);
-    }
-    poll->wake.fd = poll->wake_fd = -1;
-    poll->is_woken = 0;
-}
-
-/* Opens another wake-up in place of the one that is there. -1 with OSError set. */
-static int
-open_wake(LmPoll *poll)
-{
-    int fds[2];
-    if (lm_sys_wake_open(fds) < 0) {
-        lm_oserr_set(errno);
-        return -1;
-    }
-    close_wake(poll);
-    poll->wake.fd = fds[0];
-    poll->wake_fd = fds[1];
-    struct stat file = {.st_ino = 0};
-    fstat(fds[0], &file);
-    poll->wake_dev = file.st_dev;
-    poll->wake_ino = file.st_ino;
-    return 0;
 }
 
 /* libev's loop, with all that it allocates outside of ev_run but for watches. */
@@ -285,7 +212,7 @@ lm_poll_open(LmPoll *poll)
     poll->is_main = (uint8_t)lm_sys_is_main_thread();
     ev_set_userdata(poll->ev, poll);
     ev_set_loop_release_cb(poll->ev, release_gil, acquire_gil);
-    if (open_wake(poll) < 0 || lm_watch_start_now(poll, &poll->wake) < 0) {
+    if (lm_wake_open(poll) < 0 || lm_poll_watch_now(poll, &poll->wake) < 0) {
         lm_poll_close(poll);
         return -1;
     }
@@ -308,8 +235,8 @@ lm_poll_close(LmPoll *poll)
     if (poll->ev == NULL) {
         return;
     }
-    close_alarm(poll);
-    close_wake(poll);
+    lm_alarm_close(poll);
+    lm_wake_close(poll);
     lm_once_set_close(poll);
     ev_timer_stop(poll->ev, timer_of(poll));
     ev_timer_stop(poll->ev, patrol_of(poll));
@@ -332,12 +259,12 @@ static int
 leave_parent(LmPoll *poll)
 {
     /* libev closes its set first, and then tries without end to open another. */
-    if (lm_poll_check_numbers(poll) < 0 || next_set() < 0 || open_wake(poll) < 0 ||
+    if (lm_poll_check_numbers(poll) < 0 || next_set() < 0 || lm_wake_open(poll) < 0 ||
         lm_watch_start(poll, &poll->wake) < 0) {
         return -1;
     }
     int was_active = poll->alarm.is_active;
-    close_alarm(poll);
+    lm_alarm_close(poll);
     poll->alarm.fd = lm_sys_alarm_open();
     if (was_active && poll->alarm.fd >= 0 && lm_watch_start(poll, &poll->alarm) < 0) {
         return -1;
@@ -345,27 +272,6 @@ leave_parent(LmPoll *poll)
     lm_once_set_leave_parent(poll);
     poll->fork_count = lm_poll_fork_count();
     ev_loop_fork(poll->ev);
-    return 0;
-}
-
-/* 0 where the alarm is set to the moment; -1 where there is none, which costs only
-   precision. */
-static int
-set_alarm(LmPoll *poll, int64_t deadline_ns)
-{
-    if (poll->alarm.fd < 0) {
-        return -1;
-    }
-    if (!poll->alarm.is_active && lm_watch_start(poll, &poll->alarm) < 0) {
-        PyErr_Clear();
-        return -1;
-    }
-    if (poll->alarm_at_ns != deadline_ns) {
-        if (lm_sys_alarm_set(poll->alarm.fd, deadline_ns) < 0) {
-            return -1;
-        }
-        poll->alarm_at_ns = deadline_ns;
-    }
     return 0;
 }
 
@@ -381,7 +287,7 @@ arm_deadline(LmPoll *poll, int64_t deadline_ns)
     if (left_ns <= 0) {
         return 1;
     }
-    if (left_ns <= 2 * ALARM_REACH_NS && set_alarm(poll, deadline_ns) == 0) {
+    if (left_ns <= 2 * ALARM_REACH_NS && lm_alarm_set(poll, deadline_ns) == 0) {
         return 0;
     }
     if (left_ns > 2 * ALARM_REACH_NS) {
@@ -424,14 +330,14 @@ run_libev(LmPoll *poll, int flags)
 }
 
 static inline int
-is_ready(const LmPoll *poll)
+is_poll_ready(const LmPoll *poll)
 {
     return !lm_poll_is_parents(poll) && poll->wake.is_active;
 }
 
 /* Before the kernel is told of anything. -1 with an exception set where nothing could wake
    the poll. */
-static int __attribute__((noinline)) make_ready(LmPoll *poll)
+static int __attribute__((noinline)) make_poll_ready(LmPoll *poll)
 {
     if (lm_poll_check_set(poll) < 0) {
         return -1;
@@ -453,8 +359,8 @@ static int __attribute__((noinline)) refuse_unwakeable(LmPoll *poll)
 int
 lm_poll_run(LmPoll *poll, int64_t deadline_ns)
 {
-    int was_ready = is_ready(poll);
-    if (LM_UNLIKELY(!was_ready) && make_ready(poll) < 0) {
+    int was_ready = is_poll_ready(poll);
+    if (LM_UNLIKELY(!was_ready) && make_poll_ready(poll) < 0) {
         return -1;
     }
     int may_block = deadline_ns != 0 && !arm_deadline(poll, deadline_ns);
@@ -491,13 +397,15 @@ forget_fired(LmPoll *poll)
     }
 }
 
-int
-lm_poll_register(LmPoll *poll)
+/* Tells the kernel of all watches that it does not know yet, without waiting and without
+   noting what is ready, which the next poll finds. -1 with OSError set. */
+static int
+register_changed(LmPoll *poll)
 {
     if (poll->may_block) {
         return 0; /* called by another thread, which has woken the loop */
     }
-    if (make_ready(poll) < 0) {
+    if (make_poll_ready(poll) < 0) {
         return -1;
     }
     drop_closed_fds(poll);
@@ -505,4 +413,41 @@ lm_poll_register(LmPoll *poll)
     poll->is_quiet = 0;
     forget_fired(poll);
     return failed;
+}
+
+int
+lm_poll_watch_now(LmPoll *poll, LmWatch *watch)
+{
+    LmWatch *sibling = watch->sibling;
+    int has_sibling = sibling != NULL && sibling->is_active;
+    if (lm_watch_start(poll, watch) < 0) {
+        return -1;
+    }
+    int failed = register_changed(poll);
+    if (failed == 0 && watch->is_active && poll->refusal != EPERM) {
+        return 0;
+    }
+    if (failed == 0) {
+        /* EPERM is no refusal to libev: it would take the descriptor for always ready. One
+           that is stopped without a reason was closed right now. */
+        lm_oserr_set(watch->is_active ? EPERM : watch->error ? watch->error : EBADF);
+    }
+    lm_watch_stop(poll, watch);
+    if (has_sibling && sibling->error != 0) {
+        /* The kernel goes on with what it had. There is room: it was there before. */
+        lm_list_remove(&sibling->fired);
+        (void)lm_watch_start(poll, sibling);
+    }
+    return -1;
+}
+
+int
+lm_poll_watch_once(LmPoll *poll)
+{
+    LmWatch *watch = &poll->once.watch;
+    if (!lm_poll_has_once(poll) &&
+        (lm_poll_check_numbers(poll) < 0 || lm_once_set_open(poll) < 0)) {
+        return -1;
+    }
+    return watch->is_active ? 0 : lm_poll_watch_now(poll, watch);
 }

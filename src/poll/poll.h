@@ -110,6 +110,13 @@ lm_poll_is_parents(const LmPoll *poll)
     return poll->fork_count != lm_poll_fork_count();
 }
 
+/* Whether there is a set of one-shot registrations, and it is no parent's. */
+static inline int
+lm_poll_has_once(const LmPoll *poll)
+{
+    return poll->once.watch.fd >= 0 && poll->once.fork_count == lm_poll_fork_count();
+}
+
 /* Before the parent's descriptors are closed, in a child: whether the numbers are still
    theirs. Who makes a daemon closes all that it inherited, and they may be strangers'; then
    there is no poll, as with asyncio: -1 with OSError set. */
@@ -119,9 +126,25 @@ int lm_poll_check_numbers(const LmPoll *poll);
    make, with the GIL. */
 void lm_poll_wake(LmPoll *poll);
 
-/* For watch.c. Tells the kernel of all watches that it does not know yet, without waiting
-   and without noting what is ready, which the next poll finds. -1 with OSError set. */
-int lm_poll_register(LmPoll *poll);
+/* lm_watch_start for cold paths: the kernel is told before it returns. -1 with OSError set
+   where it refuses; then the watch is stopped, and its sibling is as it was. */
+int lm_poll_watch_now(LmPoll *poll, LmWatch *watch);
+
+/* Sees to it that there is a set of one-shot registrations, and that it is watched. -1 with
+   OSError set. */
+int lm_poll_watch_once(LmPoll *poll);
+
+/* Reports the direction once it is ready, which may be now: seen in the next poll. -1 with
+   OSError set, as asyncio's (EBADF, EPERM), or MemoryError. */
+static inline int
+lm_poll_arm(LmPoll *poll, LmOnce *once, int direction)
+{
+    int is_watched = lm_poll_has_once(poll) && poll->once.watch.is_active;
+    if (LM_UNLIKELY(!is_watched) && lm_poll_watch_once(poll) < 0) {
+        return -1;
+    }
+    return lm_once_arm(poll, once, direction);
+}
 
 /* Whether libev's set is where it was. The program may have closed it (a daemon closes
    every descriptor): the distribution's builds of libev abort when they tell it of a

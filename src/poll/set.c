@@ -1,8 +1,9 @@
 /* What of a poll's kernel objects is still its own, and what libev must not tell the kernel of:
    see poll.h. Relies on base/sys.h; knows no libev. */
+#include "poll/poll.h"
+
 #include "base/oserr.h"
 #include "base/sys.h"
-#include "poll/poll.h"
 
 #include <fcntl.h>
 #include <pthread.h>

@@ -58,7 +58,7 @@ lm_watch_init(LmWatch *watch, int fd, int direction, void (*on_ready)(LmWatch *w
 /* Counts the watch, so that another one on the same number is known of. Without memory it
    is not. */
 static void
-count(LmPoll *poll, LmWatch *watch)
+count_watch(LmPoll *poll, LmWatch *watch)
 {
     if (watch->fd >= poll->watched_size) {
         int size = poll->watched_size ? poll->watched_size : 64;
@@ -79,7 +79,7 @@ count(LmPoll *poll, LmWatch *watch)
 }
 
 static void
-uncount(LmPoll *poll, LmWatch *watch)
+uncount_watch(LmPoll *poll, LmWatch *watch)
 {
     if (watch->is_counted && watch->fd < poll->watched_size) {
         watch->is_counted = 0;
@@ -103,7 +103,7 @@ lm_watch_start(LmPoll *poll, LmWatch *watch)
         return -1;
     }
     if (!watch->is_counted) {
-        count(poll, watch);
+        count_watch(poll, watch);
     }
     LmReserve **here = lm_reserve_enter(&poll->reserve);
     if (watch->is_active) {
@@ -120,36 +120,10 @@ lm_watch_start(LmPoll *poll, LmWatch *watch)
     lm_list_remove(&watch->place);
     lm_list_push_back(&poll->changed, &watch->place);
     if (LM_UNLIKELY(poll->may_block)) {
-        lm_poll_wake(
-            poll); /* another thread's call: the kernel is told after the wait */
+        /* Another thread's call: the kernel is told after the wait. */
+        lm_poll_wake(poll);
     }
     return 0;
-}
-
-int
-lm_watch_start_now(LmPoll *poll, LmWatch *watch)
-{
-    LmWatch *sibling = watch->sibling;
-    int has_sibling = sibling != NULL && sibling->is_active;
-    if (lm_watch_start(poll, watch) < 0) {
-        return -1;
-    }
-    int failed = lm_poll_register(poll);
-    if (failed == 0 && watch->is_active && poll->refusal != EPERM) {
-        return 0;
-    }
-    if (failed == 0) {
-        /* EPERM is no refusal to libev: it would take the descriptor for always ready. One
-           that is stopped without a reason was closed right now. */
-        lm_oserr_set(watch->is_active ? EPERM : watch->error ? watch->error : EBADF);
-    }
-    lm_watch_stop(poll, watch);
-    if (has_sibling && sibling->error != 0) {
-        /* The kernel goes on with what it had. There is room: it was there before. */
-        lm_list_remove(&sibling->fired);
-        (void)lm_watch_start(poll, sibling);
-    }
-    return -1;
 }
 
 PyObject *
@@ -166,7 +140,7 @@ lm_watch_stop(LmPoll *poll, LmWatch *watch)
     lm_list_remove(&watch->fired);
     lm_list_remove(&watch->place);
     watch->error = 0;
-    uncount(poll, watch);
+    uncount_watch(poll, watch);
     if (!watch->is_active) {
         return;
     }

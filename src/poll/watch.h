@@ -8,7 +8,7 @@
    and its descriptor is ready.
 
    The kernel is told of a watch in the next poll (lm_watch_start) or at once
-   (lm_watch_start_now), and may refuse it: it is out of memory, or the user has as many as
+   (lm_poll_watch_now), and may refuse it: it is out of memory, or the user has as many as
    he may. A watch refused in a poll, and its sibling, is not active any more, has the
    reason in `error` and fires once; its owner takes that for the OSError that asyncio
    raises where it registers. Owners look at `is_active` first, so that it costs nothing.
@@ -60,10 +60,6 @@ lm_watch_pair(LmWatch *reader, LmWatch *writer)
    again: the way to serve a descriptor number that was closed behind our back and given
    out again. -1 with MemoryError set. */
 int lm_watch_start(struct LmPoll *poll, LmWatch *watch);
-
-/* The same for cold paths, and the kernel is told before it returns. -1 with OSError set
-   where it refuses; then the watch is stopped, and its sibling is as it was. */
-int lm_watch_start_now(struct LmPoll *poll, LmWatch *watch);
 
 /* Sets the OSError of a watch that was refused, and forgets about it. Returns NULL. */
 PyObject *lm_watch_set_error(LmWatch *watch);

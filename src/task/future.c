@@ -2,6 +2,7 @@
    waiters.h for who is told. */
 #include "task/future.h"
 
+#include "base/type_help.h"
 #include "core/debug.h"
 #include "core/fault.h"
 #include "task/waiters.h"
@@ -310,7 +311,7 @@ lm_future_result(LmFuture *f)
     PyObject *exc = lm_future_take_exception(f);
     if (exc == NULL) {
         /* The collector has taken the value of a future that something still asks. */
-        return Py_NewRef(f->value != NULL ? f->value : Py_None);
+        return lm_none_or(f->value);
     }
     PyErr_SetObject((PyObject *)Py_TYPE(exc), exc);
     Py_DECREF(exc);

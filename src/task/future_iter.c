@@ -6,6 +6,7 @@
 #include "task/future_iter.h"
 
 #include "base/args.h"
+#include "base/type_help.h"
 #include "task/future.h"
 
 typedef struct {
@@ -119,8 +120,8 @@ static PyObject *
 bad_throw(void)
 {
     PyErr_SetString(PyExc_TypeError,
-                    "exceptions must be classes deriving BaseException or "
-                    "instances of such a class");
+                    "exceptions must be classes deriving BaseException or instances of "
+                    "such a class");
     return NULL;
 }
 
@@ -161,8 +162,8 @@ lm_future_iter_thrown(PyObject *const *args, Py_ssize_t nargs)
     }
     if (nargs > 1 &&
         PyErr_WarnEx(PyExc_DeprecationWarning,
-                     "the (type, exc, tb) signature of throw() is deprecated, "
-                     "use the single-arg signature instead.",
+                     "the (type, exc, tb) signature of throw() is deprecated, use the "
+                     "single-arg signature instead.",
                      1) < 0) {
         return NULL;
     }
@@ -222,10 +223,10 @@ iter_dealloc(PyObject *self)
 
 static PyMethodDef iter_methods[] = {
     {"send", iter_send_method, METH_O,
-     "send($self, value, /)\n--\n\nResume; the value is ignored."},
-    {"throw", (PyCFunction)(void (*)(void))iter_throw, METH_FASTCALL,
-     "throw($self, exception, /)\n--\n\nRaise the exception at the await."},
-    {"close", iter_close, METH_NOARGS, "close($self)\n--\n\nEnd the iteration."},
+     LM_DOC("send($self, value, /)", "Resume; the value is ignored.")},
+    {"throw", LM_POSITIONAL(iter_throw),
+     LM_DOC("throw($self, exception, /)", "Raise the exception at the await.")},
+    {"close", iter_close, METH_NOARGS, LM_DOC("close($self)", "End the iteration.")},
     {NULL, NULL, 0, NULL}};
 
 static PyType_Slot iter_slots[] = {

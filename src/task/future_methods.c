@@ -86,10 +86,7 @@ lm_future_method_add_done_callback(PyObject *self, PyObject *const *args,
         lm_args_count("add_done_callback", nargs, 1, 1) < 0) {
         return NULL;
     }
-    if (lm_waiters_add(self, args[0], context) < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    return lm_none_if(lm_waiters_add(self, args[0], context));
 }
 
 PyObject *
@@ -130,11 +127,7 @@ int
 lm_future_set_blocking(PyObject *self, PyObject *value, void *closure LM_UNUSED)
 {
     LmFuture *f = lm_future(self);
-    if (lm_future_check_ready(f) < 0) {
-        return -1;
-    }
-    if (value == NULL) {
-        PyErr_SetString(PyExc_AttributeError, "cannot delete attribute");
+    if (lm_future_check_ready(f) < 0 || lm_check_not_deleted(value) < 0) {
         return -1;
     }
     int truth = PyObject_IsTrue(value);
@@ -194,8 +187,7 @@ lm_future_get_log_traceback(PyObject *self, void *closure LM_UNUSED)
 int
 lm_future_set_log_traceback(PyObject *self, PyObject *value, void *closure LM_UNUSED)
 {
-    if (value == NULL) {
-        PyErr_SetString(PyExc_AttributeError, "cannot delete attribute");
+    if (lm_check_not_deleted(value) < 0) {
         return -1;
     }
     int truth = PyObject_IsTrue(value);
@@ -222,9 +214,7 @@ lm_future_get_cancel_message(PyObject *self, void *closure LM_UNUSED)
 int
 lm_future_set_cancel_message(PyObject *self, PyObject *value, void *closure LM_UNUSED)
 {
-    if (value == NULL) {
-        PyErr_SetString(PyExc_AttributeError, "cannot delete attribute");
-        return -1;
-    }
-    return lm_future_note_cancel(lm_future(self), value);
+    return lm_check_not_deleted(value) < 0
+               ? -1
+               : lm_future_note_cancel(lm_future(self), value);
 }

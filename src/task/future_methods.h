@@ -3,7 +3,7 @@
 #ifndef LM_TASK_FUTURE_METHODS_H
 #define LM_TASK_FUTURE_METHODS_H
 
-#include "base/lm.h"
+#include "base/type_help.h"
 
 PyObject *lm_future_method_result(PyObject *self, PyObject *unused);
 PyObject *lm_future_method_exception(PyObject *self, PyObject *unused);
@@ -32,48 +32,40 @@ PyObject *lm_future_get_source_traceback(PyObject *self, void *closure);
 PyObject *lm_future_get_cancel_message(PyObject *self, void *closure);
 int lm_future_set_cancel_message(PyObject *self, PyObject *value, void *closure);
 
-#define LM_FUTURE_DOC_RESULT                                                         \
-    "result($self)\n--\n\nReturn the result, or raise the exception.\n\nRaises "     \
-    "InvalidStateError while pending, CancelledError once cancelled. Loop's thread " \
-    "only."                                                                          \
-    "\nImplements asyncio.Future.result."
-#define LM_FUTURE_DOC_EXCEPTION                                                      \
-    "exception($self)\n--\n\nReturn the exception that was set, or None.\n\nRaises " \
-    "InvalidStateError while pending, CancelledError once cancelled. Loop's thread " \
-    "only."                                                                          \
-    "\nImplements asyncio.Future.exception."
-#define LM_FUTURE_DOC_ADD                                                            \
-    "add_done_callback($self, fn, /, *, context=None)\n--\n\nCall fn(self) through " \
-    "call_soon "                                                                     \
-    "once "                                                                          \
-    "the future is done.\n\ncontext: the contextvars.Context to call it in; a copy " \
-    "of "                                                                            \
-    "the current one by default. Loop's thread only.\nImplements "                   \
-    "asyncio.Future.add_done_callback."
-#define LM_FUTURE_DOC_REMOVE                                                     \
-    "remove_done_callback($self, fn, /)\n--\n\nRemove every done callback that " \
-    "equals fn; "                                                                \
-    "return how many.\n\nImplements asyncio.Future.remove_done_callback."
-
 /* clang-format off */
 #define LM_FUTURE_COMMON_METHODS                                                          \
-    {"result", lm_future_method_result, METH_NOARGS, LM_FUTURE_DOC_RESULT},               \
-    {"exception", lm_future_method_exception, METH_NOARGS, LM_FUTURE_DOC_EXCEPTION},      \
+    {"result", lm_future_method_result, METH_NOARGS,                                      \
+     LM_DOC("result($self)",                                                              \
+            "Return the result, or raise the exception.\n\n"                              \
+            "Raises InvalidStateError while pending, CancelledError once cancelled. "     \
+            "Loop's thread only.\n"                                                       \
+            "Implements asyncio.Future.result.")},                                        \
+    {"exception", lm_future_method_exception, METH_NOARGS,                                \
+     LM_DOC("exception($self)",                                                           \
+            "Return the exception that was set, or None.\n\n"                             \
+            "Raises InvalidStateError while pending, CancelledError once cancelled. "     \
+            "Loop's thread only.\n"                                                       \
+            "Implements asyncio.Future.exception.")},                                     \
     {"done", lm_future_method_done, METH_NOARGS,                                          \
-     "done($self)\n--\n\nReturn True once there is a result or exception, or it was "          \
-     "cancelled."},                                                                       \
+     LM_DOC("done($self)",                                                                \
+            "Return True once there is a result or exception, or it was cancelled.")},    \
     {"cancelled", lm_future_method_cancelled, METH_NOARGS,                                \
-     "cancelled($self)\n--\n\nReturn True if it was cancelled."},                              \
+     LM_DOC("cancelled($self)", "Return True if it was cancelled.")},                     \
     {"get_loop", lm_future_method_get_loop, METH_NOARGS,                                  \
-     "get_loop($self)\n--\n\nReturn the event loop it belongs to."},                           \
-    {"add_done_callback",                                                                 \
-     (PyCFunction)(void (*)(void))lm_future_method_add_done_callback,                     \
-     METH_FASTCALL | METH_KEYWORDS, LM_FUTURE_DOC_ADD},                                   \
+     LM_DOC("get_loop($self)", "Return the event loop it belongs to.")},                  \
+    {"add_done_callback", LM_FASTCALL(lm_future_method_add_done_callback),                \
+     LM_DOC("add_done_callback($self, fn, /, *, context=None)",                           \
+            "Call fn(self) through call_soon once the future is done.\n\n"                \
+            "context: the contextvars.Context to call it in; a copy of the current one "  \
+            "by default. Loop's thread only.\n"                                           \
+            "Implements asyncio.Future.add_done_callback.")},                             \
     {"remove_done_callback", lm_future_method_remove_done_callback, METH_O,               \
-     LM_FUTURE_DOC_REMOVE},                                                               \
+     LM_DOC("remove_done_callback($self, fn, /)",                                         \
+            "Remove every done callback that equals fn; return how many.\n\n"             \
+            "Implements asyncio.Future.remove_done_callback.")},                          \
     {"_make_cancelled_error", lm_future_method_make_cancelled_error, METH_NOARGS,         \
-     "_make_cancelled_error($self)\n--\n\nCreate the CancelledError to raise for the "         \
-     "cancellation."}
+     LM_DOC("_make_cancelled_error($self)",                                               \
+            "Create the CancelledError to raise for the cancellation.")}
 
 #define LM_FUTURE_COMMON_GETSET                                                           \
     {"_asyncio_future_blocking", lm_future_get_blocking, lm_future_set_blocking, NULL,    \

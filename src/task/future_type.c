@@ -3,6 +3,8 @@
 #include "task/future.h"
 
 #include "base/args.h"
+#include "base/oserr.h"
+#include "base/type_help.h"
 #include "task/future_iter.h"
 #include "task/future_methods.h"
 #include "task/waiters.h"
@@ -10,11 +12,9 @@
 static void
 future_finalize(PyObject *self)
 {
-    PyObject *pending = PyErr_GetRaisedException();
+    PyObject *pending = lm_exc_hold();
     lm_future_report_unread(self);
-    if (pending != NULL) {
-        PyErr_SetRaisedException(pending);
-    }
+    lm_exc_restore(pending);
 }
 
 static PyObject *
@@ -108,35 +108,28 @@ check_ours(PyObject *self)
 static PyObject *
 future_set_result(PyObject *self, PyObject *result)
 {
-    if (check_ours(self) < 0 || lm_future_set_result(self, result) < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    return check_ours(self) < 0 ? NULL : lm_none_if(lm_future_set_result(self, result));
 }
 
 static PyObject *
 future_set_exception(PyObject *self, PyObject *exc)
 {
-    if (check_ours(self) < 0 || lm_future_set_exception(self, exc) < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    return check_ours(self) < 0 ? NULL : lm_none_if(lm_future_set_exception(self, exc));
 }
 
 static PyMethodDef outcome_methods[] = {
     {"set_result", future_set_result, METH_O,
-     "set_result($self, result, /)\n--\n\nMark it done with a result and schedule its "
-     "callbacks.\n\n"
-     "Raises InvalidStateError if it is done. Loop's thread only.\n"
-     "Implements asyncio.Future.set_result."},
+     LM_DOC("set_result($self, result, /)",
+            "Mark it done with a result and schedule its callbacks.\n\n"
+            "Raises InvalidStateError if it is done. Loop's thread only.\n"
+            "Implements asyncio.Future.set_result.")},
     {"set_exception", future_set_exception, METH_O,
-     "set_exception($self, exception, /)\n--\n\nMark it done with an exception (class "
-     "or "
-     "instance) "
-     "and schedule its callbacks.\n\nRaises InvalidStateError if it is done, TypeError "
-     "for "
-     "what is no exception. Loop's thread only.\nImplements "
-     "asyncio.Future.set_exception."},
+     LM_DOC("set_exception($self, exception, /)",
+            "Mark it done with an exception (class or instance) and schedule its "
+            "callbacks.\n\n"
+            "Raises InvalidStateError if it is done, TypeError for what is no "
+            "exception. Loop's thread only.\n"
+            "Implements asyncio.Future.set_exception.")},
     {NULL, NULL, 0, NULL}};
 
 static PyObject *
@@ -153,21 +146,19 @@ future_cancel(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
 
 static PyMethodDef future_methods[] = {
     LM_FUTURE_COMMON_METHODS,
-    {"cancel", (PyCFunction)(void (*)(void))future_cancel,
-     METH_FASTCALL | METH_KEYWORDS,
-     "cancel($self, msg=None)\n--\n\nCancel it and schedule its callbacks; return "
-     "False if it "
-     "was "
-     "done.\n\nLoop's thread only. Implements asyncio.Future.cancel."},
+    {"cancel", LM_FASTCALL(future_cancel),
+     LM_DOC("cancel($self, msg=None)",
+            "Cancel it and schedule its callbacks; return False if it was done.\n\n"
+            "Loop's thread only. Implements asyncio.Future.cancel.")},
     {NULL, NULL, 0, NULL}};
 
 static PyGetSetDef future_getset[] = {LM_FUTURE_COMMON_GETSET,
                                       {NULL, NULL, NULL, NULL, NULL}};
 
 static PyType_Slot future_slots[] = {
-    {Py_tp_doc,
-     "Future(*, loop=None)\n--\n\nA result that is not there yet. Implements "
-     "asyncio.Future."},
+    {Py_tp_doc, "Future(*, loop=None)\n"
+                "--\n\n"
+                "A result that is not there yet. Implements asyncio.Future."},
     {Py_tp_new, future_new},
     {Py_tp_init, future_init},
     {Py_tp_dealloc, future_dealloc},

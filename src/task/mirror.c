@@ -1,6 +1,8 @@
 /* Calibration and writing of the words that inspectors read: see mirror.h. */
 #include "task/mirror.h"
 
+#include "base/oserr.h"
+
 #if PY_VERSION_HEX < 0x030E0000
 
 int
@@ -178,16 +180,14 @@ lm_mirror_show_coro(PyObject *self)
 static void
 call_awaited_by(PyObject *function, PyObject *future, PyObject *task)
 {
-    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *exc = lm_exc_hold();
     PyObject *args[] = {future, task};
     PyObject *done = PyObject_Vectorcall(function, args, 2, NULL);
     if (done == NULL) {
         PyErr_WriteUnraisable(task);
     }
     Py_XDECREF(done);
-    if (exc != NULL) {
-        PyErr_SetRaisedException(exc);
-    }
+    lm_exc_restore(exc);
 }
 
 /* The word may be used directly in our own types only: others may be of any layout. */

@@ -1,5 +1,5 @@
-/* The one place that knows more of CPython than its public API promises (3.14 and later):
-   where a stdlib task keeps its coroutine, name and awaiter.
+/* Where a stdlib task keeps its coroutine, name and awaiter (3.14 and later): more than
+   CPython's public API promises.
 
    Call graphs, `python -m asyncio ps` and profilers read these words of the base struct
    from memory, our tasks' among them, so ours are written there too. The places are found

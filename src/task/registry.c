@@ -1,5 +1,5 @@
-/* asyncio's registers of tasks: see registry.h. The only file, but mirror, that differs
-   by Python version.
+/* asyncio's registers of tasks: see registry.h. Relies on mirror.h for tasks that inspectors
+   are to find.
 
    3.11-3.13: all_tasks() reads a WeakSet, whose `data` is a plain set of weak
    references: ours go straight into it. The current task stands in a dict {loop:
@@ -7,6 +7,7 @@
    and the slot is in the thread state, reached by _swap_current_task. */
 #include "task/registry.h"
 
+#include "base/oserr.h"
 #include "task/mirror.h"
 
 typedef PyObject *(*LmFastFunction)(PyObject *, PyObject *const *, Py_ssize_t,
@@ -134,13 +135,13 @@ lm_registry_add(PyObject *task)
 }
 
 static void
-discard(PyObject *task, PyObject *shown)
+discard_listed(PyObject *task, PyObject *shown)
 {
     LmTask *t = lm_task(task);
     LmState *st = t->future.st;
     PyObject *listed = t->listed;
-    t->listed = NULL;
-    PyObject *exc = PyErr_GetRaisedException();
+    t->listed = NULL; /* first: what this runs may remove the task too */
+    PyObject *exc = lm_exc_hold();
     int failed = st->scheduled_tasks != NULL
                      ? PySet_Discard(st->scheduled_tasks, listed) < 0
                      : call_register(st->unregister_task, task) < 0;
@@ -148,16 +149,14 @@ discard(PyObject *task, PyObject *shown)
         PyErr_WriteUnraisable(shown);
     }
     Py_DECREF(listed);
-    if (exc != NULL) {
-        PyErr_SetRaisedException(exc);
-    }
+    lm_exc_restore(exc);
 }
 
 void
 lm_registry_remove(PyObject *task)
 {
     if (lm_task(task)->listed != NULL) {
-        discard(task, task);
+        discard_listed(task, task);
     }
 }
 
@@ -167,7 +166,7 @@ lm_registry_remove_dead(PyObject *task)
     LmTask *t = lm_task(task);
     LmState *st = t->future.st;
     if (st->scheduled_tasks != NULL || lm_mirror_is_known(st)) {
-        discard(task, NULL);
+        discard_listed(task, NULL);
     }
     else {
         /* The set of eager tasks holds what is in it: somebody has taken it out. */
@@ -216,7 +215,7 @@ swap_slot(LmState *st, PyObject *loop, PyObject *task, PyObject **old)
 
 
 static int
-refuse(PyObject *task, PyObject *current)
+refuse_task(PyObject *task, PyObject *current)
 {
     Py_INCREF(current); /* the repr of the first may let go of it */
     PyErr_Format(PyExc_RuntimeError,
@@ -226,24 +225,26 @@ refuse(PyObject *task, PyObject *current)
     return -1;
 }
 
+/* The slot was written before it was known that a task in mid-step stood there: that one
+   goes back, since it will look for itself when its step is over. */
 static int
 refuse_entry(LmState *st, PyObject *loop, PyObject *task, PyObject *current)
 {
     PyObject *mine = NULL;
-    refuse(task, current);
-    PyObject *exc = PyErr_GetRaisedException();
+    refuse_task(task, current);
+    PyObject *exc = lm_exc_hold();
     if (swap_slot(st, loop, current, &mine) < 0) {
         PyErr_WriteUnraisable(task);
     }
     Py_XDECREF(mine);
     Py_DECREF(current);
-    PyErr_SetRaisedException(exc);
+    lm_exc_restore(exc);
     return -1;
 }
 
 /* The slot is believed empty: a task in it is a stdlib task in mid-step. */
 static int
-enter_empty(LmState *st, PyObject *loop, PyObject *task)
+enter_empty_slot(LmState *st, PyObject *loop, PyObject *task)
 {
     PyObject *old = NULL;
     if (swap_slot(st, loop, task, &old) < 0) {
@@ -254,7 +255,7 @@ enter_empty(LmState *st, PyObject *loop, PyObject *task)
 
 /* Overwrites the slot, whose content is known to be ours. */
 static int
-overwrite(LmState *st, PyObject *loop, PyObject *task)
+overwrite_slot(LmState *st, PyObject *loop, PyObject *task)
 {
 #if HAS_SWAP
     PyObject *old = NULL;
@@ -270,7 +271,7 @@ overwrite(LmState *st, PyObject *loop, PyObject *task)
 static void
 leave_lazily(LmLoop *loop)
 {
-    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *exc = lm_exc_hold();
     PyObject *old = NULL;
     loop->current_task = NULL;
     Py_INCREF(loop); /* by a task alone, perhaps, which its __hash__ begins anew */
@@ -279,9 +280,7 @@ leave_lazily(LmLoop *loop)
     }
     Py_XDECREF(old);
     Py_DECREF(loop);
-    if (exc != NULL) {
-        PyErr_SetRaisedException(exc);
-    }
+    lm_exc_restore(exc);
 }
 
 /* The references to a task that its own step holds: the slot's and the queue's. */
@@ -302,14 +301,12 @@ leave_dead(PyObject *task, LmLoop *loop)
     }
     /* To current_task() None in the dict is as good as no entry, and the next task writes
        over it; before other code runs the entry goes (leave_lazily). */
-    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *exc = lm_exc_hold();
     if (PyDict_SetItem(loop->st->current_tasks, (PyObject *)loop, Py_None) < 0) {
         PyErr_WriteUnraisable((PyObject *)loop);
     }
     loop->current_task = Py_None;
-    if (exc != NULL) {
-        PyErr_SetRaisedException(exc);
-    }
+    lm_exc_restore(exc);
 #endif
 }
 
@@ -330,20 +327,20 @@ lm_registry_enter(PyObject *task, PyObject *held)
         if (PyObject_TypeCheck(held, lm_type(f->st->LoopType))) {
             lm_loop_leave_task((LmLoop *)held);
         }
-        return enter_empty(f->st, held, task);
+        return enter_empty_slot(f->st, held, task);
     }
     LmLoop *loop = (LmLoop *)held;
     if (LM_UNLIKELY(loop->stepping != NULL)) {
-        return refuse(task, loop->stepping);
+        return refuse_task(task, loop->stepping);
     }
     if (loop->current_task == task) {
-        return 0;
+        return 0; /* its last step was the last thing that ran: the slot still names it */
     }
     if (LM_UNLIKELY(is_held_by_slot(loop->current_task))) {
         leave_lazily(loop);
     }
-    int failed = loop->current_task != NULL ? overwrite(f->st, held, task)
-                                            : enter_empty(f->st, held, task);
+    int failed = loop->current_task != NULL ? overwrite_slot(f->st, held, task)
+                                            : enter_empty_slot(f->st, held, task);
     if (LM_UNLIKELY(failed < 0)) {
         return -1;
     }
@@ -367,15 +364,14 @@ lm_registry_leave(PyObject *task, PyObject *held)
         lm_loop_leave_task((LmLoop *)held); /* begun anew for another loop */
         return;
     }
-    PyObject *exc = PyErr_GetRaisedException();
+    /* Nothing notes it as its loop's current task, so nobody would empty the slot later. */
+    PyObject *exc = lm_exc_hold();
     PyObject *old = NULL;
     if (swap_slot(f->st, held, NULL, &old) < 0) {
         PyErr_WriteUnraisable(task);
     }
     Py_XDECREF(old);
-    if (exc != NULL) {
-        PyErr_SetRaisedException(exc);
-    }
+    lm_exc_restore(exc);
 }
 
 /* The slot names `task` again: where lm_registry_enter() notes such a task, so that the loop
@@ -409,7 +405,7 @@ lm_registry_swap(LmState *st, PyObject *loop, PyObject *task, PyObject **previou
 int
 lm_registry_swap_back(LmState *st, PyObject *loop, PyObject *previous)
 {
-    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *exc = lm_exc_hold();
     PyObject *mine = NULL;
     int failed = swap_slot(st, loop, previous, &mine);
     Py_XDECREF(mine);
@@ -419,9 +415,7 @@ lm_registry_swap_back(LmState *st, PyObject *loop, PyObject *previous)
     }
     note_current(st, loop, previous);
     Py_XDECREF(previous);
-    if (exc != NULL) {
-        PyErr_SetRaisedException(exc);
-    }
+    lm_exc_restore(exc);
     return failed;
 }
 
@@ -444,6 +438,7 @@ lm_registry_suspend(LmState *st, PyObject *loop, LmSuspended *suspended)
     int is_ours = PyObject_TypeCheck(loop, lm_type(st->LoopType));
     if (is_ours) {
         suspended->stepping = ((LmLoop *)loop)->stepping;
+        /* A task that is named lazily is not in mid-step, and not to come back. */
         lm_loop_leave_task((LmLoop *)loop);
     }
     if (swap_slot(st, loop, NULL, &suspended->task) < 0 ||

@@ -1,19 +1,20 @@
-/* One step of a task: see step.h, and task.h for the states. Relies on waiters.h,
+/* One step of a task: see step.h, and task.h for the states. Relies on yielded.h,
    registry.h and PyIter_Send. */
 #include "task/step.h"
 
 #include "base/oserr.h"
+#include "base/type_help.h"
 #include "core/context.h"
 #include "core/handle.h"
 #include "core/ready.h"
 #include "task/mirror.h"
 #include "task/registry.h"
-#include "task/waiters.h"
+#include "task/yielded.h"
 
 /* Resumes the coroutine with None, or throws `exc` into it. The value yielded or
    returned goes to *value. */
 static PySendResult
-resume(LmTask *t, PyObject *exc, PyObject **value)
+resume_coroutine(LmTask *t, PyObject *exc, PyObject **value)
 {
     /* __init__ called anew from inside would let go of it. */
     PyObject *coro = Py_XNewRef(t->coro);
@@ -37,12 +38,12 @@ resume(LmTask *t, PyObject *exc, PyObject **value)
     }
     PyObject *stop = PyErr_GetRaisedException();
     if (!PyErr_GivenExceptionMatches(stop, PyExc_StopIteration)) {
-        PyErr_SetRaisedException(
-            stop); /* of a class that could not be made an object */
+        /* Of a class that could not be made an object. */
+        PyErr_SetRaisedException(stop);
         return PYGEN_ERROR;
     }
     PyObject *returned = ((PyStopIterationObject *)stop)->value;
-    *value = Py_NewRef(returned != NULL ? returned : Py_None);
+    *value = lm_none_or(returned);
     Py_DECREF(stop);
     return PYGEN_RETURN;
 }
@@ -84,193 +85,6 @@ finish_raised(PyObject *self)
     return failed;
 }
 
-/* The next step will throw RuntimeError with this text into the coroutine. */
-static int
-fail_soon(PyObject *self, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    PyObject *message = PyUnicode_FromFormatV(format, args);
-    va_end(args);
-    PyObject *exc =
-        message != NULL ? PyObject_CallOneArg(PyExc_RuntimeError, message) : NULL;
-    Py_XDECREF(message);
-    if (exc == NULL) {
-        return -1;
-    }
-    LmFutureRare *rare = lm_future_rare(lm_future(self));
-    if (rare == NULL) {
-        Py_DECREF(exc);
-        return -1;
-    }
-    Py_XSETREF(rare->raising, exc);
-    return lm_task_schedule(self);
-}
-
-/* The task was cancelled while it ran: passes that on to what it waits for now. */
-static int
-cancel_awaited(LmTask *t)
-{
-    if (t->awaits == NULL) {
-        return 0;
-    }
-    PyObject *message = LM_RARE(&t->future, cancel_message);
-    message = Py_NewRef(message != NULL ? message : Py_None);
-    int cancelled = lm_task_cancel_awaited(t, message);
-    Py_DECREF(message);
-    if (cancelled > 0) {
-        t->must_cancel = 0;
-    }
-    return cancelled < 0 ? -1 : 0;
-}
-
-static int
-now_awaits(LmTask *t, PyObject *future)
-{
-    Py_XSETREF(t->awaits, Py_NewRef(future));
-    lm_mirror_show_await(future, lm_future_object(&t->future));
-    return LM_UNLIKELY(t->must_cancel) ? cancel_awaited(t) : 0;
-}
-
-/* A future of our own types: linked without any object between where both live on one
-   native loop. */
-static int
-wait_for_native(PyObject *self, PyObject *future)
-{
-    LmTask *t = lm_task(self);
-    LmFuture *f = lm_future(future);
-    if (LM_UNLIKELY(f->loop != t->future.loop)) {
-        return fail_soon(self, "Task %R got Future %R attached to a different loop",
-                         self, future);
-    }
-    if (LM_UNLIKELY(!f->is_blocking)) {
-        return fail_soon(self,
-                         "yield was used instead of yield from in task %R with %R",
-                         self, future);
-    }
-    f->is_blocking = 0;
-    if (LM_LIKELY(f->is_native && f->state == LM_PENDING)) {
-        return lm_waiters_add_task(future, self) < 0 ? -1 : now_awaits(t, future);
-    }
-    PyObject *wakeup = lm_task_wakeup_callable(self);
-    PyObject *context = wakeup != NULL ? lm_task_context(t) : NULL;
-    int failed = context == NULL ? -1 : lm_waiters_add(future, wakeup, context);
-    Py_XDECREF(wakeup);
-    Py_XDECREF(context);
-    return failed < 0 ? -1 : now_awaits(t, future);
-}
-
-/* New reference to the loop of any future-like object: get_loop(), else _loop. */
-static PyObject *
-loop_of(LmState *st, PyObject *future)
-{
-    PyObject *getter;
-    int found = PyObject_GetOptionalAttr(future, st->str.get_loop, &getter);
-    if (found < 0) {
-        return NULL;
-    }
-    if (found == 0) {
-        return PyObject_GetAttr(future, st->str._loop);
-    }
-    PyObject *loop = PyObject_CallNoArgs(getter);
-    Py_DECREF(getter);
-    return loop;
-}
-
-static int
-add_wakeup_to_foreign(PyObject *self, PyObject *future)
-{
-    LmTask *t = lm_task(self);
-    LmState *st = t->future.st;
-    PyObject *wakeup = lm_task_wakeup_callable(self);
-    PyObject *context = wakeup != NULL ? lm_task_context(t) : NULL;
-    PyObject *stack[] = {future, wakeup, context};
-    PyObject *done = context == NULL
-                         ? NULL
-                         : PyObject_VectorcallMethod(st->str.add_done_callback, stack,
-                                                     2 | PY_VECTORCALL_ARGUMENTS_OFFSET,
-                                                     st->kw_context);
-    Py_XDECREF(wakeup);
-    Py_XDECREF(context);
-    Py_XDECREF(done);
-    return done != NULL ? 0 : -1;
-}
-
-/* Anything with the _asyncio_future_blocking protocol: stdlib futures, subclasses,
-   look-alikes. */
-static int
-wait_for_foreign(PyObject *self, PyObject *future, int is_blocking)
-{
-    LmTask *t = lm_task(self);
-    LmState *st = t->future.st;
-    PyObject *loop = loop_of(st, future);
-    if (loop == NULL) {
-        return -1;
-    }
-    int is_other = loop != t->future.loop;
-    Py_DECREF(loop);
-    if (is_other) {
-        return fail_soon(self, "Task %R got Future %R attached to a different loop",
-                         self, future);
-    }
-    if (!is_blocking) {
-        return fail_soon(self,
-                         "yield was used instead of yield from in task %R with %R",
-                         self, future);
-    }
-    if (PyObject_SetAttr(future, st->str._asyncio_future_blocking, Py_False) < 0 ||
-        add_wakeup_to_foreign(self, future) < 0) {
-        return -1;
-    }
-    return now_awaits(t, future);
-}
-
-static int
-take_other(PyObject *self, PyObject *yielded)
-{
-    LmState *st = lm_task(self)->future.st;
-    PyObject *blocking;
-    int found =
-        PyObject_GetOptionalAttr(yielded, st->str._asyncio_future_blocking, &blocking);
-    if (found < 0) {
-        return -1;
-    }
-    if (found && blocking != Py_None) {
-        int is_blocking = PyObject_IsTrue(blocking);
-        Py_DECREF(blocking);
-        return is_blocking < 0 ? -1 : wait_for_foreign(self, yielded, is_blocking);
-    }
-    Py_XDECREF(blocking);
-    if (PyGen_CheckExact(yielded)) {
-        return fail_soon(
-            self,
-            "yield was used instead of yield from for generator in task %R with %R",
-            self, yielded);
-    }
-    return fail_soon(self, "Task got bad yield: %R", yielded);
-}
-
-/* What the coroutine yielded decides what the task waits for. Steals the reference. */
-static int
-take_yielded(PyObject *self, PyObject *yielded)
-{
-    int failed;
-    if (yielded == self) {
-        failed = fail_soon(self, "Task cannot await on itself: %R", self);
-    }
-    else if (lm_future_is_exact(lm_task(self)->future.st, yielded)) {
-        failed = wait_for_native(self, yielded);
-    }
-    else if (yielded == Py_None) {
-        failed = lm_task_schedule(self);
-    }
-    else {
-        failed = take_other(self, yielded);
-    }
-    Py_DECREF(yielded);
-    return failed;
-}
-
 /* The exception this step has to throw, by what was requested while the task waited.
    Takes and gives a reference; NULL for none. */
 static int
@@ -294,7 +108,7 @@ add_cancellation(LmTask *t, PyObject **exc)
    exception that goes to the caller: one that leaves the loop, or a fault of
    scheduling. */
 LM_INLINE int
-step(PyObject *self, PyObject *exc)
+run_step(PyObject *self, PyObject *exc)
 {
     LmTask *t = lm_task(self);
     if (LM_UNLIKELY(t->future.state != LM_PENDING || t->coro == NULL)) {
@@ -313,15 +127,21 @@ step(PyObject *self, PyObject *exc)
         Py_DECREF(awaited);
     }
     PyObject *value;
-    PySendResult outcome = resume(t, exc, &value);
+    PySendResult outcome = resume_coroutine(t, exc, &value);
     Py_XDECREF(exc);
-    if (outcome == PYGEN_NEXT) {
-        return take_yielded(self, value);
-    }
     if (outcome == PYGEN_ERROR) {
         return finish_raised(self);
     }
-    int failed = finish_returned(self, value);
+    int failed;
+    if (outcome == PYGEN_RETURN) {
+        failed = finish_returned(self, value);
+    }
+    else {
+        failed = lm_task_take_yielded(self, value);
+        if (failed > 0) {
+            failed = lm_task_schedule(self);
+        }
+    }
     Py_DECREF(value);
     return failed;
 }
@@ -341,12 +161,12 @@ step_marked(PyObject *self, PyObject *exc, PyObject *held)
 {
     LmFuture *f = &lm_task(self)->future;
     if (LM_UNLIKELY(!f->is_native || f->loop != held)) {
-        return step(self, exc);
+        return run_step(self, exc);
     }
     LmLoop *loop = (LmLoop *)held;
     PyObject *outer = loop->stepping;
     loop->stepping = self;
-    int failed = step(self, exc);
+    int failed = run_step(self, exc);
     loop->stepping = outer;
     return failed;
 }
@@ -421,7 +241,7 @@ step_called(PyObject *self, PyObject *exc)
 {
     int failed = step_as_current(self, exc);
     leave_native(lm_task(self));
-    return failed < 0 ? NULL : Py_NewRef(Py_None);
+    return lm_none_if(failed);
 }
 
 static PyObject *

@@ -1,4 +1,5 @@
-/* One step of a task: resume the coroutine, look at what it yielded. Runs Python. */
+/* One step of a task: resume the coroutine, and take what it yielded, returned or raised. Runs
+   Python. */
 #ifndef LM_TASK_STEP_H
 #define LM_TASK_STEP_H
 

@@ -1,5 +1,5 @@
 /* What a task is asked and told: see task.h. The rest of it stands in step.c,
-   task_make.c and task_type.c. */
+   yielded.c, task_make.c and task_type.c. */
 #include "task/task.h"
 
 int

@@ -4,7 +4,7 @@
    States of a task (PENDING, FINISHED, CANCELLED are those of its future):
 
        PENDING    QUEUED  --lm_task_step_item--> RUNNING
-                  RUNNING --coroutine yields None--> QUEUED          take_yielded
+                  RUNNING --coroutine yields None--> QUEUED          lm_task_take_yielded
                   RUNNING --yields a future--> WAITING: `awaits`     wait_for_native,
                                                                      wait_for_foreign
                   WAITING --that future is done--> QUEUED            lm_waiters_schedule,

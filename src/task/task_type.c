@@ -4,6 +4,7 @@
 
 #include "base/args.h"
 #include "base/held.h"
+#include "base/oserr.h"
 #include "base/type_help.h"
 #include "core/fault.h"
 #include "task/future_iter.h"
@@ -88,7 +89,7 @@ static void
 task_finalize(PyObject *self)
 {
     LmTask *t = lm_task(self);
-    PyObject *pending = PyErr_GetRaisedException();
+    PyObject *pending = lm_exc_hold();
     if (t->future.loop != NULL && t->future.state == LM_PENDING &&
         t->log_destroy_pending &&
         lm_fault_report(t->future.loop, t->future.st,
@@ -99,9 +100,7 @@ task_finalize(PyObject *self)
     }
     lm_future_report_unread(self);
     lm_registry_remove(self);
-    if (pending != NULL) {
-        PyErr_SetRaisedException(pending);
-    }
+    lm_exc_restore(pending);
 }
 
 /* A finalizer that was called once is never called again. */
@@ -272,20 +271,15 @@ task_get_context(PyObject *self, PyObject *unused LM_UNUSED)
 }
 #endif
 
-static PyObject *
-get_coro(PyObject *self, void *closure LM_UNUSED)
-{
-    return lm_none_or(lm_task(self)->coro);
-}
+LM_GETTER(get_task_coro, LmTask *t = lm_task(self), lm_none_or(t->coro))
 
 /* For tools that put a coroutine of theirs around a task's, as asyncio's tasks in Python
    allow it. A step that runs goes on with the one that it began with. */
 static int
-set_coro(PyObject *self, PyObject *value, void *closure LM_UNUSED)
+set_task_coro(PyObject *self, PyObject *value, void *closure LM_UNUSED)
 {
     LmTask *t = lm_task(self);
-    if (value == NULL) {
-        PyErr_SetString(PyExc_AttributeError, "cannot delete attribute");
+    if (lm_check_not_deleted(value) < 0) {
         return -1;
     }
     PyObject *old = t->coro;
@@ -295,29 +289,16 @@ set_coro(PyObject *self, PyObject *value, void *closure LM_UNUSED)
     return 0;
 }
 
-static PyObject *
-get_awaits(PyObject *self, void *closure LM_UNUSED)
-{
-    return lm_none_or(lm_task(self)->awaits);
-}
-
-static PyObject *
-get_must_cancel(PyObject *self, void *closure LM_UNUSED)
-{
-    return PyBool_FromLong(lm_task(self)->must_cancel);
-}
-
-static PyObject *
-get_log_destroy_pending(PyObject *self, void *closure LM_UNUSED)
-{
-    return PyBool_FromLong(lm_task(self)->log_destroy_pending);
-}
+LM_GETTER(get_task_awaits, LmTask *t = lm_task(self), lm_none_or(t->awaits))
+LM_GETTER(get_task_must_cancel, LmTask *t = lm_task(self),
+          PyBool_FromLong(t->must_cancel))
+LM_GETTER(get_task_log_pending, LmTask *t = lm_task(self),
+          PyBool_FromLong(t->log_destroy_pending))
 
 static int
-set_log_destroy_pending(PyObject *self, PyObject *value, void *closure LM_UNUSED)
+set_task_log_pending(PyObject *self, PyObject *value, void *closure LM_UNUSED)
 {
-    if (value == NULL) {
-        PyErr_SetString(PyExc_AttributeError, "cannot delete attribute");
+    if (lm_check_not_deleted(value) < 0) {
         return -1;
     }
     int truth = PyObject_IsTrue(value);
@@ -330,48 +311,48 @@ set_log_destroy_pending(PyObject *self, PyObject *value, void *closure LM_UNUSED
 static PyMethodDef task_methods[] = {
     LM_FUTURE_COMMON_METHODS,
     {"set_result", task_set_result, METH_O,
-     "set_result($self, result, /)\n--\n\nRaise RuntimeError."},
+     LM_DOC("set_result($self, result, /)", "Raise RuntimeError.")},
     {"set_exception", task_set_exception, METH_O,
-     "set_exception($self, exception, /)\n--\n\nRaise RuntimeError."},
+     LM_DOC("set_exception($self, exception, /)", "Raise RuntimeError.")},
     {"cancel", LM_FASTCALL(task_cancel),
-     "cancel($self, msg=None)\n--\n\nRequest that CancelledError(msg) be thrown into "
-     "the "
-     "coroutine; "
-     "return False if it is done.\n\nLoop's thread only. Implements "
-     "asyncio.Task.cancel."},
+     LM_DOC("cancel($self, msg=None)",
+            "Request that CancelledError(msg) be thrown into the coroutine; return "
+            "False if it is done.\n\n"
+            "Loop's thread only. Implements asyncio.Task.cancel.")},
     {"cancelling", task_cancelling, METH_NOARGS,
-     "cancelling($self)\n--\n\nReturn the number of cancellation requests not yet "
-     "uncancelled."},
+     LM_DOC("cancelling($self)",
+            "Return the number of cancellation requests not yet uncancelled.")},
     {"uncancel", task_uncancel, METH_NOARGS,
-     "uncancel($self)\n--\n\nTake back one cancellation request; return how many "
-     "remain.\n\n"
-     "Implements asyncio.Task.uncancel."},
+     LM_DOC("uncancel($self)",
+            "Take back one cancellation request; return how many remain.\n\n"
+            "Implements asyncio.Task.uncancel.")},
     {"get_stack", LM_FASTCALL(task_get_stack),
-     "get_stack($self, *, limit=None)\n--\n\nReturn the frames of the suspended or "
-     "failed "
-     "coroutine.\n\nImplements asyncio.Task.get_stack."},
+     LM_DOC("get_stack($self, *, limit=None)",
+            "Return the frames of the suspended or failed coroutine.\n\n"
+            "Implements asyncio.Task.get_stack.")},
     {"print_stack", LM_FASTCALL(task_print_stack),
-     "print_stack($self, *, limit=None, file=None)\n--\n\nPrint the stack or "
-     "traceback.\n\n"
-     "Implements asyncio.Task.print_stack."},
-    {"get_name", task_get_name, METH_NOARGS, "get_name($self)\n--\n\nReturn the name."},
+     LM_DOC("print_stack($self, *, limit=None, file=None)",
+            "Print the stack or traceback.\n\n"
+            "Implements asyncio.Task.print_stack.")},
+    {"get_name", task_get_name, METH_NOARGS,
+     LM_DOC("get_name($self)", "Return the name.")},
     {"set_name", task_set_name, METH_O,
-     "set_name($self, value, /)\n--\n\nSet the name to str(value)."},
+     LM_DOC("set_name($self, value, /)", "Set the name to str(value).")},
     {"get_coro", task_get_coro, METH_NOARGS,
-     "get_coro($self)\n--\n\nReturn the coroutine."},
+     LM_DOC("get_coro($self)", "Return the coroutine.")},
 #if PY_VERSION_HEX >= 0x030C0000
     {"get_context", task_get_context, METH_NOARGS,
-     "get_context($self)\n--\n\nReturn the contextvars.Context it runs in."},
+     LM_DOC("get_context($self)", "Return the contextvars.Context it runs in.")},
 #endif
     {NULL, NULL, 0, NULL}};
 
-static PyGetSetDef task_getset[] = {LM_FUTURE_COMMON_GETSET,
-                                    {"_coro", get_coro, set_coro, NULL, NULL},
-                                    {"_fut_waiter", get_awaits, NULL, NULL, NULL},
-                                    {"_must_cancel", get_must_cancel, NULL, NULL, NULL},
-                                    {"_log_destroy_pending", get_log_destroy_pending,
-                                     set_log_destroy_pending, NULL, NULL},
-                                    {NULL, NULL, NULL, NULL, NULL}};
+static PyGetSetDef task_getset[] = {
+    LM_FUTURE_COMMON_GETSET,
+    {"_coro", get_task_coro, set_task_coro, NULL, NULL},
+    {"_fut_waiter", get_task_awaits, NULL, NULL, NULL},
+    {"_must_cancel", get_task_must_cancel, NULL, NULL, NULL},
+    {"_log_destroy_pending", get_task_log_pending, set_task_log_pending, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL}};
 
 #if PY_VERSION_HEX >= 0x030C0000
 #define EAGER_START ", eager_start=False"

@@ -1,7 +1,8 @@
-/* Done callbacks and waiting tasks: see waiters.h. Relies on the ready queue and on
-   step.h for a task's wake-up. */
+/* Done callbacks and waiting tasks: see waiters.h. Relies on the ready queue, and on the
+   state for a task's wake-up, which step.c leaves there. */
 #include "task/waiters.h"
 
+#include "base/oserr.h"
 #include "core/context.h"
 #include "core/debug.h"
 #include "core/handle.h"
@@ -49,7 +50,8 @@ told_to(PyObject *future, PyObject *callback)
 }
 
 static int
-call_soon_native(LmLoop *loop, PyObject *future, PyObject *callback, PyObject *context)
+call_waiter_native(LmLoop *loop, PyObject *future, PyObject *callback,
+                   PyObject *context)
 {
     if (LM_UNLIKELY(loop->is_debug) &&
         lm_debug_check_call(loop, callback, "call_soon", 1) < 0) {
@@ -60,8 +62,8 @@ call_soon_native(LmLoop *loop, PyObject *future, PyObject *callback, PyObject *c
 }
 
 static int
-call_soon_foreign(LmState *st, PyObject *loop, PyObject *future, PyObject *callback,
-                  PyObject *context)
+call_waiter_foreign(LmState *st, PyObject *loop, PyObject *future, PyObject *callback,
+                    PyObject *context)
 {
     PyObject *shown = context == Py_None ? PyContext_New() : Py_NewRef(context);
     if (shown == NULL) {
@@ -78,14 +80,14 @@ call_soon_foreign(LmState *st, PyObject *loop, PyObject *future, PyObject *callb
 /* `context` may be None for an empty one: context.h. The caller holds the rest; the loop is
    held here, since the future may be given another one. */
 static int
-call_soon(PyObject *future, PyObject *callback, PyObject *context)
+call_waiter_soon(PyObject *future, PyObject *callback, PyObject *context)
 {
     LmFuture *f = lm_future(future);
     LmLoop *direct = lm_future_direct_loop(f);
     PyObject *loop = Py_NewRef(f->loop);
     int failed = LM_LIKELY(direct != NULL)
-                     ? call_soon_native(direct, future, callback, context)
-                     : call_soon_foreign(f->st, loop, future, callback, context);
+                     ? call_waiter_native(direct, future, callback, context)
+                     : call_waiter_foreign(f->st, loop, future, callback, context);
     Py_DECREF(loop);
     return failed;
 }
@@ -95,7 +97,7 @@ wake_by_callback(PyObject *future, PyObject *task)
 {
     PyObject *wakeup = lm_task_wakeup_callable(task);
     PyObject *context = wakeup != NULL ? lm_task_context(lm_task(task)) : NULL;
-    int failed = context != NULL ? call_soon(future, wakeup, context) : -1;
+    int failed = context != NULL ? call_waiter_soon(future, wakeup, context) : -1;
     Py_XDECREF(wakeup);
     Py_XDECREF(context);
     return failed;
@@ -115,22 +117,16 @@ wake_task(PyObject *future, PyObject *task)
     return lm_ready_push(loop, loop->st->step_task, Py_NewRef(task));
 }
 
-static uint32_t
-more_count(const LmFuture *f)
-{
-    return f->rare != NULL ? f->rare->more_end - f->rare->more_begin : 0;
-}
-
 /* The next one, with its references, or 0. */
 static int
-take_next(LmFuture *f, LmWaiter *waiter)
+take_next_waiter(LmFuture *f, LmWaiter *waiter)
 {
     if (LM_LIKELY(f->waiter.callable != NULL)) {
         *waiter = f->waiter;
         f->waiter = (LmWaiter){NULL, NULL};
         return 1;
     }
-    if (more_count(f) == 0) {
+    if (lm_waiters_more(f) == 0) {
         return 0;
     }
     *waiter = f->rare->more[f->rare->more_begin++];
@@ -138,18 +134,11 @@ take_next(LmFuture *f, LmWaiter *waiter)
 }
 
 static void
-release(LmWaiter *waiter)
-{
-    Py_DECREF(waiter->callable);
-    Py_XDECREF(waiter->context);
-}
-
-static void
-drop_all(LmFuture *f)
+drop_waiters(LmFuture *f)
 {
     LmWaiter waiter;
-    while (take_next(f, &waiter)) {
-        release(&waiter);
+    while (take_next_waiter(f, &waiter)) {
+        lm_waiter_release(&waiter);
     }
 }
 
@@ -160,7 +149,7 @@ lm_waiters_free_rare(LmFutureRare *rare)
         return;
     }
     for (uint32_t i = rare->more_begin; i < rare->more_end; i++) {
-        release(&rare->more[i]);
+        lm_waiter_release(&rare->more[i]);
     }
     Py_XDECREF(rare->value_tb);
     Py_XDECREF(rare->cancel_message);
@@ -170,7 +159,7 @@ lm_waiters_free_rare(LmFutureRare *rare)
 }
 
 static int
-grow(LmFuture *f)
+grow_waiters(LmFuture *f)
 {
     uint32_t capacity = f->rare != NULL ? f->rare->more_capacity * 2 : 0;
     if (capacity == 0) {
@@ -192,15 +181,18 @@ grow(LmFuture *f)
 
 /* Steals the context. */
 static int
-append(LmFuture *f, PyObject *callable, PyObject *context)
+append_waiter(LmFuture *f, PyObject *callable, PyObject *context)
 {
     LmWaiter waiter = {callable, context};
-    if (LM_LIKELY(f->waiter.callable == NULL && more_count(f) == 0)) {
+    if (LM_LIKELY(f->waiter.callable == NULL && lm_waiters_more(f) == 0)) {
         f->waiter = waiter;
     }
     else {
+        /* Places that were emptied at the begin are not used again: they are once the
+           future is done, and nobody is added to that. */
         LmFutureRare *rare = f->rare;
-        if ((rare == NULL || rare->more_end == rare->more_capacity) && grow(f) < 0) {
+        if ((rare == NULL || rare->more_end == rare->more_capacity) &&
+            grow_waiters(f) < 0) {
             Py_XDECREF(context);
             return -1;
         }
@@ -219,9 +211,9 @@ lm_waiters_add(PyObject *future, PyObject *callback, PyObject *context)
         return -1;
     }
     if (f->state == LM_PENDING) {
-        return append(f, callback, context);
+        return append_waiter(f, callback, context);
     }
-    int failed = call_soon(future, callback, context);
+    int failed = call_waiter_soon(future, callback, context);
     Py_DECREF(context);
     return failed;
 }
@@ -229,12 +221,12 @@ lm_waiters_add(PyObject *future, PyObject *callback, PyObject *context)
 int
 lm_waiters_add_task(PyObject *future, PyObject *task)
 {
-    return append(lm_future(future), task, NULL);
+    return append_waiter(lm_future(future), task, NULL);
 }
 
 /* -1 with an exception that has to leave the loop. */
 static int
-run_callback(LmLoop *loop, PyObject *future, LmWaiter *waiter)
+run_done_callback(LmLoop *loop, PyObject *future, LmWaiter *waiter)
 {
     int is_blank = waiter->context == Py_None;
     PyObject *entered = NULL, *result = NULL;
@@ -263,14 +255,14 @@ run_callback(LmLoop *loop, PyObject *future, LmWaiter *waiter)
 
 /* Ready-queue function: the next due callback of the future. */
 static int
-callback_item(LmLoop *loop, PyObject *future)
+done_callback_item(LmLoop *loop, PyObject *future)
 {
     LmWaiter waiter;
     int failed = 0;
     lm_loop_leave_task(loop);
-    if (LM_LIKELY(take_next(lm_future(future), &waiter))) {
-        failed = run_callback(loop, future, &waiter);
-        release(&waiter);
+    if (LM_LIKELY(take_next_waiter(lm_future(future), &waiter))) {
+        failed = run_done_callback(loop, future, &waiter);
+        lm_waiter_release(&waiter);
     }
     Py_DECREF(future);
     return failed;
@@ -282,7 +274,7 @@ static int
 push_waiter(LmLoop *loop, PyObject *future, LmWaiter *waiter)
 {
     if (waiter->context != NULL) {
-        return lm_ready_push(loop, callback_item, Py_NewRef(future));
+        return lm_ready_push(loop, done_callback_item, Py_NewRef(future));
     }
     PyObject *task = waiter->callable;
     if (task != NULL && lm_ring_push(&loop->ready, loop->st->step_task, task) < 0) {
@@ -316,8 +308,9 @@ schedule_directly(LmLoop *loop, PyObject *future)
     if (lm_loop_check_closed(loop) < 0) {
         return -1;
     }
+    /* Each is tried, whatever became of the one before. */
     int failed = push_waiter(loop, future, &f->waiter);
-    if (LM_UNLIKELY(more_count(f) > 0)) {
+    if (LM_UNLIKELY(lm_waiters_more(f) > 0)) {
         failed |= push_more(loop, future, f->rare);
     }
     return failed;
@@ -329,11 +322,12 @@ schedule_by_handles(PyObject *future)
     LmFuture *f = lm_future(future);
     LmWaiter waiter;
     int failed = 0;
-    while (failed == 0 && f->state != LM_PENDING && take_next(f, &waiter)) {
+    /* A loop's own call_soon may begin the future anew: who waits then is not due. */
+    while (failed == 0 && f->state != LM_PENDING && take_next_waiter(f, &waiter)) {
         failed = waiter.context != NULL
-                     ? call_soon(future, waiter.callable, waiter.context)
+                     ? call_waiter_soon(future, waiter.callable, waiter.context)
                      : wake_task(future, waiter.callable);
-        release(&waiter);
+        lm_waiter_release(&waiter);
     }
     return failed;
 }
@@ -342,7 +336,7 @@ int
 lm_waiters_schedule(PyObject *future)
 {
     LmFuture *f = lm_future(future);
-    if (f->waiter.callable == NULL && more_count(f) == 0) {
+    if (f->waiter.callable == NULL && lm_waiters_more(f) == 0) {
         return 0;
     }
     LmLoop *loop = lm_future_direct_loop(f);
@@ -350,26 +344,28 @@ lm_waiters_schedule(PyObject *future)
                      ? schedule_directly(loop, future)
                      : schedule_by_handles(future);
     if (LM_UNLIKELY(failed < 0)) {
-        PyObject *exc = PyErr_GetRaisedException();
-        drop_all(f);
-        PyErr_SetRaisedException(exc);
+        PyObject *exc = lm_exc_hold();
+        drop_waiters(f);
+        lm_exc_restore(exc);
     }
     return failed;
 }
 
+/* The future's items in the queue and its callbacks are of one number and order: the first
+   item that is found becomes a handle of the first callback. */
 static int
-detach(LmLoop *loop, PyObject *future)
+detach_due(LmLoop *loop, PyObject *future)
 {
     LmFuture *f = lm_future(future);
     LmWaiter waiter;
-    while (lm_ready_find(loop, callback_item, future) != NULL &&
-           take_next(f, &waiter)) {
+    while (lm_ready_find(loop, done_callback_item, future) != NULL &&
+           take_next_waiter(f, &waiter)) {
         PyObject *told = told_to(future, waiter.callable);
         PyObject *handle =
             lm_handle_new_queued(loop, waiter.callable, &told, 1, waiter.context);
-        release(&waiter);
+        lm_waiter_release(&waiter);
         /* Anew: what was released may have run the loop. */
-        LmReadyItem *item = lm_ready_find(loop, callback_item, future);
+        LmReadyItem *item = lm_ready_find(loop, done_callback_item, future);
         if (handle == NULL || item == NULL) {
             Py_XDECREF(handle);
             return handle == NULL ? -1 : 0;
@@ -388,127 +384,7 @@ lm_waiters_detach(PyObject *future)
         return 0;
     }
     PyObject *loop = Py_NewRef(f->loop);
-    int failed = detach((LmLoop *)loop, future);
+    int failed = detach_due((LmLoop *)loop, future);
     Py_DECREF(loop);
     return failed;
-}
-
-/* The waiter in this place, or NULL: the first one, which may be gone, or one of more. */
-static LmWaiter *
-waiter_at(LmFuture *f, uint32_t place)
-{
-    if (f->state != LM_PENDING || place > more_count(f)) {
-        return NULL;
-    }
-    LmWaiter *waiter =
-        place == 0 ? &f->waiter : &f->rare->more[f->rare->more_begin + place - 1];
-    return waiter->callable != NULL ? waiter : NULL;
-}
-
-static PyObject *
-shown_callable(const LmWaiter *waiter)
-{
-    return waiter->context != NULL ? Py_NewRef(waiter->callable)
-                                   : lm_task_wakeup_callable(waiter->callable);
-}
-
-/* The pair in this place, as asyncio shows it. What is shown is held: making a context
-   may run the collector. */
-static PyObject *
-shown_pair(LmFuture *f, uint32_t place)
-{
-    LmWaiter *waiter = waiter_at(f, place);
-    LmWaiter held = {Py_NewRef(waiter->callable), Py_XNewRef(waiter->context)};
-    PyObject *callable = shown_callable(&held);
-    PyObject *context = held.context != NULL ? lm_context_show(&held.context)
-                                             : lm_task_context(lm_task(held.callable));
-    waiter = waiter_at(f, place);
-    if (waiter != NULL && waiter->callable == held.callable &&
-        waiter->context == Py_None) {
-        Py_SETREF(waiter->context, Py_NewRef(held.context)); /* None: runs nothing */
-    }
-    PyObject *pair =
-        callable != NULL && context != NULL ? PyTuple_Pack(2, callable, context) : NULL;
-    Py_XDECREF(callable);
-    Py_XDECREF(context);
-    release(&held);
-    return pair;
-}
-
-PyObject *
-lm_waiters_list(PyObject *future)
-{
-    LmFuture *f = lm_future(future);
-    if (waiter_at(f, 0) == NULL && waiter_at(f, 1) == NULL) {
-        Py_RETURN_NONE;
-    }
-    PyObject *list = PyList_New(0);
-    for (uint32_t i = 0; list != NULL && i <= more_count(f); i++) {
-        if (waiter_at(f, i) == NULL) {
-            continue;
-        }
-        PyObject *pair = shown_pair(f, i);
-        if (pair == NULL || PyList_Append(list, pair) < 0) {
-            Py_CLEAR(list);
-        }
-        Py_XDECREF(pair);
-    }
-    return list;
-}
-
-static void
-take_out(LmFuture *f, uint32_t place)
-{
-    LmWaiter *waiter = waiter_at(f, place);
-    LmWaiter taken = *waiter;
-    if (place == 0) {
-        *waiter = (LmWaiter){NULL, NULL};
-    }
-    else {
-        memmove(waiter, waiter + 1, (more_count(f) - place) * sizeof(*waiter));
-        f->rare->more_end--;
-    }
-    release(&taken);
-}
-
-/* 1 where the callable equals the callback. What is compared is held: an __eq__ may do
-   anything. */
-static int
-is_same_callback(const LmWaiter *waiter, PyObject *callback)
-{
-    PyObject *shown = shown_callable(waiter);
-    int same = shown != NULL ? PyObject_RichCompareBool(shown, callback, Py_EQ) : -1;
-    Py_XDECREF(shown);
-    return same;
-}
-
-Py_ssize_t
-lm_waiters_remove(PyObject *future, PyObject *callback)
-{
-    LmFuture *f = lm_future(future);
-    Py_ssize_t removed = 0;
-    uint32_t place = 0;
-    while (place <= more_count(f)) {
-        LmWaiter *waiter = waiter_at(f, place);
-        if (waiter == NULL) {
-            place++;
-            continue;
-        }
-        PyObject *callable = Py_NewRef(waiter->callable);
-        int same = is_same_callback(waiter, callback);
-        /* Anew: the comparison may have changed what stands where. */
-        waiter = waiter_at(f, place);
-        if (same > 0 && waiter != NULL && waiter->callable == callable) {
-            take_out(f, place);
-            removed++;
-        }
-        else {
-            place++;
-        }
-        Py_DECREF(callable);
-        if (same < 0) {
-            return -1;
-        }
-    }
-    return removed;
 }

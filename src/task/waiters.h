@@ -11,6 +11,21 @@
 
 #include "task/future.h"
 
+/* How many stand behind the first one. */
+static inline uint32_t
+lm_waiters_more(const LmFuture *f)
+{
+    return f->rare != NULL ? f->rare->more_end - f->rare->more_begin : 0;
+}
+
+/* Of one that was taken out of its place. */
+static inline void
+lm_waiter_release(LmWaiter *waiter)
+{
+    Py_DECREF(waiter->callable);
+    Py_XDECREF(waiter->context);
+}
+
 int lm_waiters_init(LmState *st);
 
 /* Adds a done callback; it is scheduled at once where the future is done. `context`

@@ -1,11 +1,11 @@
 /* Finding OpenSSL and a connection's SSL: see gear.h. Relies on dlopen. */
 #include "tls/gear.h"
 
+#include "base/state.h"
+
 #include <dlfcn.h>
 #include <limits.h>
 #include <stdlib.h>
-
-#include "base/state.h"
 
 #if PY_VERSION_HEX < 0x03100000 && !defined(Py_GIL_DISABLED) && !defined(Py_TRACE_REFS)
 #define KNOWS_LAYOUT 1
