@@ -1,6 +1,8 @@
 /* Debug mode: see debug.h. Relies on loopmod._support. */
 #include "core/debug.h"
 
+#include "base/held.h"
+
 PyObject *
 lm_debug_source_traceback(LmState *st, int is_whole)
 {
@@ -20,9 +22,7 @@ lm_debug_note_duration(LmLoop *loop, PyObject *obj, double seconds)
     if (seconds < limit_s) {
         return 0;
     }
-    PyObject *done = lm_state_support(loop->st, "log_slow", "Od", obj, seconds);
-    Py_XDECREF(done);
-    return done != NULL ? 0 : -1;
+    return lm_done(lm_state_support(loop->st, "log_slow", "Od", obj, seconds));
 }
 
 int
@@ -32,8 +32,6 @@ lm_debug_check_call(LmLoop *loop, PyObject *callback, const char *method,
     if (check_thread && lm_loop_check_thread(loop) < 0) {
         return -1;
     }
-    PyObject *done =
-        lm_state_support(loop->st, "check_callback", "Os", callback, method);
-    Py_XDECREF(done);
-    return done != NULL ? 0 : -1;
+    return lm_done(
+        lm_state_support(loop->st, "check_callback", "Os", callback, method));
 }

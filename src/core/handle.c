@@ -3,6 +3,7 @@
    one runs Python. */
 #include "core/handle.h"
 
+#include "base/held.h"
 #include "base/oserr.h"
 #include "core/context.h"
 #include "core/debug.h"
@@ -391,10 +392,8 @@ lm_handle_drop_callback(LmHandle *h)
 static int
 tell_own_queue(PyObject *self)
 {
-    PyObject *done = PyObject_CallMethod((PyObject *)lm_handle(self)->loop,
-                                         "_timer_handle_cancelled", "O", self);
-    Py_XDECREF(done);
-    return done != NULL ? 0 : -1;
+    return lm_done(PyObject_CallMethod((PyObject *)lm_handle(self)->loop,
+                                       "_timer_handle_cancelled", "O", self));
 }
 
 int

@@ -2,6 +2,7 @@
    loopmod/patched.py for what is whose. */
 #include "core/patched.h"
 
+#include "base/held.h"
 #include "base/oserr.h"
 #include "base/type_help.h"
 
@@ -403,9 +404,7 @@ become_plain(LmLoop *loop)
 {
     loop->is_patched = LM_PLAIN;
     loop->is_slow = loop->is_debug;
-    PyObject *done = PyObject_CallMethod((PyObject *)loop, "_take_back_timers", NULL);
-    Py_XDECREF(done);
-    return done != NULL ? 0 : -1;
+    return lm_done(PyObject_CallMethod((PyObject *)loop, "_take_back_timers", NULL));
 }
 
 int

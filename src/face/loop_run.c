@@ -3,6 +3,7 @@
 #include "face/loop_type.h"
 
 #include "base/args.h"
+#include "base/held.h"
 #include "base/oserr.h"
 #include "base/type_help.h"
 #include "core/handle.h"
@@ -98,19 +99,15 @@ install_asyncgen_hooks(LmLoop *loop)
 static int
 track_origins(LmLoop *loop, int enabled)
 {
-    PyObject *done =
-        PyObject_CallMethod((PyObject *)loop, "_set_coroutine_origin_tracking", "O",
-                            enabled ? Py_True : Py_False);
-    Py_XDECREF(done);
-    return done != NULL ? 0 : -1;
+    return lm_done(PyObject_CallMethod((PyObject *)loop,
+                                       "_set_coroutine_origin_tracking", "O",
+                                       enabled ? Py_True : Py_False));
 }
 
 static int
 set_running_loop(LmState *st, PyObject *loop)
 {
-    PyObject *done = PyObject_CallOneArg(st->set_running_loop, loop);
-    Py_XDECREF(done);
-    return done != NULL ? 0 : -1;
+    return lm_done(PyObject_CallOneArg(st->set_running_loop, loop));
 }
 
 static int
@@ -137,10 +134,8 @@ begin_run(LmLoop *loop, Surroundings *before)
 static int
 restore_asyncgen_hooks(LmState *st, PyObject *hooks)
 {
-    PyObject *done = hooks != NULL ? PyObject_Call(st->set_asyncgen_hooks, hooks, NULL)
-                                   : Py_NewRef(Py_None);
-    Py_XDECREF(done);
-    return done != NULL ? 0 : -1;
+    return lm_done(hooks != NULL ? PyObject_Call(st->set_asyncgen_hooks, hooks, NULL)
+                                 : Py_NewRef(Py_None));
 }
 
 static int
@@ -331,9 +326,7 @@ lm_loop_set_closed(PyObject *self, PyObject *value, void *closure LM_UNUSED)
     if (truth <= 0 || ((LmLoop *)self)->is_closed) {
         return truth < 0 ? -1 : 0;
     }
-    PyObject *done = lm_loop_method_close_core(self, NULL);
-    Py_XDECREF(done);
-    return done != NULL ? 0 : -1;
+    return lm_done(lm_loop_method_close_core(self, NULL));
 }
 
 int

@@ -1,6 +1,7 @@
 /* Making pipe transports, and whose number theirs is: see pipe.h. */
 #include "net/pipe.h"
 
+#include "base/held.h"
 #include "base/oserr.h"
 #include "net/readers.h"
 #include "net/transport_make.h"
@@ -70,10 +71,8 @@ lm_pipe_log_end(PyObject *self)
     if (!t->loop->is_debug) {
         return 0;
     }
-    PyObject *done =
-        lm_state_support(t->st, "log_info", "Os", self, "was closed by peer");
-    Py_XDECREF(done);
-    return done != NULL ? 0 : -1;
+    return lm_done(
+        lm_state_support(t->st, "log_info", "Os", self, "was closed by peer"));
 }
 
 /* -1 with an exception set: the file object's own, or of what it gave. */

@@ -2,6 +2,7 @@
    whose semantics by version it keeps; what runs per connection is here. */
 #include "net/server.h"
 
+#include "base/held.h"
 #include "net/transport.h"
 
 typedef struct {
@@ -78,9 +79,7 @@ wake_if_over(LmState *st, ServerCore *core)
     if (closed <= 0) {
         return closed;
     }
-    PyObject *done = PyObject_CallMethodNoArgs(server, st->str._wakeup);
-    Py_XDECREF(done);
-    return done != NULL ? 0 : -1;
+    return lm_done(PyObject_CallMethodNoArgs(server, st->str._wakeup));
 }
 
 int

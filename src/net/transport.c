@@ -18,10 +18,8 @@
 int
 lm_transport_log_debug(PyObject *self, const char *text)
 {
-    PyObject *done =
-        lm_state_support(lm_transport(self)->st, "log_debug", "Os", self, text);
-    Py_XDECREF(done);
-    return done != NULL ? 0 : -1;
+    return lm_done(
+        lm_state_support(lm_transport(self)->st, "log_debug", "Os", self, text));
 }
 
 int
@@ -193,10 +191,8 @@ tell_of_error(PyObject *self, PyObject *exc, const char *message)
     if (!t->loop->is_debug) {
         return 0;
     }
-    PyObject *done =
-        lm_state_support(t->st, "log_transport_error", "OsO", self, message, exc);
-    Py_XDECREF(done);
-    return done != NULL ? 0 : -1;
+    return lm_done(
+        lm_state_support(t->st, "log_transport_error", "OsO", self, message, exc));
 }
 
 int

@@ -1,6 +1,7 @@
 /* Preparing transports over sockets: see transport_socket.h. */
 #include "net/transport_socket.h"
 
+#include "base/held.h"
 #include "net/readers.h"
 #include "net/server.h"
 #include "net/transport_extra.h"
@@ -54,9 +55,7 @@ ask_addresses(LmTransport *t, const LmAddr *known_peer)
 static int
 show_all(PyObject *self)
 {
-    PyObject *extra = lm_transport_get_extra(self, NULL);
-    Py_XDECREF(extra);
-    return extra != NULL ? 0 : -1;
+    return lm_done(lm_transport_get_extra(self, NULL));
 }
 
 int

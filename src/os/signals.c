@@ -1,6 +1,7 @@
 /* The signal wakeup pipe: see signals.h. Relies on signal.set_wakeup_fd; runs Python. */
 #include "os/signals.h"
 
+#include "base/held.h"
 #include "base/oserr.h"
 #include "base/sys.h"
 #include "core/fault.h"
@@ -41,10 +42,8 @@ set_wakeup_fd(long fd)
 static int
 queue_handler(LmLoop *loop, unsigned char signum)
 {
-    PyObject *done =
-        PyObject_CallMethod((PyObject *)loop, "_handle_signal", "i", (int)signum);
-    Py_XDECREF(done);
-    return done != NULL ? 0 : -1;
+    return lm_done(
+        PyObject_CallMethod((PyObject *)loop, "_handle_signal", "i", (int)signum));
 }
 
 static void

@@ -7,6 +7,7 @@
    and the slot is in the thread state, reached by _swap_current_task. */
 #include "task/registry.h"
 
+#include "base/held.h"
 #include "base/oserr.h"
 #include "task/mirror.h"
 
@@ -104,9 +105,7 @@ call_builtin(PyObject *function, PyObject *const *args, Py_ssize_t nargs)
 static int
 call_register(PyObject *function, PyObject *task)
 {
-    PyObject *done = call_builtin(function, &task, 1);
-    Py_XDECREF(done);
-    return done != NULL ? 0 : -1;
+    return lm_done(call_builtin(function, &task, 1));
 }
 
 int
