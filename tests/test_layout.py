@@ -4,6 +4,7 @@ Each rule (tests/layout.py) is first shown to fail on a few made-up lines, then 
 """
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
@@ -425,6 +426,18 @@ def test_sizes():
 def test_source_map_is_complete():
     text = (ROOT / "src" / "README.md").read_text(encoding="utf-8")
     assert layout.map_errors(text, SOURCES) == []
+    assert len(text.splitlines()) <= 150, "decisions stand in the rooms"
+
+
+def test_walks_on_the_map_name_what_there_is():
+    """Each function of the two walks stands in the file that is named behind it, if one is."""
+    walks = (ROOT / "src" / "README.md").read_text(encoding="utf-8").split("\n## ")[2:]
+    names = [found for walk in walks for found in re.findall(r"`(\w+)`(?:\s\(`([\w/.]+)`\))?", walk)]
+    assert len(names) > 30
+    code = "\n".join(SOURCES.values())
+    for name, path in names:
+        where = SOURCES[f"src/{path}"] if path else code
+        assert re.search(rf"\b{name}\b", where), (name, path)
 
 
 def test_readme_names_the_two_commands():
