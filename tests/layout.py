@@ -197,17 +197,13 @@ def static_functions(text: str) -> set[str]:
     return {first or second for first, second in STATIC_FUNCTION.findall(blank(text))}
 
 
-def repeated_name_errors(files: Mapping[str, str], rooms: Mapping[str, str]) -> list[str]:
-    """Static functions of one name in several files, but for rooms with a reason; reasons without need."""
+def repeated_name_errors(files: Mapping[str, str]) -> list[str]:
+    """Static functions of one name in several files."""
     owners: dict[str, list[str]] = {}
     for path, text in files.items():
         for name in static_functions(text):
             owners.setdefault(name, []).append(path)
-    repeated = {name: paths for name, paths in sorted(owners.items()) if len(paths) > 1}
-    excused = {name: paths for name, paths in repeated.items() if all(room_of(path) in rooms for path in paths)}
-    errors = [f"{name}: in {', '.join(paths)}" for name, paths in repeated.items() if name not in excused]
-    needed = {room_of(path) for paths in excused.values() for path in paths}
-    return errors + [f"{room}: is listed without need" for room in rooms if room not in needed]
+    return [f"{name}: in {', '.join(paths)}" for name, paths in sorted(owners.items()) if len(paths) > 1]
 
 
 def named_file_errors(texts: Mapping[str, str], existing: Iterable[str]) -> list[str]:

@@ -57,8 +57,6 @@ HEADERLESS = {
 }
 # `path` or `path:function`: what is longer than the limits, and why.
 LONGER: dict[str, str] = {}
-# Rooms in which static functions of several files have one name, and why.
-REPEATING: dict[str, str] = {}
 # Files that call each other in a circle, and why they do.
 KNOTS: dict[frozenset[str], str] = {}
 # The places that know more than the public C API promises.
@@ -192,15 +190,9 @@ int lm_shared(void) { }
 def test_repeated_name_rule():
     assert layout.static_functions(NAMES) == {"twice", "once", "slow", "get_x"}
     files = {"src/core/a.c": NAMES, "src/net/b.c": "static int twice(int);", "src/net/c.c": "static void gone(void)"}
-    assert layout.repeated_name_errors(files, {}) == ["twice: in src/core/a.c, src/net/b.c"]
-    assert layout.repeated_name_errors(files, {"net": "reason"}) == [
-        "twice: in src/core/a.c, src/net/b.c",
-        "net: is listed without need",
-    ]
+    assert layout.repeated_name_errors(files) == ["twice: in src/core/a.c, src/net/b.c"]
     del files["src/core/a.c"]
-    files["src/net/c.c"] = "static int twice(int a)"
-    assert layout.repeated_name_errors(files, {"net": "reason"}) == []
-    assert layout.repeated_name_errors(files, {"net": "reason", "tls": "reason"}) == ["tls: is listed without need"]
+    assert layout.repeated_name_errors(files) == []
 
 
 def test_named_file_rule():
@@ -387,7 +379,7 @@ def test_includes_are_in_order():
 
 def test_no_name_is_static_twice():
     """A reader of a backtrace knows the file by the function."""
-    assert layout.repeated_name_errors(SOURCES, REPEATING) == []
+    assert layout.repeated_name_errors(SOURCES) == []
 
 
 def test_files_named_in_comments_exist():
