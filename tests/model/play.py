@@ -1,0 +1,528 @@
+"""Plays a program on one loop and returns what was noted: for each end its log, and what the loop complained of.
+
+Between two steps everything comes to rest: what was sent has arrived where somebody reads, whoever has to hear of an
+end has, and the kernel has nothing for a transport. So what is compared does not depend on the kernel's timing. What
+would depend on it is not done (noted as "left out"), by rules that know only what the program did:
+
+- A way holds little, which surely fits into the kernel, or more than the kernel holds ("bulk").
+- In one direction at a time bytes flow in bulk, so that little that goes the other way surely comes first.
+- A reaction to data waits for the last byte that was sent, not for a piece.
+- To an end that is gone a transport writes once a step: when the kernel tells of it is unknown within one.
+- What arrives after a sender threw away a part of a bulk is not compared, but for being the right bytes.
+
+What asyncio itself is known to do wrong is left out as well, each at its place.
+"""
+
+import asyncio
+import inspect
+import logging
+import shutil
+import sys
+import tempfile
+import warnings
+
+from ends import RawEnd, TransportEnd, Way
+from links import connect
+from program import BIG, DATAGRAMS, PIPES
+
+LITTLE = 8192
+LITTLE_WRITES = 16
+PATIENCE = 5.0
+# Some versions do not look at the mark after writelines.
+WRITELINES_PAUSES = "_maybe_pause_protocol" in inspect.getsource(
+    asyncio.selector_events._SelectorSocketTransport.writelines
+) or "writelines" not in vars(asyncio.selector_events._SelectorSocketTransport)
+BAD = {"str": "text", "None": None, "int": 5, "list": [1]}
+
+
+class LogWatch(logging.Handler):
+    """Passes what asyncio's logger is told on."""
+
+    def __init__(self, note):
+        super().__init__(logging.WARNING)
+        self.note = note
+
+    def emit(self, record):
+        self.note(["log", record.getMessage()])
+
+
+class Play:
+    def __init__(self, program, loop, directory):
+        self.program = program
+        self.loop = loop
+        self.directory = directory
+        self.is_datagram = program.kind in DATAGRAMS
+        self.is_pipe = program.kind in PIPES
+        self.is_tcp = program.kind.startswith("tcp")
+        self.ways = [Way(0), Way(1)]
+        self.ends = []
+        self.ends += [(RawEnd if plan["raw"] else TransportEnd)(n, plan, self) for n, plan in enumerate(program.ends)]
+        self.complaints = []
+        self.within = None
+        # The way that bytes flow along in bulk in this step.
+        self.moving = None
+        # Ends that wrote to one that is gone, in this step.
+        self.sent_to_gone = set()
+
+    # What is shown in the logs
+
+    def show_exception(self, exc):
+        if exc is None:
+            return None
+        if isinstance(exc, OSError):
+            return f"{type(exc).__name__} {exc.errno}"
+        if isinstance(exc, AttributeError):
+            return "AttributeError"
+        return f"{type(exc).__name__}: {exc}"
+
+    def show(self, value):
+        """An address or another answer, as text that is the same in each run."""
+        for end in self.ends:
+            if end.address is not None and value == end.address:
+                return f"address of {end.number}"
+        if isinstance(value, tuple):
+            return [item if isinstance(item, str) else type(item).__name__ for item in value]
+        if isinstance(value, (str, bytes)):
+            return str(value).replace(str(self.directory), "DIR")
+        if value is None or isinstance(value, (bool, int)):
+            return value
+        return type(value).__name__
+
+    def on_exception(self, loop, context):
+        message = context["message"]
+        if message.startswith("Exception in callback"):
+            message = "Exception in callback"
+        keys = sorted(set(context) - {"source_traceback", "handle_traceback"})
+        entry = ["handler", message, self.show_exception(context.get("exception")), keys]
+        for end in self.ends:
+            is_its = context.get("transport") is end.transport and end.transport is not None
+            if is_its or context.get("protocol") in end.protocols:
+                end.log.append(entry)
+                return
+        self.complaints.append(entry)
+
+    # The course of a play
+
+    async def run(self):
+        self.loop.set_exception_handler(self.on_exception)
+        watch = LogWatch(self.complaints.append)
+        logging.getLogger("asyncio").addHandler(watch)
+        logging.getLogger("asyncio").propagate = False
+        try:
+            await connect(self.ends, self.program.kind, self.directory)
+            await self.settle("made")
+            for number, step in enumerate(self.program.steps):
+                self.new_step(number)
+                for end, operation in step:
+                    self.do(self.ends[end], operation)
+                await self.settle(number)
+            self.new_step("end")
+            await self.clean_up()
+        finally:
+            logging.getLogger("asyncio").removeHandler(watch)
+        return self.result()
+
+    def new_step(self, number):
+        self.moving = None
+        self.sent_to_gone = set()
+        for end in self.ends:
+            end.note(f"-- {number}")
+
+    async def clean_up(self):
+        for end in self.ends:
+            end.reactions = {}
+            if end.is_lost:
+                continue
+            if end.is_raw:
+                end.close()
+            else:
+                self.op_abort(end) if hasattr(end.transport, "abort") else end.transport.close()
+        await self.settle("end")
+
+    def result(self):
+        logs = {"complaints": sorted(self.complaints, key=str)}
+        for end in self.ends:
+            way = end.way_in
+            log = end.log
+            if way.is_cut:
+                log = [entry for entry in log if entry[0] != "data" or entry[1] < way.cut_from]
+                log = [e if e[0] != "data" or e[2] <= way.cut_from else ["data", e[1], "..."] for e in log]
+            logs[f"end {end.number}"] = log
+        return logs
+
+    # Coming to rest
+
+    async def settle(self, name):
+        deadline = self.loop.time() + PATIENCE
+        calm = rounds = 0
+        while calm < 3:
+            for _ in range(3):
+                await asyncio.sleep(0)
+            rounds += 1
+            if self.is_calm():
+                calm += 1
+            else:
+                calm = 0
+                if rounds > 30:
+                    await asyncio.sleep(0.0005)
+                if self.loop.time() > deadline:
+                    for end in self.ends:
+                        end.note("STUCK", name, self.why_not_calm())
+                    break
+        for way in self.ways:
+            way.settled(self.is_datagram)
+
+    def is_calm(self):
+        moved = [end.drain() for end in self.ends if end.is_raw]
+        return not any(moved) and not self.why_not_calm()
+
+    def why_not_calm(self):
+        for end in self.ends:
+            if why := self.end_waits_for(end):
+                return f"end {end.number} {why}"
+        for way in self.ways:
+            if why := self.way_waits_for(self.ends[way.number], self.ends[1 - way.number], way):
+                return f"way {way.number} {why}"
+        return None
+
+    def end_waits_for(self, end):
+        if end.is_lost:
+            return None
+        if end.ready_events():
+            return "has events"
+        if not end.is_raw and end.transport.is_closing() and not end.buffered():
+            return "is closing"
+        if end.errors_expected and end.is_reading():
+            return "waits for an error"
+        if end.was_sent_to_gone and end.peer.is_lost and not end.is_raw and not end.has_error():
+            return "waits for a reset"
+        return None
+
+    def way_waits_for(self, sender, receiver, way):
+        if self.is_datagram:
+            if not receiver.is_lost and receiver.is_reading() and way.messages:
+                return "has messages"
+            return None
+        if receiver.is_lost:
+            if self.is_pipe and way.number == 0 and not sender.is_lost:
+                return "ends"
+            return "cannot be emptied" if sender.buffered() else None
+        if not receiver.is_reading():
+            return None
+        if sender.buffered() or (way.outstanding and not way.is_cut and not way.is_broken):
+            return "has bytes"
+        if (sender.is_lost or sender.is_eof_sent) and not (self.is_pipe and way.number == 1):
+            return "ends"
+        return None
+
+    # Operations
+
+    def do(self, end, operation):
+        name, *arguments = operation
+        if end.transport is None or not getattr(self, f"may_{name}", self.may)(end, *arguments):
+            end.note("left out", name)
+            return
+        method = getattr(self, f"raw_{name}" if end.is_raw else f"op_{name}", None)
+        if method is None:
+            return
+        try:
+            answer = method(end, *arguments)
+        except Exception as exc:
+            end.note(name, "raises", self.show_exception(exc))
+        else:
+            end.note(name, "gives", self.show(answer))
+
+    def may(self, end, *arguments):
+        # How much has come when a buffer is asked for in the midst of a bulk is the kernel's business.
+        return not (self.within == (end, "get_buffer") and end.way_in.is_bulk)
+
+    def is_gone(self, end):
+        return end.is_lost or end.is_closing_now()
+
+    def may_carry(self, end, sizes):
+        """Whether these sizes may be written now, one by one."""
+        way, peer = end.way_out, end.peer
+        if not self.may(end):
+            return False
+        if self.is_pipe and end.number == 1:
+            return False
+        # asyncio sends what is written in connection_lost after a flush, and nothing after other ends.
+        if self.within == (end, "lost"):
+            return False
+        sizes = [size for size in sizes if size]
+        if not self.takes_writes(end) or not sizes:
+            return True
+        if self.is_gone(peer):
+            # Once a step; and what a closing end still sends would be lost with the reset.
+            if len(sizes) > 1 or sum(sizes) > LITTLE or peer.way_out.is_bulk or way.is_bulk:
+                return False
+            if (end.is_raw or self.is_tcp) and end.number in self.sent_to_gone:
+                return False
+            return True
+        if way.is_bulk or max(sizes) >= BIG:
+            return not end.is_raw and self.may_move(way)
+        return way.outstanding + sum(sizes) <= LITTLE and way.waiting_writes + len(sizes) <= LITTLE_WRITES
+
+    def may_move(self, way):
+        return self.moving in (None, way) or not (self.moving.outstanding or self.moving.is_cut)
+
+    def takes_writes(self, end):
+        """Whether what is written is sent: what comes after an end is dropped."""
+        if end.is_lost or end.is_eof_sent:
+            return False
+        if end.is_raw or not end.transport.is_closing():
+            return True
+        return not self.is_pipe and not end.is_aborted and end.way_out.is_bulk
+
+    def carry(self, end, sizes):
+        """Note these sizes as written, and return the bytes."""
+        way, parts = end.way_out, []
+        takes = self.takes_writes(end)
+        if takes and sum(sizes) and self.is_gone(end.peer):
+            self.sent_to_gone.add(end.number)
+            end.was_sent_to_gone = self.is_tcp
+        for size in sizes:
+            parts.append(way.next_bytes(size))
+            if takes:
+                way.written += size
+                way.waiting_writes += bool(size)
+                if size >= BIG and not self.is_gone(end.peer):
+                    way.is_bulk = True
+        if takes and way.is_bulk:
+            self.moving = way
+        if takes and self.is_gone(end.peer):
+            way.is_broken = True
+        return parts
+
+    def form(self, data, form):
+        if form == "bytearray":
+            return bytearray(data)
+        return memoryview(data) if form == "memoryview" else data
+
+    def may_write(self, end, size, form):
+        # From a pipe's resume_writing asyncio ends right before what is written there.
+        if self.is_pipe and self.within == (end, "resume"):
+            return False
+        return self.may_carry(end, [size])
+
+    def op_write(self, end, size, form):
+        return end.transport.write(self.form(self.carry(end, [size])[0], form))
+
+    def raw_write(self, end, size, form):
+        for part in self.carry(end, [size]):
+            return None if not part else end.send(part) == len(part)
+
+    def may_writelines(self, end, sizes, form):
+        # asyncio's writelines has no method to send with after close(), and spins on empty data.
+        if not end.is_raw and end.transport.is_closing() and not self.is_pipe:
+            return False
+        if self.is_pipe and self.within == (end, "resume"):
+            return False
+        if not WRITELINES_PAUSES and not self.is_pipe and (end.way_out.is_bulk or sum(sizes) >= BIG):
+            return False
+        return self.may_carry(end, sizes)
+
+    def op_writelines(self, end, sizes, form):
+        sizes = [size for size in sizes if size]
+        return end.transport.writelines([self.form(part, form) for part in self.carry(end, sizes)])
+
+    def raw_writelines(self, end, sizes, form):
+        return all(end.send(part) == len(part) for part in self.carry(end, sizes) if part)
+
+    def op_bad_write(self, end, what):
+        if self.is_datagram:
+            return end.transport.sendto(BAD[what])
+        return end.transport.write(BAD[what])
+
+    def may_bad_write(self, end, what):
+        return self.may(end) and not (self.is_pipe and sys.flags.optimize)
+
+    def may_write_eof(self, end):
+        if self.is_pipe:
+            return self.may_close(end)
+        return self.may(end)
+
+    def op_write_eof(self, end):
+        if not end.is_lost and not end.transport.is_closing():
+            end.is_eof_sent = True
+        return end.transport.write_eof()
+
+    def raw_write_eof(self, end):
+        if self.is_pipe:
+            end.close()
+        elif not end.is_lost:
+            end.is_eof_sent = True
+            end.shutdown()
+
+    def may_close(self, end):
+        # Unread bytes make a reset of the end, and a reset throws away what the kernel has to send.
+        if end.way_out.is_bulk and end.way_in.outstanding:
+            return False
+        if self.is_pipe and self.within == (end, "resume"):
+            return False
+        return self.may(end)
+
+    def op_close(self, end):
+        return end.transport.close()
+
+    def raw_close(self, end):
+        self.leave(end)
+        end.close()
+
+    def may_abort(self, end):
+        # A pipe that has ended, or is about to, calls connection_lost twice or fails.
+        if self.is_pipe and not end.is_raw and (end.is_lost or end.transport.is_closing()) and not end.way_out.is_bulk:
+            return False
+        return self.may(end)
+
+    def leave(self, end):
+        """Note that what the end has not sent is thrown away."""
+        end.is_aborted = True
+        if end.way_out.is_bulk:
+            end.way_out.cut()
+
+    def op_abort(self, end):
+        if hasattr(end.transport, "abort"):
+            self.leave(end)
+        return end.transport.abort()
+
+    def raw_abort(self, end):
+        self.leave(end)
+        end.reset()
+
+    def op_pause_reading(self, end):
+        answer = end.transport.pause_reading()
+        if not end.transport.is_closing():
+            end.is_paused = True
+        return answer
+
+    def raw_pause_reading(self, end):
+        end.is_paused = True
+
+    def may_resume_reading(self, end):
+        if end.is_paused and end.way_in.is_bulk and not self.may_move(end.way_in):
+            return False
+        return self.may(end)
+
+    def op_resume_reading(self, end):
+        if end.is_paused and end.way_in.is_bulk:
+            self.moving = end.way_in
+        answer = end.transport.resume_reading()
+        if not end.transport.is_closing():
+            end.is_paused = False
+        return answer
+
+    def raw_resume_reading(self, end):
+        if end.way_in.is_bulk:
+            self.moving = end.way_in
+        end.is_paused = False
+
+    def may_limits(self, end, high):
+        # Whether what is left is below the mark would be the kernel's business.
+        return self.may(end) and not end.way_out.is_bulk
+
+    def op_limits(self, end, high):
+        return end.transport.set_write_buffer_limits(high)
+
+    def op_ask(self, end, name):
+        transport = end.transport
+        end.note("is_closing", transport.is_closing())
+        if hasattr(transport, "is_reading"):
+            end.note("is_reading", transport.is_reading())
+        if hasattr(transport, "get_write_buffer_size") and not end.is_lost:
+            size = transport.get_write_buffer_size()
+            end.note("buffer size", size if not end.way_out.is_bulk else bool(size))
+            end.note("limits", list(transport.get_write_buffer_limits()))
+        if hasattr(transport, "can_write_eof"):
+            end.note("can_write_eof", transport.can_write_eof())
+        end.note("protocol", end.protocols.index(transport.get_protocol()) if not end.is_lost else "")
+        return transport.get_extra_info(name, "default")
+
+    def may_set_protocol(self, end, buffered):
+        return self.may(end) and self.within != (end, "get_buffer") and not end.is_lost
+
+    def op_set_protocol(self, end, buffered):
+        if self.is_pipe or self.is_datagram:
+            buffered = None
+        return end.transport.set_protocol(end.make_protocol(buffered))
+
+    def may_soon(self, end):
+        # One wake-up of ours gives several datagrams.
+        return self.may(end) and not (self.is_datagram and self.within is not None)
+
+    def op_soon(self, end):
+        self.loop.call_soon(end.note, "soon")
+
+    def op_flutter(self, end):
+        end.flutter = not end.flutter
+
+    def op_on(self, end, event, operations, finish):
+        end.reactions.setdefault(event, []).append((operations, finish))
+
+    # Datagrams
+
+    def may_sendto(self, end, size, form, where):
+        way, peer = end.way_out, end.peer
+        if end.is_lost:
+            return False
+        # One wake-up of ours gives several datagrams: an answer waits for the last.
+        if self.within is not None and end.way_in.messages:
+            return False
+        if self.is_gone(peer):
+            return end.number not in self.sent_to_gone
+        waiting = sum(len(message) for message in way.messages)
+        return len(way.messages) < 8 and (waiting + size <= 40_000 or size == 100_000)
+
+    def target(self, end, where):
+        match where:
+            case "peer":
+                return end.peer_address
+            case "none":
+                return None
+            case "bad":
+                return "nowhere" if self.program.kind != "unix_datagram" else 5
+            case _:
+                return "/nowhere" if self.program.kind == "unix_datagram" else ("127.0.0.1", 9)
+
+    def op_sendto(self, end, size, form, where):
+        data = PATTERN(end.way_out, size)
+        if self.is_gone(end.peer):
+            self.sent_to_gone.add(end.number)
+            if self.program.kind == "udp_connected" and end.peer.is_lost:
+                end.errors_expected = 1
+        elif (where == "peer" or self.program.kind == "udp_connected") and self.fits(size):
+            end.way_out.messages.append(data)
+        end.transport.sendto(self.form(data, form), self.target(end, where))
+
+    def fits(self, size):
+        return size < 65000 or self.program.kind == "unix_datagram"
+
+    def raw_sendto(self, end, size, form, where):
+        data = PATTERN(end.way_out, size)
+        if self.is_gone(end.peer) or not self.fits(size):
+            return
+        end.way_out.messages.append(data)
+        if self.program.kind == "udp_connected":
+            end.file.send(data)
+        else:
+            end.file.sendto(data, end.peer_address)
+
+
+def PATTERN(way, size):
+    way.written += 1
+    data = way.next_bytes(size)
+    return data
+
+
+def play(program, factory):
+    """Play a program on a loop of this factory; return what was noted."""
+    directory = tempfile.mkdtemp(prefix="model")
+    try:
+        with warnings.catch_warnings(), asyncio.Runner(loop_factory=factory) as runner:
+            warnings.simplefilter("ignore")
+            loop = runner.get_loop()
+            loop.set_debug(program.debug)
+            loop.slow_callback_duration = 60.0
+            return runner.run(Play(program, loop, directory).run())
+    finally:
+        shutil.rmtree(directory)
