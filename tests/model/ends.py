@@ -98,6 +98,8 @@ class End:
         self.is_eof_sent = False
         self.is_paused = False
         self.is_aborted = False
+        # Closed with something to send, and lost when that was sent.
+        self.has_flushed = False
         self.was_sent_to_gone = False
         self.flutter = 0
         self.protocols = []
@@ -249,6 +251,7 @@ class Plain(asyncio.Protocol):
     def connection_lost(self, exc):
         self.end.called(self, "lost", self.end.play.show_exception(exc))
         self.end.is_lost = True
+        self.end.has_flushed = exc is None and self.end.way_out.is_bulk
         self.end.react("lost")
 
 

@@ -246,8 +246,9 @@ class Play:
             return False
         if self.is_pipe and end.number == 1:
             return False
-        # asyncio sends what is written in connection_lost after a flush, and nothing after other ends.
-        if self.within == (end, "lost"):
+        # asyncio sends what is written in connection_lost after a flush, and nothing after other ends; later it
+        # does not know that the transport is lost.
+        if self.within == (end, "lost") or end.has_flushed:
             return False
         sizes = [size for size in sizes if size]
         if not self.takes_writes(end) or not sizes:
@@ -320,6 +321,9 @@ class Play:
             return False
         if not WRITELINES_PAUSES and not self.is_pipe and (end.way_out.is_bulk or sum(sizes) >= BIG):
             return False
+        # 3.11 speaks of write() there.
+        if sys.version_info < (3, 12) and end.is_eof_sent:
+            return False
         return self.may_carry(end, sizes)
 
     def op_writelines(self, end, sizes, form):
@@ -373,7 +377,7 @@ class Play:
         # A pipe that has ended, or is about to, calls connection_lost twice or fails.
         if self.is_pipe and not end.is_raw and (end.is_lost or end.transport.is_closing()) and not end.way_out.is_bulk:
             return False
-        return self.may(end)
+        return self.may(end) and not end.has_flushed
 
     def leave(self, end):
         """Note that what the end has not sent is thrown away."""

@@ -92,6 +92,12 @@ class Maker:
     def size(self):
         return self.chance.choice([0, 1, 1, 7, 100, 1500, 4000, BIG])
 
+    def sizes(self):
+        """Of several pieces, one at most is big."""
+        sizes = [self.size() for _ in range(self.chance.choice([0, 1, 2, 3, 20]))]
+        first = sizes.index(BIG) if BIG in sizes else None
+        return [size if size != BIG or at == first else 20 for at, size in enumerate(sizes)]
+
     def operation(self, within=None):
         """One operation: for a step, or within a callback."""
         chance = self.chance
@@ -111,7 +117,7 @@ class Maker:
         if name == "write":
             return [name, self.size(), chance.choice(FORMS)]
         if name == "writelines":
-            return [name, [self.size() for _ in range(chance.choice([0, 1, 2, 3, 20]))], chance.choice(FORMS)]
+            return [name, self.sizes(), chance.choice(FORMS)]
         if name == "limits":
             return [name, chance.choice(MARKS)]
         if name == "ask":
