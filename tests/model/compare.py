@@ -17,10 +17,18 @@ def both(program, factory):
     return play(program, asyncio.SelectorEventLoop), play(program, factory)
 
 
+def wrong_entries(logs):
+    """What is wrong on any loop: bytes that were not sent, a play that did not come to rest."""
+    return [entry for log in logs.values() for entry in log if entry[0].isupper()]
+
+
 def differences(program, factory):
-    """Names of the logs that differ."""
+    """What is wrong with a program's two plays; nothing where they agree."""
     expected, found = both(program, factory)
-    return [name for name in expected if expected[name] != found[name]]
+    wrong = [f"{name} differs" for name in expected if expected[name] != found[name]]
+    wrong += [f"asyncio: {entry}" for entry in wrong_entries(expected)]
+    wrong += [f"under test: {entry}" for entry in wrong_entries(found)]
+    return wrong
 
 
 def lines(log):

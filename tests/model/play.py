@@ -29,9 +29,11 @@ LITTLE = 8192
 LITTLE_WRITES = 16
 PATIENCE = 5.0
 # Some versions do not look at the mark after writelines.
-WRITELINES_PAUSES = "_maybe_pause_protocol" in inspect.getsource(
-    asyncio.selector_events._SelectorSocketTransport.writelines
-) or "writelines" not in vars(asyncio.selector_events._SelectorSocketTransport)
+STREAM = asyncio.selector_events._SelectorSocketTransport
+WRITELINES_PAUSES = "writelines" not in vars(STREAM) or "_maybe_pause_protocol" in inspect.getsource(STREAM.writelines)
+# Some versions send no empty datagrams.
+SENDTO = inspect.getsource(asyncio.selector_events._SelectorDatagramTransport.sendto)
+SENDS_EMPTY_DATAGRAMS = "if not data:" not in SENDTO
 BAD = {"str": "text", "None": None, "int": 5, "list": [1]}
 
 
@@ -58,6 +60,7 @@ class Play:
         self.ends = []
         self.ends += [(RawEnd if plan["raw"] else TransportEnd)(n, plan, self) for n, plan in enumerate(program.ends)]
         self.complaints = []
+        self.is_stuck = False
         self.within = None
         # The way that bytes flow along in bulk in this step.
         self.moving = None
@@ -112,6 +115,8 @@ class Play:
             await connect(self.ends, self.program.kind, self.directory)
             await self.settle("made")
             for number, step in enumerate(self.program.steps):
+                if self.is_stuck:
+                    break
                 self.new_step(number)
                 for end, operation in step:
                     self.do(self.ends[end], operation)
@@ -166,8 +171,8 @@ class Play:
                 if rounds > 30:
                     await asyncio.sleep(0.0005)
                 if self.loop.time() > deadline:
-                    for end in self.ends:
-                        end.note("STUCK", name, self.why_not_calm())
+                    self.is_stuck = True
+                    self.complaints.append(["STUCK", name, self.why_not_calm()])
                     break
         for way in self.ways:
             way.settled(self.is_datagram)
@@ -204,7 +209,7 @@ class Play:
                 return "has messages"
             return None
         if receiver.is_lost:
-            if self.is_pipe and way.number == 0 and not sender.is_lost:
+            if self.is_pipe and way.number == 0 and not sender.is_lost and not sender.is_raw:
                 return "ends"
             return "cannot be emptied" if sender.buffered() else None
         if not receiver.is_reading():
@@ -467,7 +472,7 @@ class Play:
 
     def may_sendto(self, end, size, form, where):
         way, peer = end.way_out, end.peer
-        if end.is_lost:
+        if end.is_lost or (size == 0 and not end.is_raw and not SENDS_EMPTY_DATAGRAMS):
             return False
         # One wake-up of ours gives several datagrams: an answer waits for the last.
         if self.within is not None and end.way_in.messages:
