@@ -56,6 +56,7 @@ class Maker:
         self.seed = seed
         self.chance = random.Random(seed)
         self.kind = self.chance.choice(kinds or KINDS)
+        self.ending = 1.0
 
     def maybe(self, share):
         return self.chance.random() < share
@@ -65,15 +66,41 @@ class Maker:
         ends = [self.end(0), self.end(1)]
         if ends[0]["raw"] and ends[1]["raw"]:
             ends[chance.randrange(2)]["raw"] = False
+        count = chance.choice([1, 2, 4, 6, 8, 12])
         steps = []
-        for _ in range(chance.randrange(1, 9)):
+        for number in range(count):
+            # Ends come late, or most of a program is played with nobody.
+            self.ending = 0.1 + number / count
             one_end = chance.choice([0, 1, None, None])
             burst = []
             for _ in range(chance.choice([1, 1, 2, 3, 5])):
                 end = chance.randrange(2) if one_end is None else one_end
-                burst.append([end, self.operation()])
+                operation = self.operation()
+                burst.append([end, operation])
+                if operation[0] == "on" and self.maybe(0.8):
+                    burst += self.provocation(end, operation[1])
             steps.append(burst)
         return Program(self.seed, self.kind, self.maybe(0.2), ends, steps)
+
+    def provocation(self, end, event):
+        """What makes an event likely to happen to this end, in the same step."""
+        other, chance = 1 - end, self.chance
+        if event == "lost":
+            event = chance.choice(["eof", "own end"])
+        if event == "own end":
+            return [[end, [chance.choice(["close", "abort"])]]]
+        if event == "error":
+            return [[other, ["close"]]]
+        if event == "eof":
+            return [[other, [chance.choice(["write_eof", "write_eof", "close"])]]]
+        if event in ("pause", "resume"):
+            return [[end, ["limits", chance.choice(MARKS[:4])]], [end, self.carrying(BIG)]]
+        return [[other, self.carrying(chance.choice([1, 100, 1500, BIG]))]]
+
+    def carrying(self, size):
+        if self.kind in DATAGRAMS:
+            return ["sendto", min(size, 9000), self.chance.choice(FORMS), "peer"]
+        return ["write", size, self.chance.choice(FORMS)]
 
     def end(self, number):
         chance = self.chance
@@ -104,7 +131,8 @@ class Maker:
         if self.kind in DATAGRAMS:
             return self.datagram_operation(within)
         plain = {
-            "write": 10, "writelines": 4, "write_eof": 2, "close": 2, "abort": 1, "pause_reading": 4,
+            "write": 10, "writelines": 4, "write_eof": 2 * self.ending, "close": 2 * self.ending, "abort": self.ending,
+            "pause_reading": 4,
             "resume_reading": 4, "limits": 2, "ask": 2, "set_protocol": 1, "soon": 2, "on": 8, "flutter": 1,
             "bad_write": 0.5,
         }  # fmt: skip
@@ -144,7 +172,7 @@ class Maker:
     def datagram_operation(self, within):
         chance = self.chance
         plain = {
-            "sendto": 12, "close": 1, "abort": 1, "pause_reading": 0.5, "resume_reading": 0.5, "limits": 1, "ask": 2,
+            "sendto": 12, "close": self.ending, "abort": self.ending, "pause_reading": 0.5, "resume_reading": 0.5, "limits": 1, "ask": 2,
             "soon": 2, "on": 6, "bad_write": 0.5, "set_protocol": 0.5,
         }  # fmt: skip
         if within is not None:
@@ -155,7 +183,7 @@ class Maker:
         name = chance.choices(list(plain), list(plain.values()))[0]
         if name == "sendto":
             size = chance.choice([0, 1, 7, 100, 1500, 9000, 20_000, 100_000])
-            return [name, size, chance.choice(FORMS), chance.choice(["peer", "peer", "none", "wrong", "bad"])]
+            return [name, size, chance.choice(FORMS), chance.choice(["peer"] * 12 + ["wrong"] * 3 + ["none", "bad"])]
         if name == "limits":
             return [name, chance.choice(MARKS)]
         if name == "ask":
