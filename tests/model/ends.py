@@ -124,6 +124,10 @@ class End:
         else:
             self.note("data", start, self.way_in.received)
 
+    def is_slow(self):
+        """Whether it reads in small pieces."""
+        return False
+
     def is_closing_now(self):
         return self.transport is not None and self.transport.is_closing()
 
@@ -186,6 +190,10 @@ class TransportEnd(End):
 
     def is_reading(self):
         return not self.is_paused and not self.transport.is_closing() and not self.is_eof_seen
+
+    def is_slow(self):
+        protocol = self.protocols[-1]
+        return bool(self.flutter) or (isinstance(protocol, Buffered) and len(protocol.buffer) < 10_000)
 
     def buffered(self):
         """How much waits in the transport."""

@@ -5,7 +5,8 @@ end has, and the kernel has nothing for a transport. So what is compared does no
 would depend on it is not done (noted as "left out"), by rules that know only what the program did:
 
 - A way holds little, which surely fits into the kernel, or more than the kernel holds ("bulk").
-- In one direction at a time bytes flow in bulk, so that little that goes the other way surely comes first.
+- In one direction at a time bytes flow in bulk, so that little that goes the other way surely comes first (and none
+  does if it would be read in small pieces).
 - A reaction to data waits for the last byte that was sent, not for a piece.
 - To an end that is gone a transport writes once a step: when the kernel tells of it is unknown within one.
 - What arrives after a sender threw away a part of a bulk is not compared, but for being the right bytes.
@@ -66,6 +67,8 @@ class Play:
         self.moving = None
         # Ends that wrote to one that is gone, in this step.
         self.sent_to_gone = set()
+        # Ends that may not send in a reaction any more, in this step.
+        self.has_sent = set()
 
     # What is shown in the logs
 
@@ -130,6 +133,7 @@ class Play:
     def new_step(self, number):
         self.moving = None
         self.sent_to_gone = set()
+        self.has_sent = set()
         for end in self.ends:
             end.note(f"-- {number}")
 
@@ -241,6 +245,11 @@ class Play:
         # How much has come when a buffer is asked for in the midst of a bulk is the kernel's business.
         return not (self.within == (end, "get_buffer") and end.way_in.is_bulk)
 
+    def is_within_flush(self, end):
+        """Whether the transport has just sent what it had. asyncio's, if it is closed from there, calls connection_lost
+        twice, and if it was closed before, does not send what is written there."""
+        return self.within == (end, "resume")
+
     def is_gone(self, end):
         return end.is_lost or end.is_closing_now()
 
@@ -250,6 +259,8 @@ class Play:
         if not self.may(end):
             return False
         if self.is_pipe and end.number == 1:
+            return False
+        if self.is_within_flush(end) and (self.is_pipe or end.is_closing_now()):
             return False
         # asyncio sends what is written in connection_lost after a flush, and nothing after other ends; later it
         # does not know that the transport is lost.
@@ -266,7 +277,9 @@ class Play:
                 return False
             return True
         if way.is_bulk or max(sizes) >= BIG:
-            return not end.is_raw and self.may_move(way)
+            return not end.is_raw and self.may_move(way) and not (end.is_slow() and end.way_in.outstanding)
+        if self.moving is peer.way_out and peer.is_slow():
+            return False
         return way.outstanding + sum(sizes) <= LITTLE and way.waiting_writes + len(sizes) <= LITTLE_WRITES
 
     def may_move(self, way):
@@ -306,9 +319,6 @@ class Play:
         return memoryview(data) if form == "memoryview" else data
 
     def may_write(self, end, size, form):
-        # From a pipe's resume_writing asyncio ends right before what is written there.
-        if self.is_pipe and self.within == (end, "resume"):
-            return False
         return self.may_carry(end, [size])
 
     def op_write(self, end, size, form):
@@ -321,8 +331,6 @@ class Play:
     def may_writelines(self, end, sizes, form):
         # asyncio's writelines has no method to send with after close(), and spins on empty data.
         if not end.is_raw and end.transport.is_closing() and not self.is_pipe:
-            return False
-        if self.is_pipe and self.within == (end, "resume"):
             return False
         if not WRITELINES_PAUSES and not self.is_pipe and (end.way_out.is_bulk or sum(sizes) >= BIG):
             return False
@@ -367,9 +375,7 @@ class Play:
         # Unread bytes make a reset of the end, and a reset throws away what the kernel has to send.
         if end.way_out.is_bulk and end.way_in.outstanding:
             return False
-        if self.is_pipe and self.within == (end, "resume"):
-            return False
-        return self.may(end)
+        return self.may(end) and not self.is_within_flush(end)
 
     def op_close(self, end):
         return end.transport.close()
@@ -380,9 +386,9 @@ class Play:
 
     def may_abort(self, end):
         # A pipe that has ended, or is about to, calls connection_lost twice or fails.
-        if self.is_pipe and not end.is_raw and (end.is_lost or end.transport.is_closing()) and not end.way_out.is_bulk:
+        if self.is_pipe and not end.is_raw and end.is_closing_now() and not end.buffered():
             return False
-        return self.may(end) and not end.has_flushed
+        return self.may(end) and not end.has_flushed and not self.is_within_flush(end)
 
     def leave(self, end):
         """Note that what the end has not sent is thrown away."""
@@ -410,6 +416,8 @@ class Play:
 
     def may_resume_reading(self, end):
         if end.is_paused and end.way_in.is_bulk and not self.may_move(end.way_in):
+            return False
+        if end.way_in.outstanding and self.moving is end.way_out and end.is_slow():
             return False
         return self.may(end)
 
@@ -440,7 +448,10 @@ class Play:
             end.note("is_reading", transport.is_reading())
         if hasattr(transport, "get_write_buffer_size") and not end.is_lost:
             size = transport.get_write_buffer_size()
-            end.note("buffer size", size if not end.way_out.is_bulk else bool(size))
+            if not end.way_out.is_bulk:
+                end.note("buffer size", size)
+            elif self.within in (None, (end, "pause")):
+                end.note("buffer size", bool(size))
             end.note("limits", list(transport.get_write_buffer_limits()))
         if hasattr(transport, "can_write_eof"):
             end.note("can_write_eof", transport.can_write_eof())
@@ -474,8 +485,8 @@ class Play:
         way, peer = end.way_out, end.peer
         if end.is_lost or (size == 0 and not end.is_raw and not SENDS_EMPTY_DATAGRAMS):
             return False
-        # One wake-up of ours gives several datagrams: an answer waits for the last.
-        if self.within is not None and end.way_in.messages:
+        # One wake-up of ours gives several datagrams: an answer waits for the last, and is not answered.
+        if self.within is not None and (end.way_in.messages or end.number in self.has_sent):
             return False
         if self.is_gone(peer):
             return end.number not in self.sent_to_gone
@@ -494,6 +505,7 @@ class Play:
                 return "/nowhere" if self.program.kind == "unix_datagram" else ("127.0.0.1", 9)
 
     def op_sendto(self, end, size, form, where):
+        self.note_sender(end)
         data = PATTERN(end.way_out, size)
         if self.is_gone(end.peer):
             self.sent_to_gone.add(end.number)
@@ -506,7 +518,14 @@ class Play:
     def fits(self, size):
         return size < 65000 or self.program.kind == "unix_datagram"
 
+    def note_sender(self, end):
+        if self.within is None:
+            self.has_sent.add(end.number)
+        else:
+            self.has_sent.add(end.peer.number)
+
     def raw_sendto(self, end, size, form, where):
+        self.note_sender(end)
         data = PATTERN(end.way_out, size)
         if self.is_gone(end.peer) or not self.fits(size):
             return

@@ -86,7 +86,7 @@ class Maker:
         """What makes an event likely to happen to this end, in the same step."""
         other, chance = 1 - end, self.chance
         if event == "lost":
-            event = chance.choice(["eof", "own end"])
+            event = "own end" if self.kind in DATAGRAMS else chance.choice(["eof", "own end"])
         if event == "own end":
             return [[end, [chance.choice(["close", "abort"])]]]
         if event == "error":
