@@ -14,7 +14,8 @@ FACTORIES = {
 
 
 def both(program, factory):
-    return play(program, asyncio.SelectorEventLoop), play(program, factory)
+    may_look = factory is not loopmod.new_server_loop
+    return play(program, asyncio.SelectorEventLoop), play(program, factory, may_look)
 
 
 def wrong_entries(logs):

@@ -56,6 +56,11 @@ class Way:
     def outstanding(self):
         return self.written - self.received
 
+    @property
+    def since_rest(self):
+        """How much was under way at the last rest, or was written since then."""
+        return self.written - self.settled_at
+
     def cut(self):
         if not self.is_cut:
             self.is_cut = True
@@ -98,6 +103,7 @@ class End:
         self.is_eof_sent = False
         self.is_paused = False
         self.is_aborted = False
+        self.may_answer = False
         # Closed with something to send, and lost when that was sent.
         self.has_flushed = False
         self.was_sent_to_gone = False
@@ -136,6 +142,7 @@ class End:
         if not self.reactions.get(event):
             return None
         operations, finish = self.reactions[event].pop(0)
+        self.may_answer = self.way_out.since_rest == 0
         before, self.play.within = self.play.within, (self, event)
         for operation in operations:
             self.play.do(self, operation)
@@ -208,8 +215,11 @@ class TransportEnd(End):
 
     def ready_events(self):
         """Of what the transport waits for, what the kernel has ready."""
+        # Below TLS other things are waited for.
+        if self.is_lost or self.play.is_tls or not self.play.may_look:
+            return 0
         number = self.fileno()
-        if self.is_lost or number < 0:
+        if number < 0:
             return 0
         wanted = 0
         if self.is_reading():
@@ -223,6 +233,8 @@ class TransportEnd(End):
         return sum(event for _, event in poll.poll(0))
 
     def has_error(self):
+        if not self.play.may_look:
+            return True
         poll = select.poll()
         poll.register(self.fileno(), 0)
         return bool(poll.poll(0))
@@ -248,11 +260,17 @@ class Plain(asyncio.Protocol):
         finish = self.end.react("eof")
         return self.end.plan["keep_open"] if finish is None else finish
 
+    # When TLS says pause depends on what it has encrypted already, which is asyncio's and ours.
+
     def pause_writing(self):
+        if self.end.play.is_tls:
+            return
         self.end.called(self, "pause")
         self.end.react("pause")
 
     def resume_writing(self):
+        if self.end.play.is_tls:
+            return
         self.end.called(self, "resume")
         self.end.react("resume")
 
@@ -272,11 +290,17 @@ class Buffered(Plain, asyncio.BufferedProtocol):
     data_received = None
 
     def get_buffer(self, hint):
+        # How often TLS asks, and with what in view, depends on how its bytes arrive.
+        if self.end.play.is_tls:
+            return memoryview(self.next_buffer())
         if hint != -1:
             self.end.called(self, "hint", hint)
         if self.end.react("get_buffer"):
             return bytearray()
-        # A bulk in small bits takes too long.
+        return memoryview(self.next_buffer())
+
+    def next_buffer(self):
+        """The buffer, grown after a while: a bulk in small bits takes too long."""
         self.calls += 1
         if self.calls == 40:
             self.buffer = bytearray(max(len(self.buffer), 50_000))

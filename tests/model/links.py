@@ -5,8 +5,12 @@ descriptor, which the player uses itself.
 """
 
 import asyncio
+import functools
 import os
 import socket
+import ssl
+
+import trustme
 
 BUFFER = 65536
 
@@ -136,13 +140,59 @@ async def connect_datagrams(ends, kind, directory):
             await loop.create_datagram_endpoint(end.make_protocol, sock=sock)
 
 
-async def connect(ends, kind, directory):
+@functools.cache
+def certificates():
+    authority = trustme.CA()
+    return authority, authority.issue_cert("localhost")
+
+
+def tls_contexts(version):
+    """Contexts of the client and the server."""
+    authority, certificate = certificates()
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.configure_trust(client)
+    certificate.configure_cert(server)
+    for context in (client, server):
+        context.minimum_version = context.maximum_version = getattr(ssl.TLSVersion, version)
+    return client, server
+
+
+async def connect_tls(ends, version):
+    """Both ends over a TCP connection, end 0 being the client."""
+    loop = asyncio.get_running_loop()
+    client, server = tls_contexts(version)
+    near, far = stream_pair(socket.AF_INET)
+    await asyncio.gather(
+        loop.create_connection(ends[0].make_protocol, sock=near, ssl=client, server_hostname="localhost"),
+        loop.connect_accepted_socket(ends[1].make_protocol, sock=far, ssl=server),
+    )
+
+
+async def upgrade(ends, version):
+    """Begin TLS on ends that are connected in the clear."""
+    loop = asyncio.get_running_loop()
+    contexts = tls_contexts(version)
+    names = [{"server_hostname": "localhost"}, {"server_side": True}]
+    starting = [
+        loop.start_tls(end.transport, end.protocols[-1], context, **name)
+        for end, context, name in zip(ends, contexts, names, strict=True)
+    ]
+    for end, transport in zip(ends, await asyncio.gather(*starting), strict=True):
+        end.transport = transport
+
+
+async def connect(ends, kind, directory, tls_version):
     """Connect the ends by a link of this kind; each that is not raw has been given its protocol's transport."""
     match kind:
         case "tcp" | "unix":
             await connect_served(ends, socket.AF_INET if kind == "tcp" else socket.AF_UNIX, directory)
         case "tcp_sock" | "unix_sock":
             await connect_socks(ends, socket.AF_INET if kind == "tcp_sock" else socket.AF_UNIX)
+        case "start_tls":
+            await connect_socks(ends, socket.AF_INET)
+        case "tls":
+            await connect_tls(ends, tls_version)
         case "pipe" | "fifo" | "socket_pipe":
             await connect_pipes(ends, kind, directory)
         case _:

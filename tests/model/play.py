@@ -8,6 +8,7 @@ would depend on it is not done (noted as "left out"), by rules that know only wh
 - In one direction at a time bytes flow in bulk, so that little that goes the other way surely comes first (and none
   does if it would be read in small pieces).
 - A reaction to data waits for the last byte that was sent, not for a piece.
+- What is written in a reaction is the first that is written that way since all was at rest, or goes on with a bulk.
 - To an end that is gone a transport writes once a step: when the kernel tells of it is unknown within one.
 - What arrives after a sender threw away a part of a bulk is not compared, but for being the right bytes.
 
@@ -23,8 +24,8 @@ import tempfile
 import warnings
 
 from ends import RawEnd, TransportEnd, Way
-from links import connect
-from program import BIG, DATAGRAMS, PIPES
+from links import connect, upgrade
+from program import BIG, DATAGRAMS, PIPES, TLS
 
 LITTLE = 8192
 LITTLE_WRITES = 16
@@ -50,12 +51,15 @@ class LogWatch(logging.Handler):
 
 
 class Play:
-    def __init__(self, program, loop, directory):
+    def __init__(self, program, loop, directory, may_look):
         self.program = program
         self.loop = loop
         self.directory = directory
         self.is_datagram = program.kind in DATAGRAMS
         self.is_pipe = program.kind in PIPES
+        self.is_tls = program.kind in TLS
+        # Whether the numbers of sockets may be asked for: a loop that joins writes stops that then.
+        self.may_look = may_look
         self.is_tcp = program.kind.startswith("tcp")
         self.ways = [Way(0), Way(1)]
         self.ends = []
@@ -92,6 +96,8 @@ class Play:
             return str(value).replace(str(self.directory), "DIR")
         if value is None or isinstance(value, (bool, int)):
             return value
+        if isinstance(value, asyncio.trsock.TransportSocket):
+            return "TransportSocket"
         return type(value).__name__
 
     def on_exception(self, loop, context):
@@ -115,8 +121,12 @@ class Play:
         logging.getLogger("asyncio").addHandler(watch)
         logging.getLogger("asyncio").propagate = False
         try:
-            await connect(self.ends, self.program.kind, self.directory)
+            self.is_connecting = True
+            await connect(self.ends, self.program.kind, self.directory, self.program.tls_version)
+            self.is_connecting = False
             await self.settle("made")
+            if self.program.kind == "start_tls" and not self.is_stuck:
+                await self.start_tls()
             for number, step in enumerate(self.program.steps):
                 if self.is_stuck:
                     break
@@ -129,6 +139,16 @@ class Play:
         finally:
             logging.getLogger("asyncio").removeHandler(watch)
         return self.result()
+
+    async def start_tls(self):
+        self.is_tls = False
+        for end in self.ends:
+            self.op_resume_reading(end)
+            end.flutter = 0
+        await self.settle("before TLS")
+        self.is_tls = True
+        await upgrade(self.ends, self.program.tls_version)
+        await self.settle("start_tls")
 
     def new_step(self, number):
         self.moving = None
@@ -199,7 +219,8 @@ class Play:
             return None
         if end.ready_events():
             return "has events"
-        if not end.is_raw and end.transport.is_closing() and not end.buffered():
+        is_waiting = self.is_tls and not end.peer.is_lost and end.peer.is_paused
+        if not end.is_raw and end.transport.is_closing() and not end.buffered() and not is_waiting:
             return "is closing"
         if end.errors_expected and end.is_reading():
             return "waits for an error"
@@ -234,6 +255,9 @@ class Play:
         method = getattr(self, f"raw_{name}" if end.is_raw else f"op_{name}", None)
         if method is None:
             return
+        if end.is_raw and not end.peer.is_raw:
+            # What is joined leaves before a stranger does something.
+            end.peer.buffered()
         try:
             answer = method(end, *arguments)
         except Exception as exc:
@@ -262,6 +286,8 @@ class Play:
             return False
         if self.is_within_flush(end) and (self.is_pipe or end.is_closing_now()):
             return False
+        if self.within is not None and self.within[1] not in ("pause", "resume") and not end.may_answer:
+            return False
         # asyncio sends what is written in connection_lost after a flush, and nothing after other ends; later it
         # does not know that the transport is lost.
         if self.within == (end, "lost") or end.has_flushed:
@@ -280,7 +306,7 @@ class Play:
             return not end.is_raw and self.may_move(way) and not (end.is_slow() and end.way_in.outstanding)
         if self.moving is peer.way_out and peer.is_slow():
             return False
-        return way.outstanding + sum(sizes) <= LITTLE and way.waiting_writes + len(sizes) <= LITTLE_WRITES
+        return way.since_rest + sum(sizes) <= LITTLE and way.waiting_writes + len(sizes) <= LITTLE_WRITES
 
     def may_move(self, way):
         return self.moving in (None, way) or not (self.moving.outstanding or self.moving.is_cut)
@@ -360,9 +386,10 @@ class Play:
         return self.may(end)
 
     def op_write_eof(self, end):
-        if not end.is_lost and not end.transport.is_closing():
-            end.is_eof_sent = True
-        return end.transport.write_eof()
+        is_open = not end.is_lost and not end.transport.is_closing()
+        answer = end.transport.write_eof()
+        end.is_eof_sent = end.is_eof_sent or is_open
+        return answer
 
     def raw_write_eof(self, end):
         if self.is_pipe:
@@ -372,6 +399,9 @@ class Play:
             end.shutdown()
 
     def may_close(self, end):
+        # A second close() leaves asyncio's TLS transport without its protocol.
+        if self.is_tls and end.is_closing_now():
+            return False
         # Unread bytes make a reset of the end, and a reset throws away what the kernel has to send.
         if end.way_out.is_bulk and end.way_in.outstanding:
             return False
@@ -404,6 +434,10 @@ class Play:
     def raw_abort(self, end):
         self.leave(end)
         end.reset()
+
+    def may_pause_reading(self, end):
+        # asyncio's client would not send the last of its handshake.
+        return self.may(end) and not (self.program.kind == "tls" and self.is_connecting)
 
     def op_pause_reading(self, end):
         answer = end.transport.pause_reading()
@@ -542,7 +576,7 @@ def PATTERN(way, size):
     return data
 
 
-def play(program, factory):
+def play(program, factory, may_look=True):
     """Play a program on a loop of this factory; return what was noted."""
     directory = tempfile.mkdtemp(prefix="model")
     try:
@@ -551,6 +585,6 @@ def play(program, factory):
             loop = runner.get_loop()
             loop.set_debug(program.debug)
             loop.slow_callback_duration = 60.0
-            return runner.run(Play(program, loop, directory).run())
+            return runner.run(Play(program, loop, directory, may_look).run())
     finally:
         shutil.rmtree(directory)

@@ -12,7 +12,8 @@ import random
 STREAMS = ["tcp", "tcp_sock", "unix", "unix_sock"]
 PIPES = ["pipe", "fifo", "socket_pipe"]
 DATAGRAMS = ["udp", "udp_connected", "unix_datagram"]
-KINDS = STREAMS + PIPES + DATAGRAMS
+TLS = ["tls", "start_tls"]
+KINDS = STREAMS + PIPES + DATAGRAMS + TLS
 
 # More than both buffers of the kernel between the ends hold together, as `links.py` sets them.
 BIG = 800_000
@@ -25,10 +26,11 @@ NAMES = ["peername", "sockname", "socket", "pipe", "nothing", "sslcontext", "add
 class Program:
     """Seed, kind of link, what each end is, the steps."""
 
-    def __init__(self, seed, kind, debug, ends, steps):
+    def __init__(self, seed, kind, debug, tls_version, ends, steps):
         self.seed = seed
         self.kind = kind
         self.debug = debug
+        self.tls_version = tls_version
         self.ends = ends
         self.steps = steps
 
@@ -41,7 +43,7 @@ class Program:
 
     def show(self):
         """The program as text, an operation a line."""
-        lines = [f"seed {self.seed}, {self.kind}{', debug mode' if self.debug else ''}"]
+        lines = [f"seed {self.seed}, {self.kind} {self.tls_version or ''}{', debug mode' if self.debug else ''}"]
         lines += [f"  end {number}: {end}" for number, end in enumerate(self.ends)]
         for number, step in enumerate(self.steps):
             lines.append(f"step {number}")
@@ -80,7 +82,8 @@ class Maker:
                 if operation[0] == "on" and self.maybe(0.8):
                     burst += self.provocation(end, operation[1])
             steps.append(burst)
-        return Program(self.seed, self.kind, self.maybe(0.2), ends, steps)
+        tls_version = chance.choice(["TLSv1_2", "TLSv1_3"]) if self.kind in TLS else None
+        return Program(self.seed, self.kind, self.maybe(0.2), tls_version, ends, steps)
 
     def provocation(self, end, event):
         """What makes an event likely to happen to this end, in the same step."""
@@ -105,12 +108,12 @@ class Maker:
     def end(self, number):
         chance = self.chance
         end = {
-            "raw": self.maybe(0.25),
+            "raw": self.kind not in TLS and self.maybe(0.25),
             "buffered": None,
             "keep_open": self.maybe(0.4),
             "made": [],
         }
-        if self.kind in STREAMS and self.maybe(0.3):
+        if self.kind in STREAMS + TLS and self.maybe(0.3):
             end["buffered"] = chance.choice([1, 100, 5000, 200_000])
         if self.maybe(0.3):
             end["made"] = [self.operation("made") for _ in range(chance.randrange(1, 4))]

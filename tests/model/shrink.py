@@ -55,7 +55,7 @@ def simpler_programs(program):
             yield other(lambda p, number=number, made=made: p.ends[number].update(made=made))
         if end["buffered"] is not None:
             yield other(lambda p, number=number: p.ends[number].update(buffered=None))
-        if not end["raw"] and not program.ends[1 - number]["raw"]:
+        if not end["raw"] and program.tls_version is None and not program.ends[1 - number]["raw"]:
             yield other(lambda p, number=number: p.ends[number].update(raw=True))
     if program.debug:
         yield other(lambda p: setattr(p, "debug", False))
