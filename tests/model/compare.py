@@ -14,8 +14,8 @@ FACTORIES = {
 
 
 def both(program, factory):
-    may_look = factory is not loopmod.new_server_loop
-    return play(program, asyncio.SelectorEventLoop), play(program, factory, may_look)
+    is_joined = factory is loopmod.new_server_loop
+    return play(program, asyncio.SelectorEventLoop, is_joined), play(program, factory, is_joined)
 
 
 def wrong_entries(logs):

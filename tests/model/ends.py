@@ -7,11 +7,14 @@ they are cut into calls is the kernel's business; each byte is compared with the
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import random
 import select
 import socket
 import struct
+import sys
+import termios
 
 import program
 
@@ -130,6 +133,14 @@ class End:
         else:
             self.note("data", start, self.way_in.received)
 
+    def unacknowledged(self):
+        """How much the kernel has sent that has not been acknowledged, if somebody reads it."""
+        if self.is_lost or not self.peer.is_reading():
+            return 0
+        count = bytearray(4)
+        fcntl.ioctl(self.fileno(), termios.TIOCOUTQ, count)
+        return int.from_bytes(count, sys.byteorder)
+
     def is_slow(self):
         """Whether it reads in small pieces."""
         return False
@@ -216,7 +227,7 @@ class TransportEnd(End):
     def ready_events(self):
         """Of what the transport waits for, what the kernel has ready."""
         # Below TLS other things are waited for.
-        if self.is_lost or self.play.is_tls or not self.play.may_look:
+        if self.is_lost or self.play.is_tls or self.play.is_joined:
             return 0
         number = self.fileno()
         if number < 0:
@@ -233,7 +244,7 @@ class TransportEnd(End):
         return sum(event for _, event in poll.poll(0))
 
     def has_error(self):
-        if not self.play.may_look:
+        if self.play.is_joined:
             return True
         poll = select.poll()
         poll.register(self.fileno(), 0)
@@ -349,6 +360,9 @@ class RawEnd(End):
             file.setblocking(False)
         else:
             os.set_blocking(file.fileno(), False)
+
+    def fileno(self):
+        return self.file.fileno()
 
     def send(self, data):
         """Send as much as fits; return how much that was."""

@@ -51,15 +51,16 @@ class LogWatch(logging.Handler):
 
 
 class Play:
-    def __init__(self, program, loop, directory, may_look):
+    def __init__(self, program, loop, directory, is_joined):
         self.program = program
         self.loop = loop
         self.directory = directory
         self.is_datagram = program.kind in DATAGRAMS
         self.is_pipe = program.kind in PIPES
         self.is_tls = program.kind in TLS
-        # Whether the numbers of sockets may be asked for: a loop that joins writes stops that then.
-        self.may_look = may_look
+        # One of the loops compared joins writes. It stops that where the number of a socket is asked for, and hears
+        # later that the other end is gone.
+        self.is_joined = is_joined
         self.is_tcp = program.kind.startswith("tcp")
         self.ways = [Way(0), Way(1)]
         self.ends = []
@@ -184,12 +185,17 @@ class Play:
     async def settle(self, name):
         deadline = self.loop.time() + PATIENCE
         calm = rounds = 0
-        while calm < 3:
+        is_acknowledged = not self.is_tcp or self.is_tls
+        while calm < (6 if self.is_tls else 3):
             for _ in range(3):
                 await asyncio.sleep(0)
             rounds += 1
             if self.is_calm():
                 calm += 1
+                if calm == 3 and not is_acknowledged and any(way.is_bulk for way in self.ways):
+                    calm = 0
+                    is_acknowledged = True
+                    await self.acknowledgements()
             else:
                 calm = 0
                 if rounds > 30:
@@ -200,6 +206,13 @@ class Play:
                     break
         for way in self.ways:
             way.settled(self.is_datagram)
+
+    async def acknowledgements(self):
+        """After a bulk the kernel may keep what is sent next until the last of it is acknowledged, in 40 ms at most."""
+        for _ in range(60):
+            await asyncio.sleep(0.001)
+            if not self.is_joined and not any(end.unacknowledged() for end in self.ends):
+                break
 
     def is_calm(self):
         moved = [end.drain() for end in self.ends if end.is_raw]
@@ -219,7 +232,7 @@ class Play:
             return None
         if end.ready_events():
             return "has events"
-        is_waiting = self.is_tls and not end.peer.is_lost and end.peer.is_paused
+        is_waiting = self.is_tls and ((not end.peer.is_lost and end.peer.is_paused) or end.is_paused)
         if not end.is_raw and end.transport.is_closing() and not end.buffered() and not is_waiting:
             return "is closing"
         if end.errors_expected and end.is_reading():
@@ -266,6 +279,8 @@ class Play:
             end.note(name, "gives", self.show(answer))
 
     def may(self, end, *arguments):
+        if self.is_joined and end.number in self.sent_to_gone:
+            return False
         # How much has come when a buffer is asked for in the midst of a bulk is the kernel's business.
         return not (self.within == (end, "get_buffer") and end.way_in.is_bulk)
 
@@ -299,7 +314,7 @@ class Play:
             # Once a step; and what a closing end still sends would be lost with the reset.
             if len(sizes) > 1 or sum(sizes) > LITTLE or peer.way_out.is_bulk or way.is_bulk:
                 return False
-            if (end.is_raw or self.is_tcp) and end.number in self.sent_to_gone:
+            if (end.is_raw or self.is_tcp or self.is_joined) and end.number in self.sent_to_gone:
                 return False
             return True
         if way.is_bulk or max(sizes) >= BIG:
@@ -399,8 +414,9 @@ class Play:
             end.shutdown()
 
     def may_close(self, end):
-        # A second close() leaves asyncio's TLS transport without its protocol.
-        if self.is_tls and end.is_closing_now():
+        # A second close() leaves asyncio's TLS transport without its protocol; with bytes unread it may wait in vain
+        # for the other end.
+        if self.is_tls and (end.is_closing_now() or end.way_in.outstanding):
             return False
         # Unread bytes make a reset of the end, and a reset throws away what the kernel has to send.
         if end.way_out.is_bulk and end.way_in.outstanding:
@@ -470,7 +486,8 @@ class Play:
 
     def may_limits(self, end, high):
         # Whether what is left is below the mark would be the kernel's business.
-        return self.may(end) and not end.way_out.is_bulk
+        # Of a lost TLS transport asyncio tells a protocol that is none.
+        return self.may(end) and not end.way_out.is_bulk and not (self.is_tls and end.is_lost)
 
     def op_limits(self, end, high):
         return end.transport.set_write_buffer_limits(high)
@@ -484,7 +501,7 @@ class Play:
             size = transport.get_write_buffer_size()
             if not end.way_out.is_bulk:
                 end.note("buffer size", size)
-            elif self.within in (None, (end, "pause")):
+            elif self.within in (None, (end, "pause")) and not self.is_tls:
                 end.note("buffer size", bool(size))
             end.note("limits", list(transport.get_write_buffer_limits()))
         if hasattr(transport, "can_write_eof"):
@@ -576,7 +593,7 @@ def PATTERN(way, size):
     return data
 
 
-def play(program, factory, may_look=True):
+def play(program, factory, is_joined=False):
     """Play a program on a loop of this factory; return what was noted."""
     directory = tempfile.mkdtemp(prefix="model")
     try:
@@ -585,6 +602,6 @@ def play(program, factory, may_look=True):
             loop = runner.get_loop()
             loop.set_debug(program.debug)
             loop.slow_callback_duration = 60.0
-            return runner.run(Play(program, loop, directory, may_look).run())
+            return runner.run(Play(program, loop, directory, is_joined).run())
     finally:
         shutil.rmtree(directory)
