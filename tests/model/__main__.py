@@ -1,71 +1,97 @@
-"""Plays random programs on stock asyncio and on loopmod, and shows the first whose logs differ.
+"""`make model`: random programs for transports, played on stock asyncio and on loopmod, whose logs must be equal.
 
-    python tests/model                    # seeds from 0 on, for a minute
-    python tests/model --seconds 600 --first 100000
-    python tests/model 4711               # one seed, with both logs
-    python tests/model 4711 --shrink      # what is left of it when all that does not matter is dropped
-    python tests/model --server --kinds tcp,unix
+    python tests/model                        # seeds from 0 on, for a minute; stops at the first that fails
+    python tests/model --seconds 3600 --first 100000 --keep-going
+    python tests/model --factory new_server_loop      # the loop that joins writes
+    python tests/model --kinds tcp,pipe               # only the seeds whose program is for one of these
+    python tests/model 4711                   # these seeds, with the program and both logs
+    python tests/model 4711 --shrink          # what is left when all is dropped that does not matter
+
+`--factory asyncio` compares asyncio with itself: what differs there is a fault of the comparison.
 """
 
 import argparse
 import sys
 import time
 
-from compare import FACTORIES, differences, show_difference
+from compare import FACTORIES, differences, kinds_for, show_difference
 from program import KINDS, make_program
 from shrink import shrink
+
+SHRINKING = 60.0
 
 
 def shrunk(program, factory):
     """The program without what does not matter for what is wrong with it, as far as a minute gets."""
-    wanted = kinds_of(differences(program, factory))
-    until = time.monotonic() + 60
-    return shrink(program, lambda p: kinds_of(differences(p, factory)) == wanted, lambda: time.monotonic() > until)
+    wanted = what_differs(differences(program, factory))
+    until = time.monotonic() + SHRINKING
+    return shrink(
+        program,
+        lambda simpler: what_differs(differences(simpler, factory)) == wanted,
+        lambda: time.monotonic() > until,
+    )
 
 
-def kinds_of(wrong):
+def what_differs(wrong):
     """What is wrong, without where."""
     return {text.split(",")[0] for text in wrong}
 
 
+def show(program, factory, whole):
+    print(program.show())
+    return show_difference(program, factory, whole)
+
+
+def replay(seeds, factory, is_shrinking):
+    """Show the programs of these seeds; return how many fail."""
+    failed = 0
+    for seed in seeds:
+        program = make_program(seed)
+        if is_shrinking:
+            program = shrunk(program, factory)
+        failed += show(program, factory, whole=True)
+    return failed
+
+
+def search(options, factory):
+    """Play one seed after the other; return how many fail."""
+    kinds = options.kinds.split(",") if options.kinds else kinds_for(factory)
+    began = time.monotonic()
+    seed, played, failed = options.first, 0, 0
+    while time.monotonic() - began < options.seconds and played != options.count:
+        program = make_program(seed)
+        seed += 1
+        if program.kind not in kinds:
+            continue
+        played += 1
+        wrong = differences(program, factory)
+        if not wrong:
+            continue
+        failed += 1
+        print(f"seed {program.seed} ({program.kind}): {'; '.join(wrong)}", flush=True)
+        if not options.keep_going:
+            show(shrunk(program, factory), factory, whole=False)
+            break
+    took = time.monotonic() - began
+    print(f"{played} programs, seeds {options.first} to {seed - 1}, {took:.0f} s: {failed} fail")
+    return failed
+
+
 def main():
-    parser = argparse.ArgumentParser(prog="python tests/model", description=__doc__.split("\n")[0])
-    parser.add_argument("seed", nargs="*", type=int, help="play these seeds only and show the logs")
-    parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--count", type=int, default=None)
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--kinds", default=",".join(KINDS))
+    parser = argparse.ArgumentParser(
+        prog="python tests/model", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("seed", nargs="*", type=int)
+    parser.add_argument("--first", type=int, default=0, help="the seed to begin with")
+    parser.add_argument("--count", type=int, help="how many programs to play")
+    parser.add_argument("--seconds", type=float, default=60, help="how long to go on")
+    parser.add_argument("--kinds", help=f"of {', '.join(KINDS)}")
     parser.add_argument("--factory", default="new_event_loop", choices=list(FACTORIES))
-    parser.add_argument("--keep-going", action="store_true")
+    parser.add_argument("--keep-going", action="store_true", help="do not stop at the first that fails")
     parser.add_argument("--shrink", action="store_true")
     options = parser.parse_args()
-    kinds = options.kinds.split(",")
     factory = FACTORIES[options.factory]
-    if options.seed:
-        failed = 0
-        for seed in options.seed:
-            program = make_program(seed, kinds)
-            if options.shrink:
-                program = shrunk(program, factory)
-            print(program.show())
-            failed += show_difference(program, factory, whole=True)
-        return 1 if failed else 0
-    began = time.monotonic()
-    seed, failed = options.first, []
-    while time.monotonic() - began < options.seconds:
-        if options.count is not None and seed >= options.first + options.count:
-            break
-        program = make_program(seed, kinds)
-        if wrong := differences(program, factory):
-            failed.append(seed)
-            print(f"seed {seed} ({program.kind}): {'; '.join(wrong)}", flush=True)
-            if not options.keep_going:
-                program = shrunk(program, factory)
-                print(program.show())
-                show_difference(program, factory)
-                break
-        seed += 1
-    print(f"{seed - options.first} seeds from {options.first} on, {time.monotonic() - began:.0f} s, {len(failed)} differ")
+    failed = replay(options.seed, factory, options.shrink) if options.seed else search(options, factory)
     return 1 if failed else 0
 
 

@@ -5,12 +5,18 @@ import difflib
 
 import loopmod
 from play import play
+from program import KINDS, STREAMS
 
 FACTORIES = {
     "new_event_loop": loopmod.new_event_loop,
     "new_server_loop": loopmod.new_server_loop,
     "asyncio": asyncio.SelectorEventLoop,
 }
+
+
+def kinds_for(factory):
+    """The kinds of link worth playing on a loop of this factory: plain streams are what it may join the writes of."""
+    return STREAMS if factory is loopmod.new_server_loop else KINDS
 
 
 def both(program, factory):

@@ -54,10 +54,10 @@ class Program:
 class Maker:
     """Draws a program from a seed."""
 
-    def __init__(self, seed, kinds=None):
+    def __init__(self, seed):
         self.seed = seed
         self.chance = random.Random(seed)
-        self.kind = self.chance.choice(kinds or KINDS)
+        self.kind = self.chance.choice(KINDS)
         self.ending = 1.0
 
     def maybe(self, share):
@@ -201,5 +201,5 @@ class Maker:
         return [name]
 
 
-def make_program(seed, kinds=None):
-    return Maker(seed, kinds).make()
+def make_program(seed):
+    return Maker(seed).make()
