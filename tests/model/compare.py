@@ -3,9 +3,10 @@
 import asyncio
 import difflib
 
-import loopmod
 from play import play
 from program import KINDS, STREAMS
+
+import loopmod
 
 FACTORIES = {
     "new_event_loop": loopmod.new_event_loop,

@@ -55,6 +55,11 @@ class Way:
         start = self.written % PERIOD
         return PATTERNS[self.number][start : start + size]
 
+    def next_message(self, size):
+        """A datagram, another one than the last."""
+        self.written += 1
+        return self.next_bytes(size)
+
     @property
     def outstanding(self):
         return self.written - self.received
@@ -348,7 +353,7 @@ class Datagrams(asyncio.DatagramProtocol):
 
 
 class RawEnd(End):
-    """An end that is a plain socket or file of the player's: it never waits, and is read while things come to rest."""
+    """An end that is a plain socket or file of the player's: it never waits, and is read when things come to rest."""
 
     is_raw = True
 

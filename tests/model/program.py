@@ -134,9 +134,9 @@ class Maker:
         if self.kind in DATAGRAMS:
             return self.datagram_operation(within)
         plain = {
-            "write": 10, "writelines": 4, "write_eof": 2 * self.ending, "close": 2 * self.ending, "abort": self.ending,
-            "pause_reading": 4,
-            "resume_reading": 4, "limits": 2, "ask": 2, "set_protocol": 1, "soon": 2, "on": 8, "flutter": 1,
+            "write": 10, "writelines": 4, "write_eof": 2 * self.ending, "close": 2 * self.ending,
+            "abort": self.ending, "pause_reading": 4, "resume_reading": 4,
+            "limits": 2, "ask": 2, "set_protocol": 1, "soon": 2, "on": 8, "flutter": 1,
             "bad_write": 0.5,
         }  # fmt: skip
         if within is not None:
@@ -175,8 +175,8 @@ class Maker:
     def datagram_operation(self, within):
         chance = self.chance
         plain = {
-            "sendto": 12, "close": self.ending, "abort": self.ending, "pause_reading": 0.5, "resume_reading": 0.5, "limits": 1, "ask": 2,
-            "soon": 2, "on": 6, "bad_write": 0.5, "set_protocol": 0.5,
+            "sendto": 12, "close": self.ending, "abort": self.ending, "pause_reading": 0.5, "resume_reading": 0.5,
+            "limits": 1, "ask": 2, "soon": 2, "on": 6, "bad_write": 0.5, "set_protocol": 0.5,
         }  # fmt: skip
         if within is not None:
             plain["on"] = 1

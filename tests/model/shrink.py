@@ -62,9 +62,7 @@ def simpler_programs(program):
     for number, step in enumerate(program.steps):
         for at, (end, operation) in enumerate(step):
             for simpler in simpler_operations(operation):
-                yield other(
-                    lambda p, n=number, at=at, end=end, new=simpler: p.steps[n].__setitem__(at, [end, new])
-                )
+                yield other(lambda p, n=number, at=at, end=end, new=simpler: p.steps[n].__setitem__(at, [end, new]))
 
 
 def shrink(program, fails, is_time_over=lambda: False):

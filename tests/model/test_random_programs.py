@@ -79,9 +79,7 @@ def faulty_loop(fault):
     return Loop
 
 
-@pytest.mark.parametrize(
-    "fault", ["a byte lost", "deaf", "error kept back", "abort closes", "limits ignored"], ids=lambda f: f.replace(" ", "-")
-)
+@pytest.mark.parametrize("fault", ["a byte lost", "deaf", "error kept back", "abort closes", "limits ignored"])
 def test_a_planted_fault_is_found(monkeypatch, fault):
     monkeypatch.setattr(play, "PATIENCE", 0.5)
     factory = faulty_loop(fault)
