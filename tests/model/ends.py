@@ -47,6 +47,7 @@ class Way:
         self.is_cut = False
         self.cut_from = 0
         self.settled_at = 0
+        self.written_at_rest = 0
         # The receiver is gone.
         self.is_broken = False
         self.messages = []
@@ -77,6 +78,7 @@ class Way:
     def settled(self, is_datagram):
         """Everything has come to rest."""
         self.settled_at = self.received
+        self.written_at_rest = self.written
         if not self.outstanding:
             self.is_bulk = False
             self.waiting_writes = 0

@@ -8,6 +8,7 @@ program did:
   does if it would be read in small pieces).
 - A reaction to data waits for the last byte that was sent, not for a piece.
 - What is written in a reaction is the first that is written that way since all was at rest, or goes on with a bulk.
+- Over TCP nothing is written to an end that closes in the same step, which it may reach before or after that.
 - To an end that is gone a transport writes once a step: when the kernel tells of it is unknown within one.
 - What arrives after a sender threw away a part of a bulk is not compared, but for being the right bytes.
 
@@ -86,6 +87,8 @@ class Operations:
         if not self.takes_writes(end) or not sizes:
             return True
         if self.is_gone(peer):
+            if self.is_over_tcp and not peer.is_lost:
+                return False
             # Once a step; and what a closing end still sends would be lost with the reset.
             if len(sizes) > 1 or sum(sizes) > LITTLE or peer.way_out.is_bulk or way.is_bulk:
                 return False
@@ -188,7 +191,13 @@ class Operations:
             end.is_eof_sent = True
             end.shutdown()
 
+    def is_reached(self, end):
+        """Whether what was written to the end has reached it, as far as the kernel's part in that goes."""
+        return not (self.is_over_tcp and end.way_in.outstanding and end.way_in.written != end.way_in.written_at_rest)
+
     def may_close(self, end):
+        if not self.is_reached(end):
+            return False
         # A second close() leaves asyncio's TLS transport without its protocol; with bytes unread it may wait in vain
         # for the other end.
         if self.is_tls and (end.is_closing_now() or end.way_in.outstanding):
@@ -206,6 +215,8 @@ class Operations:
         end.close()
 
     def may_abort(self, end):
+        if not self.is_reached(end):
+            return False
         # A pipe that has ended, or is about to, calls connection_lost twice or fails.
         if self.is_pipe and not end.is_raw and end.is_closing_now() and not end.buffered():
             return False

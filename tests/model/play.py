@@ -37,6 +37,7 @@ class Play(Operations):
         self.directory = directory
         self.is_datagram = program.kind in DATAGRAMS
         self.is_pipe = program.kind in PIPES
+        self.is_over_tcp = program.kind.startswith("tcp") or program.kind in TLS
         self.is_tls = program.kind in TLS
         # One of the loops compared joins writes. It stops that where the number of a socket is asked for, and hears
         # later that the other end is gone.
