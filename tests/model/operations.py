@@ -215,7 +215,8 @@ class Operations:
         end.close()
 
     def may_abort(self, end):
-        if not self.is_reached(end):
+        # How much TLS reads ahead decides whether the other end sees a reset.
+        if not self.is_reached(end) or (self.is_tls and end.way_in.outstanding):
             return False
         # A pipe that has ended, or is about to, calls connection_lost twice or fails.
         if self.is_pipe and not end.is_raw and end.is_closing_now() and not end.buffered():
