@@ -165,6 +165,9 @@ class End:
         for operation in operations:
             self.play.do(self, operation)
         self.play.within = before
+        if finish == "raise" and self.play.is_cutting(self):
+            self.note("left out", "raise")
+            return None
         if finish == "raise":
             self.note("raises in", event)
             if event in ("data", "eof", "get_buffer") and not self.play.is_pipe and not self.play.is_datagram:

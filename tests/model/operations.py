@@ -214,9 +214,13 @@ class Operations:
         self.leave(end)
         end.close()
 
+    def is_cutting(self, end):
+        """Whether an abrupt end would take from a TLS protocol at the other end what it has not been given yet."""
+        return self.is_tls and end.way_out.since_rest > 0
+
     def may_abort(self, end):
         # How much TLS reads ahead decides whether the other end sees a reset.
-        if not self.is_reached(end) or (self.is_tls and end.way_in.outstanding):
+        if not self.is_reached(end) or (self.is_tls and (end.way_in.outstanding or self.is_cutting(end))):
             return False
         # A pipe that has ended, or is about to, calls connection_lost twice or fails.
         if self.is_pipe and not end.is_raw and end.is_closing_now() and not end.buffered():
@@ -305,6 +309,9 @@ class Operations:
         return end.transport.set_protocol(end.make_protocol(buffered))
 
     def may_soon(self, end):
+        # Resumed TLS gives some of what it has read ahead before the mark; how much is its business.
+        if self.is_tls and end.way_in.is_bulk:
+            return False
         # One wake-up of ours gives several datagrams.
         return self.may(end) and not (self.is_datagram and self.within is not None)
 
