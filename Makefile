@@ -10,7 +10,7 @@ BUILD_EXT = setup.py -q build_ext --inplace
 C_FILES = find src benchmarks -name '*.c' -o -name '*.h'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build servers test test-sanitize test-embedded test-stdlib test-apps test-inside test-sid test-debug coverage \
+.PHONY: help setup build servers test test-sanitize test-embedded test-stdlib test-apps test-inside test-sid test-debug model coverage \
     lint stubtest format docs demo wheel bench bench-instructions bench-gil clean
 
 help: ## print this list
@@ -70,6 +70,9 @@ test-sid: ## the same suite on CPython 3.14 and 3.15, in a chroot; ARGS='3.15 te
 
 test-debug: ## tests/unit on a debug build of CPython 3.14, in the same chroot
 	@tools/test-sid 3.14-dbg $(if $(ARGS),$(ARGS),tests/unit)
+
+model: ## random programs for transports, compared with stock asyncio: ARGS='--seconds 600 --first 1000' or a seed
+	@bin=$$($(SETUP) build test) && "$$bin/python" $(BUILD_EXT) && "$$bin/python" tests/model $(ARGS)
 
 coverage: ## run the suite on a build with gcov counters; the report goes to build/coverage/report
 	@bin=$$($(SETUP) build test apps coverage) && tree=$$(tools/variant coverage) && cd "$$tree" && \

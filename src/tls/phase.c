@@ -264,7 +264,9 @@ int
 lm_tls_on_writable(LmTls *p)
 {
     p->below.is_writing_paused = 0;
-    if (lm_outbuf_is_empty(&p->out.backlog) || p->state != LM_WRAPPED) {
+    /* Also after the peer's end, which waits for the application to resume reading. */
+    int may_seal = p->state == LM_WRAPPED || p->state == LM_FLUSHING;
+    if (lm_outbuf_is_empty(&p->out.backlog) || !may_seal) {
         return lm_tls_process_outgoing(p);
     }
     return lm_tls_guard(p, lm_tls_do_write(p, LM_UNTIL_FULL));

@@ -5,6 +5,7 @@ Covers tls/incoming.c, tls/outgoing.c, tls/shutdown.c and tls/app_transport.c.
 
 import asyncio
 import gc
+import socket
 import ssl
 import weakref
 
@@ -199,6 +200,24 @@ def test_the_writer_is_told_to_pause_and_to_resume(run):
             assert await far.until_received(chunks << 18) == pattern(1 << 18) * chunks
             await near.until(lambda: "resume" in near.events)
             assert near.transport.get_write_buffer_size() == 0
+
+    run(main())
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_what_is_queued_leaves_after_the_peers_end(run, version):
+    """The peer ends its half while reading is paused: what was written goes on being sent."""
+    size = 2_000_000
+
+    async def main():
+        async with with_raw_peer(version=version) as (transport, _, peer):
+            peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
+            transport.pause_reading()
+            transport.write(pattern(size))
+            peer.sock.shutdown(socket.SHUT_WR)
+            await turns(20)
+            assert await asyncio.wait_for(peer.read_exactly(size), 20) == pattern(size)
 
     run(main())
 

@@ -1,0 +1,99 @@
+"""`make model`: random programs for transports, played on stock asyncio and on loopmod, whose logs must be equal.
+
+    python tests/model                        # seeds from 0 on, for a minute; stops at the first that fails
+    python tests/model --seconds 3600 --first 100000 --keep-going
+    python tests/model --factory new_server_loop      # the loop that joins writes
+    python tests/model --kinds tcp,pipe               # only the seeds whose program is for one of these
+    python tests/model 4711                   # these seeds, with the program and both logs
+    python tests/model 4711 --shrink          # what is left when all is dropped that does not matter
+
+`--factory asyncio` compares asyncio with itself: what differs there is a fault of the comparison.
+"""
+
+import argparse
+import sys
+import time
+
+from compare import FACTORIES, differences, kinds_for, show_difference
+from program import KINDS, make_program
+from shrink import shrink
+
+SHRINKING = 60.0
+
+
+def shrunk(program, factory):
+    """The program without what does not matter for what is wrong with it, as far as a minute gets."""
+    wanted = what_differs(differences(program, factory))
+    until = time.monotonic() + SHRINKING
+    return shrink(
+        program,
+        lambda simpler: what_differs(differences(simpler, factory)) == wanted,
+        lambda: time.monotonic() > until,
+    )
+
+
+def what_differs(wrong):
+    """What is wrong, without where."""
+    return {text.split(",")[0] for text in wrong}
+
+
+def show(program, factory, whole):
+    print(program.show())
+    return show_difference(program, factory, whole)
+
+
+def replay(seeds, factory, is_shrinking):
+    """Show the programs of these seeds; return how many fail."""
+    failed = 0
+    for seed in seeds:
+        program = make_program(seed)
+        if is_shrinking:
+            program = shrunk(program, factory)
+        failed += show(program, factory, whole=True)
+    return failed
+
+
+def search(options, factory):
+    """Play one seed after the other; return how many fail."""
+    kinds = options.kinds.split(",") if options.kinds else kinds_for(factory)
+    began = time.monotonic()
+    seed, played, failed = options.first, 0, 0
+    while time.monotonic() - began < options.seconds and played != options.count:
+        program = make_program(seed)
+        seed += 1
+        if program.kind not in kinds:
+            continue
+        played += 1
+        wrong = differences(program, factory)
+        if not wrong:
+            continue
+        failed += 1
+        print(f"seed {program.seed} ({program.kind}): {'; '.join(wrong)}", flush=True)
+        if not options.keep_going:
+            show(shrunk(program, factory), factory, whole=False)
+            break
+    took = time.monotonic() - began
+    print(f"{played} programs, seeds {options.first} to {seed - 1}, {took:.0f} s: {failed} fail")
+    return failed
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        prog="python tests/model", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("seed", nargs="*", type=int)
+    parser.add_argument("--first", type=int, default=0, help="the seed to begin with")
+    parser.add_argument("--count", type=int, help="how many programs to play")
+    parser.add_argument("--seconds", type=float, default=60, help="how long to go on")
+    parser.add_argument("--kinds", help=f"of {', '.join(KINDS)}")
+    parser.add_argument("--factory", default="new_event_loop", choices=list(FACTORIES))
+    parser.add_argument("--keep-going", action="store_true", help="do not stop at the first that fails")
+    parser.add_argument("--shrink", action="store_true")
+    options = parser.parse_args()
+    factory = FACTORIES[options.factory]
+    failed = replay(options.seed, factory, options.shrink) if options.seed else search(options, factory)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

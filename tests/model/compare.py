@@ -1,0 +1,61 @@
+"""One program on two loops: what differs between the logs."""
+
+import asyncio
+import difflib
+
+from play import play
+from program import KINDS, STREAMS
+
+import loopmod
+
+FACTORIES = {
+    "new_event_loop": loopmod.new_event_loop,
+    "new_server_loop": loopmod.new_server_loop,
+    "asyncio": asyncio.SelectorEventLoop,
+}
+
+
+def kinds_for(factory):
+    """The kinds of link worth playing on a loop of this factory: plain streams are what it may join the writes of."""
+    return STREAMS if factory is loopmod.new_server_loop else KINDS
+
+
+def both(program, factory):
+    is_joined = factory is loopmod.new_server_loop
+    return play(program, asyncio.SelectorEventLoop, is_joined), play(program, factory, is_joined)
+
+
+def wrong_entries(logs):
+    """What is wrong on any loop: bytes that were not sent, a play that did not come to rest."""
+    return [entry for log in logs.values() for entry in log if entry[0].isupper()]
+
+
+def differences(program, factory):
+    """What is wrong with a program's two plays; nothing where they agree."""
+    expected, found = both(program, factory)
+    wrong = [f"{name} differs" for name in expected if expected[name] != found[name]]
+    wrong += [f"asyncio: {entry}" for entry in wrong_entries(expected)]
+    wrong += [f"under test: {entry}" for entry in wrong_entries(found)]
+    return wrong
+
+
+def lines(log):
+    return [str(entry) for entry in log]
+
+
+def show_difference(program, factory, whole=False):
+    """Print what differs; return whether anything does."""
+    expected, found = both(program, factory)
+    differs = False
+    for name in expected:
+        if expected[name] != found[name]:
+            differs = True
+            print(f"{name}: asyncio (-), under test (+)")
+            context = 1000 if whole else 6
+            for line in list(difflib.unified_diff(lines(expected[name]), lines(found[name]), n=context))[2:]:
+                print("   ", line.rstrip())
+        elif whole:
+            print(f"{name}: the same")
+            for line in lines(expected[name]):
+                print("    ", line)
+    return differs
