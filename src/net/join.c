@@ -27,7 +27,8 @@ int
 lm_join_wants(const LmTransport *t, size_t length)
 {
     return t->is_joined || (t->loop->postpones_now && lm_outbuf_is_empty(&t->out) &&
-                            length <= most_joined(t) && !has_other_users(t));
+                            !lm_transport_is_writing(t) && length <= most_joined(t) &&
+                            !has_other_users(t));
 }
 
 /* It may have been settled by now, and even have joined anew. Steals `self`. */

@@ -351,6 +351,37 @@ def test_a_full_socket_pauses_the_protocol(run):
     run(main())
 
 
+def test_resume_writing_writes_and_the_half_is_closed(run):
+    """Nothing is joined while the socket is waited for: that would send nothing, into a half that is closed."""
+
+    class Writing(Recorder):
+        def resume_writing(self):
+            super().resume_writing()
+            self.transport.write(b"x")
+            asyncio.get_running_loop().call_soon(self.transport.write_eof)
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        near, other = socket.socketpair()
+        other.setblocking(False)
+        transport, protocol = await loop.create_unix_connection(Writing, sock=near)
+        del near
+        transport.set_write_buffer_limits(high=1000, low=0)
+        size = 2_000_000
+        transport.write(bytes(size))
+        received = 0
+        while data := await loop.sock_recv(other, 1 << 20):
+            received += len(data)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert received == size + 1
+        assert protocol.events == ["pause", "resume"]
+        transport.abort()
+        other.close()
+
+    run(main())
+
+
 def test_a_peer_that_is_gone(run):
     async def main():
         transport, protocol, other = await pair()
