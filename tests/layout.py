@@ -42,6 +42,7 @@ NAMED_FILE = re.compile(r"(?<![\w./*])(?:\w+/)*\w+\.(?:c|h|py)\b(?![\w(])")
 # Named in comments, and not the project's.
 FOREIGN_FILES = {"Python.h", "config.h", "ev.c", "ev.h"}
 INCLUDE = re.compile(r"^[ \t]*#[ \t]*include[ \t]*([\"<])([^\">]+)[\">]", re.MULTILINE)
+STRUCT = re.compile(r"\bstruct (?:(\w+) )?\{([^{}]*(?:\{[^{}]*\}[^{}]*)*)\}\s*(\w*)")
 PRIVATE_API = re.compile(r"\b_Py_?[A-Z]\w*\s*\(|\bPy_BUILD_CORE\w*|\bpycore_\w+")
 
 
@@ -278,6 +279,17 @@ def call_errors(calls: Mapping[str, set[str]], knotted: Mapping[frozenset[str], 
     found = knots(calls)
     errors += [f"call each other: {', '.join(sorted(knot))}" for knot in found if knot not in knotted]
     return errors + [f"listed without need: {', '.join(sorted(knot))}" for knot in knotted if knot not in found]
+
+
+def table_errors(files: Mapping[str, str], listed: Mapping[str, str]) -> list[str]:
+    """Structs of headers that hold functions without a reason: who calls by them calls what `nm` does not show."""
+    found = {}
+    for path, text in files.items():
+        for tag, body, name in STRUCT.findall(blank(text) if path.endswith(".h") else ""):
+            if re.search(r"\(\*\w+\)\(", body):
+                found[name or tag] = path
+    errors = [f"{path}: {name} holds functions" for name, path in found.items() if name not in listed]
+    return errors + [f"listed without need: {name}" for name in listed if name not in found]
 
 
 def private_api_errors(files: Mapping[str, str], allowed: Iterable[str]) -> list[str]:

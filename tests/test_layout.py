@@ -59,6 +59,16 @@ HEADERLESS = {
 LONGER: dict[str, str] = {}
 # Files that call each other in a circle, and why they do.
 KNOTS: dict[frozenset[str], str] = {}
+# Structs that hold functions, by which a file may call one that `nm` does not show: who fills them in.
+TABLES = {
+    "LmKept": "who watches: how its watches are stopped when the loop closes",
+    "LmLoop": "task: how the current task is left, where there is one",
+    "LmNativeProtocol": "tls: a protocol in C, for the transport below",
+    "LmOnce": "readers: what runs when a descriptor is ready once",
+    "LmTlsGear": "OpenSSL's own functions",
+    "LmTransportKind": "stream, datagram and pipes: what their lives differ in",
+    "LmWatch": "the owner of a watch: what runs when it fired",
+}
 # The places that know more than the public C API promises.
 PRIVATE_API_FILES = ("src/base/compat.h", "src/task/mirror.")
 # Writable static data, and why it may not live in the module's state.
@@ -226,6 +236,13 @@ def test_call_rule():
     assert "without need" in layout.call_errors(calls, {knot: "r", frozenset({"src/core/c.c", "x"}): "r"})[0]
     symbols["src/core/c.c"] += "     U lm_d\n"
     assert "src/core/c.c: calls src/task/d.c" in layout.call_errors(layout.calls_between(symbols), {knot: "r"})[0]
+
+
+def test_table_rule():
+    header = "typedef struct Tag {\n    int a;\n    int (*run)(int);\n} LmTable;\nstruct Plain { int (*f); };\n"
+    assert layout.table_errors({"src/core/a.h": header, "src/core/b.c": header}, {"LmTable": "reason"}) == []
+    assert "LmTable holds" in layout.table_errors({"src/core/a.h": header}, {})[0]
+    assert "without need" in layout.table_errors({}, {"LmTable": "reason"})[0]
 
 
 @pytest.mark.parametrize(
@@ -396,6 +413,10 @@ def test_calls_go_downwards():
         pytest.skip("not built in this tree")
     symbols = {path: run_nm(str(found)) for path, found in objects.items()}
     assert layout.call_errors(layout.calls_between(symbols), KNOTS) == []
+
+
+def test_tables_of_functions_are_known():
+    assert layout.table_errors(SOURCES, TABLES) == []
 
 
 def test_private_api_stays_in_its_place():
