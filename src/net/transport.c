@@ -216,6 +216,9 @@ close_socket(LmTransport *t)
 {
     int fd = t->fd;
     PyObject *sock = t->sock;
+    if (!t->is_made) {
+        return 0; /* ended by a run nested in its making, which fails */
+    }
     t->fd = -1;
     t->own_fd = &t->fd;
     lm_transport_note_owner(t);
