@@ -50,7 +50,7 @@ int
 lm_pipe_may_read(PyObject *self)
 {
     LmTransport *t = lm_transport(self);
-    if (t->loop == NULL || t->is_closing || !lm_pipe(self)->watches_input) {
+    if (!lm_pipe(self)->watches_input) {
         return 0;
     }
     int has_fd = lm_pipe_has_fd(self);

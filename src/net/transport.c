@@ -216,6 +216,9 @@ close_socket(LmTransport *t)
 {
     int fd = t->fd;
     PyObject *sock = t->sock;
+    if (!t->is_made) {
+        return 0; /* ended by a run nested in its making, which fails */
+    }
     t->fd = -1;
     t->own_fd = &t->fd;
     lm_transport_note_owner(t);
@@ -285,11 +288,9 @@ lm_transport_finish(PyObject *self, PyObject *exc)
     lm_kept_remove(&t->kept);
     int was_ours = lm_readers_drop_owner(loop, fd, self) && !lm_transport_is_stale(t);
     loop->has_done_io = 1;
-    PyObject *protocol = t->protocol;
-    t->protocol = NULL;
     t->loop = NULL; /* from here on it is CLOSED for whatever runs */
     lm_exc_keep_first(&first, close_socket(t));
-    Py_DECREF(protocol);
+    Py_CLEAR(t->protocol); /* close() may ask for it */
     lm_exc_keep_first(&first, lm_transport_leave_server(self));
     lm_exc_keep_first(&first, end_sendfile(t, loop, was_ours ? fd : -1));
     Py_DECREF(loop);

@@ -101,6 +101,7 @@ typedef struct LmTransport {
     PyObject
         *context;  /* owned: 3.15+, the one context of all protocol calls; else NULL */
     unsigned lost; /* 0, else 1 plus the writes dropped since */
+    uint8_t is_made;     /* the descriptor is its own: before that, the maker's */
     uint8_t is_closing;  /* CLOSING, LOST or CLOSED */
     uint8_t is_finished; /* connection_lost was called */
 } LmTransport;

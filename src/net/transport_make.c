@@ -53,17 +53,24 @@ schedule_begin(LmLoop *loop, PyObject *self, PyObject *waiter)
     return failed;
 }
 
+int
+lm_transport_check_lives(const LmTransport *t)
+{
+    if (t->loop == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "Transport was closed while it was made");
+        return -1;
+    }
+    return 0;
+}
+
 static int
 schedule_start(LmLoop *loop, PyObject *self, PyObject *waiter)
 {
     LmTransport *t = lm_transport(self);
-    if (t->protocol == NULL) {
-        PyErr_SetString(PyExc_RuntimeError, "Transport was closed while it was made");
-        return -1;
-    }
     PyObject *made = lm_held_attr(t->protocol, t->st->str.connection_made);
-    int failed =
-        made == NULL ? -1 : lm_handle_call_soon(loop, made, &self, 1, t->context);
+    int failed = made == NULL || lm_transport_check_lives(t) < 0
+                     ? -1
+                     : lm_handle_call_soon(loop, made, &self, 1, t->context);
     Py_XDECREF(made);
     return failed < 0 ? -1
                       : schedule_begin(loop, self, waiter != NULL ? waiter : Py_None);
@@ -91,16 +98,34 @@ fill_transport(PyObject *self, LmLoop *loop, const LmTransportKind *kind,
     return lm_transport_set_protocol(t, parts->protocol);
 }
 
-/* What was noted of a transport that could not be made is taken back; the descriptor is
-   still the caller's. The exception that is set stays. */
+/* The descriptor goes back to the caller: a Python socket that was made over it meanwhile,
+   for who asked the transport, lets go of it. */
 static void
-undo_make(PyObject *self, int fd)
+give_back(LmTransport *t, const LmTransportParts *parts)
+{
+    PyObject *made = t->sock != parts->sock ? Py_XNewRef(t->sock) : NULL;
+    t->fd = -1;
+    lm_transport_set_socket(t, NULL);
+    if (made != NULL && lm_done(PyObject_CallMethod(made, "detach", NULL)) < 0) {
+        PyErr_Clear();
+    }
+    Py_XDECREF(made);
+}
+
+/* What was noted of a transport that could not be made is taken back. The exception that is
+   set stays. */
+static void
+undo_make(PyObject *self, const LmTransportParts *parts)
 {
     LmTransport *t = lm_transport(self);
     PyObject *exc = lm_exc_hold();
-    t->fd = -1;
-    lm_transport_set_socket(t, NULL);
-    lm_readers_drop_owner(t->loop, fd, self);
+    if (t->loop != NULL) {
+        /* Who was shown it may have used it. */
+        lm_transport_stop_both(t);
+        lm_kept_remove(&t->kept);
+        lm_readers_drop_owner(t->loop, parts->fd, self);
+    }
+    give_back(t, parts);
     if (lm_transport_leave_server(self) < 0) {
         PyErr_Clear(); /* the first one says what went wrong */
     }
@@ -126,9 +151,10 @@ lm_transport_new(LmLoop *loop, PyObject *type, const LmTransportKind *kind,
     }
     if (failed < 0 || (kind->prepare != NULL && kind->prepare(self, parts) < 0) ||
         schedule_start(loop, self, parts->waiter) < 0) {
-        undo_make(self, parts->fd);
+        undo_make(self, parts);
         return NULL;
     }
+    t->is_made = 1;
     PyObject_GC_Track(self);
     return self;
 }

@@ -23,4 +23,8 @@ typedef struct LmTransportParts {
 PyObject *lm_transport_new(LmLoop *loop, PyObject *type, const LmTransportKind *kind,
                            const LmTransportParts *parts);
 
+/* In between, after what runs Python and has the transport: a run nested there may have
+   ended it. -1 with RuntimeError set. */
+int lm_transport_check_lives(const LmTransport *t);
+
 #endif

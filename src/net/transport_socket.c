@@ -27,7 +27,7 @@ join_server(PyObject *self, PyObject *server)
         return -1;
     }
     t->server = Py_NewRef(server);
-    return 0;
+    return lm_transport_check_lives(t);
 }
 
 /* Of an object with methods of its own they are what its methods say. */
@@ -55,16 +55,17 @@ ask_addresses(LmTransport *t, const LmAddr *known_peer)
 static int
 show_all(PyObject *self)
 {
-    return lm_done(lm_transport_get_extra(self, NULL));
+    LmTransport *t = lm_transport(self);
+    return lm_transport_owns_fd(t) ? 0 : lm_done(lm_transport_get_extra(self, NULL));
 }
 
+/* The server comes last, as in asyncio: one of another class is shown the transport. */
 int
 lm_transport_prepare_socket(PyObject *self, const LmTransportParts *parts)
 {
-    LmTransport *t = lm_transport(self);
-    if (join_server(self, parts->server) < 0 || take_number(self, parts->fd) < 0 ||
-        ask_addresses(t, parts->peer) < 0) {
-        return -1;
-    }
-    return lm_transport_owns_fd(t) ? 0 : show_all(self);
+    return take_number(self, parts->fd) < 0 ||
+                   ask_addresses(lm_transport(self), parts->peer) < 0 ||
+                   show_all(self) < 0
+               ? -1
+               : join_server(self, parts->server);
 }

@@ -128,11 +128,12 @@ close_dropped(PyObject *self)
     Py_DECREF(sock);
 }
 
-/* Whether there is something to close: nothing where somebody took the file object. */
+/* Whether there is something to close: of a pipe its file object, if nobody took it, even
+   one that was given to it after its end. */
 static int
 is_open(const LmTransport *t)
 {
-    return t->loop != NULL && t->fd >= 0 && (t->sock != NULL || !t->kind->is_files);
+    return t->kind->is_files ? t->sock != NULL : t->loop != NULL && t->fd >= 0;
 }
 
 /* Dropped without being closed: said, as asyncio does, and the socket closed. */

@@ -83,12 +83,21 @@ lm_transport_stop_both(LmTransport *t)
     }
 }
 
+static int
+wants_to_read(const LmTransport *t)
+{
+    return !t->is_closing && !t->is_paused && t->fd >= 0;
+}
+
 int
 lm_transport_start_reading(PyObject *self)
 {
     LmTransport *t = lm_transport(self);
+    if (!wants_to_read(t)) {
+        return 0;
+    }
     int may = t->kind->may_read != NULL ? t->kind->may_read(self) : 1;
-    if (may <= 0 || t->is_closing || t->is_paused || t->reader.is_active || t->fd < 0) {
+    if (may <= 0 || !wants_to_read(t) || t->reader.is_active) {
         return may < 0 ? -1 : 0;
     }
     return start_watch(self, &t->reader, &t->read_context);

@@ -186,6 +186,43 @@ def test_file_taken_away(new_loop, direction):
     os.close(far)
 
 
+@pytest.mark.parametrize("direction", ["read", "write"])
+def test_file_given_after_the_end(new_loop, direction):
+    loop = new_loop()
+    ends = raw_pipe()
+    near, far = ends if direction == "read" else ends[::-1]
+    connect = loop.connect_read_pipe if direction == "read" else loop.connect_write_pipe
+    transport, protocol = loop.run_until_complete(connect(asyncio.BaseProtocol, CountedFile(near)))
+    transport.close()
+    loop.run_until_complete(turns())
+    loop.close()
+    transport._pipe = given = CountedFile(far)
+    with pytest.warns(ResourceWarning, match="unclosed transport"):
+        del transport, protocol
+        gc.collect()
+    assert given.closed == 1
+
+
+def test_the_file_finds_the_protocol_when_it_is_closed(run):
+    async def main():
+        near, far = raw_pipe()
+        found = []
+
+        class Asks(CountedFile):
+            def close(self):
+                found.append(transport.get_protocol())
+                super().close()
+
+        transport, protocol = await asyncio.get_running_loop().connect_read_pipe(Recorder, Asks(near))
+        transport.close()
+        await turns()
+        assert found == [protocol]
+        assert transport.get_protocol() is None
+        os.close(far)
+
+    run(main())
+
+
 def test_the_loop_keeps_a_watched_pipe_alive(run):
     async def main():
         near, far = raw_pipe()

@@ -113,6 +113,53 @@ def test_paused_in_connection_made(run):
     run(main())
 
 
+class PausesAtOnce(Recorder):
+    def connection_made(self, transport):
+        super().connection_made(transport)
+        transport.pause_reading()
+
+
+def test_a_reader_of_the_user_stays_while_paused_from_the_start(run):
+    async def main():
+        loop = asyncio.get_running_loop()
+        near, far = raw_pipe()
+        got = loop.create_future()
+
+        class LeavesItToTheUser(PausesAtOnce):
+            def connection_made(self, transport):
+                super().connection_made(transport)
+                loop.add_reader(near, lambda: got.done() or got.set_result(os.read(near, 4)))
+
+        transport, protocol = await loop.connect_read_pipe(LeavesItToTheUser, CountedFile(near))
+        os.write(far, b"mine")
+        assert await got == b"mine"
+        assert protocol.received == b""
+        transport.resume_reading()  # which takes it over, as add_reader does
+        os.write(far, b"data")
+        assert await protocol.until_received(4) == b"data"
+        transport.close()
+        await turns()
+        os.close(far)
+
+    run(main())
+
+
+def test_a_device_is_not_looked_at_while_paused_from_the_start(run, errors):
+    # /dev/zero cannot be watched, which is told by who starts to read.
+    async def main():
+        pipe = CountedFile(os.open("/dev/zero", os.O_RDONLY))
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(PausesAtOnce, pipe)
+        await turns()
+        assert errors == []
+        with pytest.raises(PermissionError):
+            transport.resume_reading()
+        transport.close()
+        await turns()
+        assert pipe.closed == 1
+
+    run(main())
+
+
 def test_closed_in_connection_made(run):
     class Closed(Recorder):
         def connection_made(self, transport):

@@ -4,11 +4,15 @@ Covers net/listener.c. The shortage of descriptors is made with setrlimit in a p
 """
 
 import asyncio
+import contextlib
+import os
 import socket
+import sys
 import threading
+import warnings
 
 import pytest
-from tcp_support import Recorder, open_fds, recv_all, run_script, turns
+from tcp_support import Recorder, only_loopmod, open_fds, recv_all, run_script, turns
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -260,3 +264,93 @@ def test_one_listener_shared_by_two_loops(new_loop):
         assert not thread.is_alive()
     listener.close()
     assert len(served) == count
+
+
+class ForeignServer:
+    """A server of another class than the loop's: it is shown each transport that is made."""
+
+    def __init__(self, attach):
+        self.attach = attach
+
+    def _attach(self, *transports):
+        self.attach(*transports)
+
+    def _detach(self, *transports):
+        pass
+
+
+@contextlib.asynccontextmanager
+async def served(attach):
+    """A socket connected to a listener whose connections are attached by `attach`."""
+    loop = asyncio.get_running_loop()
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setblocking(False)
+    loop._start_serving(Recorder, listener, server=ForeignServer(attach))
+    peer = socket.socket()
+    peer.setblocking(False)
+    await loop.sock_connect(peer, listener.getsockname())
+    try:
+        yield peer
+    finally:
+        peer.close()
+        loop._stop_serving(listener)
+        await turns()
+
+
+needs_transport = pytest.mark.skipif(sys.version_info < (3, 13), reason="_attach() is not told the transport")
+
+
+@needs_transport
+def test_a_server_of_another_class_finds_the_addresses(run):
+    async def main():
+        seen = asyncio.get_running_loop().create_future()
+
+        def attach(transport):
+            seen.set_result([transport.get_extra_info(name) for name in ("peername", "sockname")])
+
+        async with served(attach) as peer:
+            assert await seen == [peer.getsockname(), peer.getpeername()]
+
+    run(main())
+
+
+# asyncio leaves the accepted socket to the garbage collector
+@needs_transport
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("uses", [False, True])
+def test_a_server_of_another_class_refuses(kind, run, debug, errors, uses):
+    only_loopmod(kind, "asyncio's half made transport may not be used")
+    kept = []
+
+    async def main():
+        ended = asyncio.get_running_loop().create_future()
+
+        def attach(transport):
+            kept.append(transport)
+            if uses:  # whatever is done with it, the descriptor stays whose it is
+                kept.append(transport.get_extra_info("socket"))
+                transport.pause_reading()
+                transport.resume_reading()
+                transport.write(b"x" * 4_000_000)
+            number = os.dup(0)
+            os.close(number)
+            asyncio.get_running_loop().call_soon(ended.set_result, number)
+            raise ValueError("refused")
+
+        async with served(attach) as peer:
+            await ended
+            received = 0
+            with contextlib.suppress(ConnectionResetError):
+                while data := await asyncio.get_running_loop().sock_recv(peer, 1 << 20):
+                    received += len(data)
+            assert (received > 0) == uses
+        if uses:
+            assert kept[1].fileno() == -1
+        assert not kept[0].is_closing()
+        kept[0].abort()
+        await turns()
+        errors.clear()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run(main())
