@@ -121,7 +121,7 @@ class TlsMixin(BaseLoop):
         """Begin TLS on an open connection and return the transport to go on with.
 
         Raises TypeError for a context or transport that cannot, and what the handshake raises; the connection is
-        closed then. Implements AbstractEventLoop.start_
+        closed then. Implements AbstractEventLoop.start_tls.
         """
         check_start(transport, sslcontext)
         waiter = self.create_future()

@@ -57,6 +57,15 @@ def test_parameters_of_loop_methods(kind, new_loop, name):
         stock.close()
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_docstrings_of_loop_methods_are_whole(kind, new_loop, name):
+    only_loopmod(kind, "asyncio's own have none, or no full stop")
+    method = getattr(type(new_loop()), name)
+    theirs = getattr(asyncio.SelectorEventLoop, name).__doc__
+    if method.__doc__ and method.__doc__ != theirs:
+        assert method.__doc__.rstrip().endswith((".", ":"))
+
+
 async def objects():
     """A transport, a server, a future, a task, a handle and a timer of the running loop, and what closes them."""
     loop = asyncio.get_running_loop()
