@@ -73,8 +73,8 @@ def faulty_loop(fault):
     transport = type("Faulty", (FaultyTransport,), {"fault": fault})
 
     class Loop(asyncio.SelectorEventLoop):
-        def _make_socket_transport(self, sock, protocol, waiter=None, *, extra=None, server=None):
-            return transport(self, sock, protocol, waiter, extra, server)
+        def _make_socket_transport(self, sock, protocol, waiter=None, **more):  # 3.15 has a context
+            return transport(self, sock, protocol, waiter, **more)
 
     return Loop
 
