@@ -97,8 +97,8 @@ lm_datagram_init(PyObject *module, LmState *st)
 {
     LmTransportTypeSpec spec = {
         .name = "loopmod._loopmod.DatagramTransport",
-        .doc = "A datagram socket; made by the loop. Implements "
-               "asyncio.DatagramTransport.",
+        .doc =
+            "A datagram socket; made by the loop. Implements asyncio.DatagramTransport.",
         .size = sizeof(LmDatagram),
         .methods = datagram_methods,
         .getset = datagram_getset,

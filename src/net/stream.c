@@ -147,6 +147,8 @@ static const LmTransportKind stream_kind = {
     .flush = lm_stream_flush,
     .read_method = &read_ready_def,
     .flush_method = &write_ready_def,
+    .write = lm_stream_write,
+    .write_raw = lm_stream_write_raw,
     .settle = lm_join_send,
     .prepare = prepare_stream,
     .is_stream = 1,
@@ -160,16 +162,15 @@ lm_stream_new(LmLoop *loop, const LmTransportParts *parts)
 
 static PyMethodDef stream_methods[] = {
     {"write", LM_FASTCALL(stream_method_write),
-     LM_DOC("write($self, data)",
-            "Send bytes; what the socket does not take now is "
-            "queued.\n\ndata: bytes, bytearray or "
-            "memoryview. Raises TypeError for other types, RuntimeError "
-            "after write_eof(). Loop's "
-            "thread only. Implements asyncio.WriteTransport.write.")},
+     LM_DOC(
+         "write($self, data)",
+         "Send bytes; what the socket does not take now is queued.\n\n"
+         "data: bytes, bytearray or memoryview. Raises TypeError for other types, RuntimeError after "
+         "write_eof(). Loop's thread only. Implements asyncio.WriteTransport.write.")},
     {"writelines", LM_FASTCALL(stream_method_writelines),
      LM_DOC("writelines($self, list_of_data)",
-            "Send several pieces with one system call.\n\nImplements "
-            "asyncio.WriteTransport.writelines.")},
+            "Send several pieces with one system call.\n\n"
+            "Implements asyncio.WriteTransport.writelines.")},
     {"write_eof", stream_method_write_eof, METH_NOARGS,
      LM_DOC("write_eof($self)",
             "Shut the sending half down once what is queued is sent.")},
@@ -206,8 +207,8 @@ lm_stream_init(PyObject *module, LmState *st)
 {
     LmTransportTypeSpec spec = {
         .name = "loopmod._loopmod.SocketTransport",
-        .doc = "A connected stream socket; made by the loop. Implements "
-               "asyncio.Transport.",
+        .doc =
+            "A connected stream socket; made by the loop. Implements asyncio.Transport.",
         .size = sizeof(LmTransport),
         .methods = stream_methods,
         .getset = stream_getset,

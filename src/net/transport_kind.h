@@ -15,6 +15,9 @@ typedef struct {
     int (*flush)(PyObject *self);
     PyMethodDef *read_method;
     PyMethodDef *flush_method;
+    /* Of streams, what a protocol in C writes by: bytes-like objects, and memory of its own. */
+    int (*write)(PyObject *self, PyObject *data);
+    int (*write_raw)(PyObject *self, const char *data, size_t size);
     /* Sends what is joined (join.h); of streams. */
     int (*settle)(PyObject *self);
     /* Whether the number is still its owner's, where `own_fd` alone does not say, and whether

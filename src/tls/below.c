@@ -2,7 +2,7 @@
 #include "tls/below.h"
 
 #include "base/held.h"
-#include "net/stream_write.h"
+#include "net/transport.h"
 #include "tls/later.h"
 
 void
@@ -55,7 +55,7 @@ lm_tls_below_write(const LmTlsBelow *below, PyObject *bytes)
                    : 0;
     }
     PyObject *transport = Py_NewRef(below->transport);
-    int failed = lm_stream_write(transport, bytes);
+    int failed = lm_transport(transport)->kind->write(transport, bytes);
     Py_DECREF(transport);
     return failed;
 }
@@ -65,7 +65,7 @@ lm_tls_below_write_raw(const LmTlsBelow *below, const char *data, size_t size)
 {
     if (below->is_ours) {
         PyObject *transport = Py_NewRef(below->transport);
-        int failed = lm_stream_write_raw(transport, data, size);
+        int failed = lm_transport(transport)->kind->write_raw(transport, data, size);
         Py_DECREF(transport);
         return failed;
     }

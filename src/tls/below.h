@@ -1,8 +1,8 @@
 /* What a connection asks of the transport below. It is a SocketTransport of ours, which is
-   called in C for every record, or any other transport (another connection's, a user's),
-   which is called by its methods: nobody but this file knows the difference. The transport
-   is held over each call, since most may end in its loss; where there is none, nothing
-   happens.
+   called by the table of its kind (net/transport_kind.h), or any other transport (another
+   connection's, a user's), which is called by its methods: nobody but this file knows the
+   difference. The transport is held over each call, since most may end in its loss; where
+   there is none, nothing happens.
 
    The calls return 0, or -1 with an exception set; all of them may run Python. */
 #ifndef LM_TLS_BELOW_H
