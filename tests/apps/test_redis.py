@@ -129,7 +129,9 @@ def test_blocking_commands_are_cancelled_and_time_out(run, client, errors):
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.02):
                     await redis.blpop("queue")
-            # Neither of the two takes what is pushed now.
+            # Neither of the two takes what is pushed now, once the server has seen that their connections ended.
+            while (await redis.info("clients"))["blocked_clients"]:
+                await asyncio.sleep(0.01)
             takes = asyncio.create_task(redis.blpop("queue"))
             await redis.rpush("queue", "value")
             assert await asyncio.wait_for(takes, 20) == (b"queue", b"value")

@@ -14,7 +14,7 @@ import argparse
 import sys
 import time
 
-from compare import FACTORIES, differences, kinds_for, show_difference
+from differences import FACTORIES, differences, kinds_for, show_difference
 from program import KINDS, make_program
 from shrink import shrink
 

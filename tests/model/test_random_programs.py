@@ -9,7 +9,7 @@ import os
 
 import play
 import pytest
-from compare import FACTORIES, differences, kinds_for
+from differences import FACTORIES, differences, kinds_for
 from program import KINDS, STREAMS, make_program
 from shrink import shrink
 
