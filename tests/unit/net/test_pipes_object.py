@@ -16,6 +16,16 @@ from tcp_support import Recorder, open_fds, turns
 pytestmark = pytest.mark.timeout(60)
 
 
+async def connect(direction, factory=asyncio.BaseProtocol, kind=CountedFile):
+    """A transport that reads or writes a new pipe, its protocol, its file, and the number of the other end."""
+    loop = asyncio.get_running_loop()
+    ends = raw_pipe()
+    near, far = ends if direction == "read" else ends[::-1]
+    pipe = kind(near)
+    method = loop.connect_read_pipe if direction == "read" else loop.connect_write_pipe
+    return (*await method(factory, pipe), pipe, far)
+
+
 def test_types(run):
     async def main():
         async with reading() as (transport, protocol, far):
@@ -94,12 +104,7 @@ class Sneaky:
 def test_descriptor_is_closed_once_and_through_the_file(run, direction, end):
     # uvloop closes it a second time by its number, which may then be a stranger's.
     async def main():
-        loop = asyncio.get_running_loop()
-        ends = raw_pipe()
-        near, far = ends if direction == "read" else ends[::-1]
-        pipe = Sneaky(near)
-        connect = loop.connect_read_pipe if direction == "read" else loop.connect_write_pipe
-        transport, protocol = await connect(Recorder, pipe)
+        transport, protocol, pipe, far = await connect(direction, Recorder, Sneaky)
         if end == "close":
             transport.close()
         elif end == "peer":
@@ -153,11 +158,7 @@ def test_file_that_fails_to_close(run, errors):
 @pytest.mark.parametrize("direction", ["read", "write"])
 def test_dropped_unclosed(new_loop, direction):
     loop = new_loop()
-    ends = raw_pipe()
-    near, far = ends if direction == "read" else ends[::-1]
-    pipe = CountedFile(near)
-    connect = loop.connect_read_pipe if direction == "read" else loop.connect_write_pipe
-    transport, protocol = loop.run_until_complete(connect(asyncio.BaseProtocol, pipe))
+    transport, protocol, pipe, far = loop.run_until_complete(connect(direction))
     loop.close()
     assert pipe.closed == 0
     with pytest.warns(ResourceWarning, match="unclosed transport <.*PipeTransport fd=[0-9]+ open"):
@@ -170,11 +171,7 @@ def test_dropped_unclosed(new_loop, direction):
 @pytest.mark.parametrize("direction", ["read", "write"])
 def test_file_taken_away(new_loop, direction):
     loop = new_loop()
-    ends = raw_pipe()
-    near, far = ends if direction == "read" else ends[::-1]
-    pipe = CountedFile(near)
-    connect = loop.connect_read_pipe if direction == "read" else loop.connect_write_pipe
-    transport, protocol = loop.run_until_complete(connect(asyncio.BaseProtocol, pipe))
+    transport, protocol, pipe, far = loop.run_until_complete(connect(direction))
     loop.close()
     transport._pipe = None
     with warnings.catch_warnings():
@@ -189,10 +186,7 @@ def test_file_taken_away(new_loop, direction):
 @pytest.mark.parametrize("direction", ["read", "write"])
 def test_file_given_after_the_end(new_loop, direction):
     loop = new_loop()
-    ends = raw_pipe()
-    near, far = ends if direction == "read" else ends[::-1]
-    connect = loop.connect_read_pipe if direction == "read" else loop.connect_write_pipe
-    transport, protocol = loop.run_until_complete(connect(asyncio.BaseProtocol, CountedFile(near)))
+    transport, protocol, _, far = loop.run_until_complete(connect(direction))
     transport.close()
     loop.run_until_complete(turns())
     loop.close()
