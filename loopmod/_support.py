@@ -15,7 +15,6 @@ from asyncio import (
     base_tasks,
     coroutines,
     format_helpers,
-    futures,
     selector_events,
     sslproto,
     tasks,
@@ -34,7 +33,6 @@ task_repr = base_tasks._task_repr
 task_get_stack = base_tasks._task_get_stack
 task_print_stack = base_tasks._task_print_stack
 set_nodelay = base_events._set_nodelay  # type: ignore[attr-defined]
-wake_waiter = futures._set_result_unless_cancelled  # type: ignore[attr-defined]
 # The public name warns from 3.14 on.
 is_coroutine_function: Any = getattr(coroutines, "_iscoroutinefunction", None) or coroutines.iscoroutinefunction
 

@@ -37,7 +37,7 @@ STATIC_FUNCTION = re.compile(
     r"^(?:static|LM_INLINE)\s(?:__attribute__\(\(\w+\)\)|[^;{}=()#])*?\b(?!__attribute__)(\w+)\(|^LM_GETTER\((\w+)",
     re.MULTILINE,
 )
-MADE_BY_MACRO = re.compile(r"^LM_GETTER\(.*?\)$", re.MULTILINE | re.DOTALL)
+MADE_BY_MACRO = re.compile(r"^LM_(?:SHARED_)?GETTER\(.*?\)$", re.MULTILINE | re.DOTALL)
 NAMED_FILE = re.compile(r"(?<![\w./*])(?:\w+/)*\w+\.(?:c|h|py)\b(?![\w(])")
 # Named in comments, and not the project's.
 FOREIGN_FILES = {"Python.h", "config.h", "ev.c", "ev.h"}

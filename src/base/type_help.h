@@ -30,12 +30,15 @@ lm_check_not_deleted(PyObject *value)
     return 0;
 }
 
-/* A getter of the struct that `declaration` finds in `self`. */
-#define LM_GETTER(name, declaration, expression)                   \
-    static PyObject *name(PyObject *self, void *closure LM_UNUSED) \
-    {                                                              \
-        declaration;                                               \
-        return expression;                                         \
+/* A getter of the struct that `declaration` finds in `self`; of one file, or shared by the
+   tables of several. */
+#define LM_GETTER(name, declaration, expression) \
+    static LM_SHARED_GETTER(name, declaration, expression)
+#define LM_SHARED_GETTER(name, declaration, expression)     \
+    PyObject *name(PyObject *self, void *closure LM_UNUSED) \
+    {                                                       \
+        declaration;                                        \
+        return expression;                                  \
     }
 
 /* In tables of methods: the docstring with its signature, and a function that takes its

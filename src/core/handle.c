@@ -360,6 +360,18 @@ lm_handle_report_call(LmLoop *loop, PyObject *callable, PyObject *const *args,
 }
 
 int
+lm_handle_call_soon_method(LmLoop *loop, PyMethodDef *def, PyObject *self,
+                           PyObject *arg, PyObject *context)
+{
+    PyObject *bound = PyCFunction_New(def, self);
+    int failed = bound == NULL ? -1
+                               : lm_handle_call_soon(loop, bound, &arg,
+                                                     arg != NULL ? 1 : 0, context);
+    Py_XDECREF(bound);
+    return failed;
+}
+
+int
 lm_handle_report_fault(LmLoop *loop, PyMethodDef *def, PyObject *self)
 {
     if (lm_exc_leaves_loop()) {

@@ -144,4 +144,8 @@ int lm_handle_cancel(PyObject *handle);
 int lm_handle_call_soon(LmLoop *loop, PyObject *callback, PyObject *const *args,
                         Py_ssize_t nargs, PyObject *context);
 
+/* The same of a method of `self`, with one argument or, where that is NULL, without. */
+int lm_handle_call_soon_method(LmLoop *loop, PyMethodDef *def, PyObject *self,
+                               PyObject *arg, PyObject *context);
+
 #endif

@@ -76,13 +76,9 @@ report_error(PyObject *self, const char *fault)
         return lm_transport_fatal(self, fault);
     }
     PyObject *exc = PyErr_GetRaisedException();
-    PyObject *protocol = Py_NewRef(t->protocol);
-    PyObject *done =
-        PyObject_CallMethodOneArg(protocol, t->st->str.error_received, exc);
-    Py_DECREF(protocol);
+    int failed = lm_done(lm_held_call_one(t->protocol, t->st->str.error_received, exc));
     Py_DECREF(exc);
-    Py_XDECREF(done);
-    return done != NULL ? 0 : -1;
+    return failed;
 }
 
 /* What the Python socket raises where asyncio tries again later. */
@@ -214,11 +210,10 @@ deliver_datagram(LmTransport *t, PyObject *data, PyObject *sender)
         return 0; /* ended by the Python socket's own code */
     }
     PyObject *args[] = {protocol, data, sender};
-    PyObject *done = PyObject_VectorcallMethod(
-        t->st->str.datagram_received, args, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    int failed = lm_done(PyObject_VectorcallMethod(
+        t->st->str.datagram_received, args, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL));
     Py_DECREF(protocol);
-    Py_XDECREF(done);
-    return done != NULL ? 0 : -1;
+    return failed;
 }
 
 /* Whether another read of this wake-up is as asyncio would read: nothing that ran has

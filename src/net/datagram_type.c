@@ -18,12 +18,7 @@ datagram_method_sendto(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
     return lm_none_if(lm_datagram_sendto(self, values[0], values[1]));
 }
 
-static PyObject *
-get_address(PyObject *self, void *closure LM_UNUSED)
-{
-    PyObject *address = lm_datagram(self)->address;
-    return Py_NewRef(address != NULL ? address : Py_None);
-}
+LM_GETTER(get_address, LmDatagram *d = lm_datagram(self), lm_none_or(d->address))
 
 /* By hand, from the handle of a fault that the exception handler kept: the transport may
    be gone. */

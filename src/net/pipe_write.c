@@ -3,6 +3,7 @@
    letting go costs more. */
 #include "net/pipe.h"
 
+#include "base/held.h"
 #include "base/oserr.h"
 #include "base/sys.h"
 #include "core/handle.h"
@@ -11,7 +12,6 @@
 #include <unistd.h>
 
 #define MOST_VECTORS 64
-#define DROPPED_WRITES_BEFORE_LOG 5
 #define FATAL_WRITE "Fatal write error on pipe transport"
 
 /* Bytes written, 0 where the pipe takes none now, or -1 with an exception set. The file
@@ -33,15 +33,11 @@ put(LmTransport *t, const struct iovec *vectors, int count)
 }
 
 static int
-drop_write(PyObject *self)
+drop_write(LmPipe *p)
 {
-    LmPipe *p = lm_pipe(self);
-    if (p->dropped >= DROPPED_WRITES_BEFORE_LOG) {
-        PyObject *done = lm_state_support(p->base.st, "log_dropped_pipe_write", "");
-        Py_XDECREF(done);
-        if (done == NULL) {
-            return -1;
-        }
+    if (p->dropped >= LM_DROPPED_WRITES_BEFORE_LOG &&
+        lm_done(lm_state_support(p->base.st, "log_dropped_pipe_write", "")) < 0) {
+        return -1;
     }
     p->dropped++;
     return 0;
@@ -116,7 +112,7 @@ lm_pipe_write(PyObject *self, PyObject *data)
         return (int)length;
     }
     if (t->is_closing || lm_pipe(self)->dropped > 0) {
-        return drop_write(self);
+        return drop_write(lm_pipe(self));
     }
     return write_view(self, data);
 }

@@ -3,6 +3,7 @@
 #include "net/server.h"
 
 #include "base/held.h"
+#include "base/type_help.h"
 #include "net/transport.h"
 
 typedef struct {
@@ -24,13 +25,11 @@ static int
 call_foreign(PyObject *server, const char *name, PyObject *transport)
 {
 #if PY_VERSION_HEX >= 0x030D0000
-    PyObject *done = PyObject_CallMethod(server, name, "O", transport);
+    return lm_done(PyObject_CallMethod(server, name, "O", transport));
 #else
     (void)transport;
-    PyObject *done = PyObject_CallMethod(server, name, NULL);
+    return lm_done(PyObject_CallMethod(server, name, NULL));
 #endif
-    Py_XDECREF(done);
-    return done != NULL ? 0 : -1;
 }
 
 /* Whether close() was called. -1 with an exception set. */
@@ -176,9 +175,9 @@ ignore_value(PyObject *self LM_UNUSED, PyObject *value LM_UNUSED,
 }
 
 static PyMethodDef core_methods[] = {
-    {"_attach", (PyCFunction)(void (*)(void))core_attach, METH_FASTCALL,
+    {"_attach", LM_POSITIONAL(core_attach),
      "_attach($self, transport=None, /)\n--\n\nCount a connection."},
-    {"_detach", (PyCFunction)(void (*)(void))core_detach, METH_FASTCALL,
+    {"_detach", LM_POSITIONAL(core_detach),
      "_detach($self, transport=None, /)\n--\n\nA counted connection is over."},
     {NULL, NULL, 0, NULL}};
 

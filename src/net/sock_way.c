@@ -2,6 +2,8 @@
    what it is given is its to keep. */
 #include "net/sock_way.h"
 
+#include "base/held.h"
+
 #include <sys/socket.h>
 
 int
@@ -101,8 +103,7 @@ int
 lm_sock_way_shut_down(LmTransport *t)
 {
     PyObject *how = PyLong_FromLong(SHUT_WR);
-    PyObject *done = call(t, t->st->str.shutdown, how);
+    int failed = lm_done(call(t, t->st->str.shutdown, how));
     Py_XDECREF(how);
-    Py_XDECREF(done);
-    return done != NULL ? 0 : -1;
+    return failed;
 }

@@ -4,6 +4,7 @@
 
 #include "base/args.h"
 #include "base/oserr.h"
+#include "base/type_help.h"
 #include "core/context.h"
 #include "core/handle.h"
 #include "net/readers.h"
@@ -396,7 +397,7 @@ op_dealloc(PyObject *self)
 static PyMethodDef op_methods[] = {
     {"send", op_send_method, METH_O,
      "send($self, value, /)\n--\n\nResume; the value is ignored."},
-    {"throw", (PyCFunction)(void (*)(void))op_throw, METH_FASTCALL,
+    {"throw", LM_POSITIONAL(op_throw),
      "throw($self, exception, /)\n--\n\nEnd the wait and raise the exception."},
     {"close", op_close, METH_NOARGS, "close($self)\n--\n\nEnd the wait."},
     {NULL, NULL, 0, NULL}};

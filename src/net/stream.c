@@ -3,6 +3,7 @@
 #include "net/stream.h"
 
 #include "base/args.h"
+#include "base/held.h"
 #include "base/type_help.h"
 #include "net/join.h"
 #include "net/stream_feed.h"
@@ -94,7 +95,7 @@ stream_method_reset_empty_waiter(PyObject *self, PyObject *unused LM_UNUSED)
 }
 
 LM_GETTER(get_empty_waiter, LmTransport *t = lm_transport(self),
-          Py_NewRef(t->empty_waiter != NULL ? t->empty_waiter : Py_None))
+          lm_none_or(t->empty_waiter))
 LM_GETTER(get_eof, LmTransport *t = lm_transport(self), PyBool_FromLong(t->eof_written))
 
 /* By hand, from the handle of a fault that the exception handler kept: the transport may
@@ -125,9 +126,7 @@ set_nodelay(PyObject *self)
     int on = 1;
     LmAddr local;
     if (!lm_transport_owns_fd(t)) {
-        PyObject *done = lm_state_support(t->st, "set_nodelay", "O", t->sock);
-        Py_XDECREF(done);
-        return done != NULL ? 0 : -1;
+        return lm_done(lm_state_support(t->st, "set_nodelay", "O", t->sock));
     }
     lm_ends_local(t->ends, &local);
     if (lm_addr_is_inet(&local)) {

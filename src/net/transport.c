@@ -4,6 +4,7 @@
 
 #include "base/held.h"
 #include "base/oserr.h"
+#include "base/type_help.h"
 #include "core/fault.h"
 #include "core/handle.h"
 #include "net/flow.h"
@@ -12,8 +13,6 @@
 #include "task/future.h"
 
 #include <unistd.h>
-
-#define DROPPED_WRITES_BEFORE_LOG 5
 
 int
 lm_transport_log_debug(PyObject *self, const char *text)
@@ -25,12 +24,9 @@ lm_transport_log_debug(PyObject *self, const char *text)
 int
 lm_transport_drop_write(LmTransport *t)
 {
-    if (t->lost >= DROPPED_WRITES_BEFORE_LOG) {
-        PyObject *done = lm_state_support(t->st, "log_dropped_write", "");
-        Py_XDECREF(done);
-        if (done == NULL) {
-            return -1;
-        }
+    if (t->lost >= LM_DROPPED_WRITES_BEFORE_LOG &&
+        lm_done(lm_state_support(t->st, "log_dropped_write", "")) < 0) {
+        return -1;
     }
     t->lost++;
     return 0;
@@ -77,10 +73,7 @@ lm_transport_set_protocol(LmTransport *t, PyObject *protocol)
 static PyObject *
 call_connection_lost(PyObject *self, PyObject *exc)
 {
-    if (lm_transport_finish(self, exc) < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    return lm_none_if(lm_transport_finish(self, exc));
 }
 
 static PyMethodDef lost_def = {"_call_connection_lost", call_connection_lost, METH_O,
@@ -117,11 +110,7 @@ schedule_connection_lost(PyObject *self, PyObject *exc)
 {
     LmTransport *t = lm_transport(self);
     t->lost++;
-    PyObject *bound = PyCFunction_New(&lost_def, self);
-    int failed =
-        bound == NULL ? -1 : lm_handle_call_soon(t->loop, bound, &exc, 1, t->context);
-    Py_XDECREF(bound);
-    return failed;
+    return lm_handle_call_soon_method(t->loop, &lost_def, self, exc, t->context);
 }
 
 int
@@ -230,10 +219,9 @@ close_socket(LmTransport *t)
         }
         return 0;
     }
-    PyObject *done = PyObject_CallMethodNoArgs(sock, t->st->str.close);
+    int failed = lm_done(PyObject_CallMethodNoArgs(sock, t->st->str.close));
     Py_DECREF(sock);
-    Py_XDECREF(done);
-    return done != NULL ? 0 : -1;
+    return failed;
 }
 
 /* sendfile waits for the queue to become empty, or for the descriptor it was lent (-1
@@ -253,19 +241,12 @@ end_sendfile(LmTransport *t, LmLoop *loop, int fd)
     }
     PyObject *exc = PyObject_CallFunction(PyExc_ConnectionError, "s",
                                           "Connection is closed by peer");
-    PyObject *done =
-        exc != NULL ? PyObject_CallMethod(waiter, "set_exception", "O", exc) : NULL;
+    int failed = exc != NULL
+                     ? lm_done(PyObject_CallMethod(waiter, "set_exception", "O", exc))
+                     : -1;
     Py_XDECREF(exc);
-    Py_XDECREF(done);
     Py_DECREF(waiter);
-    return done != NULL ? 0 : -1;
-}
-
-static PyObject *
-tell_of_loss(PyObject *self, PyObject *exc)
-{
-    LmTransport *t = lm_transport(self);
-    return lm_held_call_one(t->protocol, t->st->str.connection_lost, exc);
+    return failed;
 }
 
 int
@@ -278,9 +259,9 @@ lm_transport_finish(PyObject *self, PyObject *exc)
     }
     t->is_finished = 1; /* once, though a run within connection_lost may come here */
     t->lost += t->lost == 0;
-    PyObject *done = tell_of_loss(self, exc);
-    lm_exc_keep_first(&first, done != NULL ? 0 : -1);
-    Py_XDECREF(done);
+    int failed =
+        lm_done(lm_held_call_one(t->protocol, t->st->str.connection_lost, exc));
+    lm_exc_keep_first(&first, failed);
 
     int fd = t->fd;
     LmLoop *loop = t->loop;

@@ -174,6 +174,8 @@ lm_flow_maybe_resume(PyObject *self)
 
 int lm_transport_set_protocol(LmTransport *t, PyObject *protocol);
 
+#define LM_DROPPED_WRITES_BEFORE_LOG 5
+
 /* Counts a write to a LOST or CLOSED transport, and warns from the fifth on. -1 with an
    exception set. */
 int lm_transport_drop_write(LmTransport *t);

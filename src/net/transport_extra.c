@@ -29,10 +29,9 @@ take_socket(LmTransport *t, PyObject *sock, int fd)
         Py_DECREF(sock);
         return 1;
     }
-    PyObject *done = PyObject_CallMethod(sock, "detach", NULL);
-    Py_XDECREF(done);
+    int failed = lm_done(PyObject_CallMethod(sock, "detach", NULL));
     Py_DECREF(sock);
-    return done != NULL ? 0 : -1;
+    return failed;
 }
 
 PyObject *

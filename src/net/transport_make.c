@@ -3,8 +3,10 @@
 
 #include "base/held.h"
 #include "base/oserr.h"
+#include "base/type_help.h"
 #include "core/handle.h"
 #include "net/readers.h"
+#include "task/future.h"
 
 static void
 let_go_of_watches(PyObject *self)
@@ -12,46 +14,22 @@ let_go_of_watches(PyObject *self)
     lm_transport_stop_both(lm_transport(self));
 }
 
-static PyObject *
-wake_waiter(PyObject *waiter)
-{
-    PyObject *cancelled = PyObject_CallMethod(waiter, "cancelled", NULL);
-    int is_cancelled = cancelled != NULL ? PyObject_IsTrue(cancelled) : -1;
-    Py_XDECREF(cancelled);
-    if (is_cancelled < 0) {
-        return NULL;
-    }
-    return is_cancelled ? Py_NewRef(Py_None)
-                        : PyObject_CallMethod(waiter, "set_result", "O", Py_None);
-}
-
 /* Runs right after connection_made: only then does reading start and the waiter wake. */
 static PyObject *
 begin_life(PyObject *self, PyObject *waiter)
 {
-    LmTransport *t = lm_transport(self);
-    int failed = t->loop != NULL ? lm_transport_start_reading(self) : 0;
-    PyObject *exc = failed < 0 ? PyErr_GetRaisedException() : NULL;
-    PyObject *done = waiter != Py_None ? wake_waiter(waiter) : Py_NewRef(Py_None);
-    if (exc != NULL) {
-        PyErr_SetRaisedException(exc); /* as asyncio's add_reader, by itself */
-        Py_CLEAR(done);
+    PyObject *first = NULL; /* as asyncio's add_reader, which is a call by itself */
+    if (lm_transport(self)->loop != NULL) {
+        lm_exc_keep_first(&first, lm_transport_start_reading(self));
     }
-    return done;
+    if (waiter != Py_None) {
+        lm_exc_keep_first(&first, lm_future_wake(waiter, NULL));
+    }
+    lm_exc_restore(first);
+    return lm_none_if(first != NULL ? -1 : 0);
 }
 
 static PyMethodDef begin_def = {"_begin", begin_life, METH_O, NULL};
-
-static int
-schedule_begin(LmLoop *loop, PyObject *self, PyObject *waiter)
-{
-    PyObject *bound = PyCFunction_New(&begin_def, self);
-    int failed = bound == NULL ? -1
-                               : lm_handle_call_soon(loop, bound, &waiter, 1,
-                                                     lm_transport(self)->context);
-    Py_XDECREF(bound);
-    return failed;
-}
 
 int
 lm_transport_check_lives(const LmTransport *t)
@@ -73,7 +51,9 @@ schedule_start(LmLoop *loop, PyObject *self, PyObject *waiter)
                      : lm_handle_call_soon(loop, made, &self, 1, t->context);
     Py_XDECREF(made);
     return failed < 0 ? -1
-                      : schedule_begin(loop, self, waiter != NULL ? waiter : Py_None);
+                      : lm_handle_call_soon_method(loop, &begin_def, self,
+                                                   waiter != NULL ? waiter : Py_None,
+                                                   t->context);
 }
 
 /* Before anything can fail what is needed to drop it. */

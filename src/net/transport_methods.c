@@ -106,18 +106,17 @@ lm_transport_method_set_write_buffer_limits(PyObject *self, PyObject *const *arg
     return lm_none_if(t->loop != NULL ? lm_flow_maybe_pause(self) : 0);
 }
 
-/* Getters: not static, for the tables of several types. */
-#define SHARED_GETTER(name, expression)                                    \
-    PyObject *lm_transport_##name(PyObject *self, void *closure LM_UNUSED) \
-    {                                                                      \
-        LmTransport *t = lm_transport(self);                               \
-        return expression;                                                 \
-    }
-
-SHARED_GETTER(get_loop, lm_none_or((PyObject *)t->loop))
-SHARED_GETTER(get_protocol, lm_none_or(t->protocol))
-SHARED_GETTER(get_closing, PyBool_FromLong(t->is_closing))
-SHARED_GETTER(get_paused, PyBool_FromLong(t->is_paused))
-SHARED_GETTER(get_protocol_paused, PyBool_FromLong(t->flow.is_paused))
-SHARED_GETTER(get_high_water, lm_marks_high(&t->flow.marks))
-SHARED_GETTER(get_low_water, lm_marks_low(&t->flow.marks))
+LM_SHARED_GETTER(lm_transport_get_loop, LmTransport *t = lm_transport(self),
+                 lm_none_or((PyObject *)t->loop))
+LM_SHARED_GETTER(lm_transport_get_protocol, LmTransport *t = lm_transport(self),
+                 lm_none_or(t->protocol))
+LM_SHARED_GETTER(lm_transport_get_closing, LmTransport *t = lm_transport(self),
+                 PyBool_FromLong(t->is_closing))
+LM_SHARED_GETTER(lm_transport_get_paused, LmTransport *t = lm_transport(self),
+                 PyBool_FromLong(t->is_paused))
+LM_SHARED_GETTER(lm_transport_get_protocol_paused, LmTransport *t = lm_transport(self),
+                 PyBool_FromLong(t->flow.is_paused))
+LM_SHARED_GETTER(lm_transport_get_high_water, LmTransport *t = lm_transport(self),
+                 lm_marks_high(&t->flow.marks))
+LM_SHARED_GETTER(lm_transport_get_low_water, LmTransport *t = lm_transport(self),
+                 lm_marks_low(&t->flow.marks))

@@ -13,11 +13,7 @@ run_unwatched(PyObject *self, PyMethodDef *method)
     if (lm_watch_check_fd(&t->loop->poll, t->fd) < 0) {
         return -1;
     }
-    PyObject *bound = PyCFunction_New(method, self);
-    int failed =
-        bound == NULL ? -1 : lm_handle_call_soon(t->loop, bound, NULL, 0, t->context);
-    Py_XDECREF(bound);
-    return failed;
+    return lm_handle_call_soon_method(t->loop, method, self, NULL, t->context);
 }
 
 static int

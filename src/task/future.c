@@ -2,6 +2,7 @@
    waiters.h for who is told. */
 #include "task/future.h"
 
+#include "base/held.h"
 #include "base/type_help.h"
 #include "core/debug.h"
 #include "core/fault.h"
@@ -373,4 +374,19 @@ lm_future_report_unread(PyObject *self)
         PyErr_WriteUnraisable(self);
     }
     Py_XDECREF(message);
+}
+
+int
+lm_future_wake(PyObject *waiter, PyObject *exc)
+{
+    PyObject *cancelled = PyObject_CallMethod(waiter, "cancelled", NULL);
+    int is_cancelled = cancelled != NULL ? PyObject_IsTrue(cancelled) : -1;
+    Py_XDECREF(cancelled);
+    if (is_cancelled != 0) {
+        return is_cancelled < 0 ? -1 : 0;
+    }
+    int is_fault = exc != NULL && exc != Py_None;
+    return lm_done(PyObject_CallMethod(waiter,
+                                       is_fault ? "set_exception" : "set_result", "O",
+                                       is_fault ? exc : Py_None));
 }

@@ -133,4 +133,9 @@ int lm_future_traverse_fields(LmFuture *future, visitproc visit, void *arg);
 void lm_future_clear_fields(LmFuture *future);
 void lm_future_report_unread(PyObject *self);
 
+/* Wakes who waits by a future of any kind, which is asked by its methods: with None, or the
+   exception unless that is NULL or None; not where it was cancelled. -1 with an exception
+   set. Runs Python. */
+int lm_future_wake(PyObject *waiter, PyObject *exc);
+
 #endif

@@ -2,6 +2,7 @@
 #include "tls/later.h"
 
 #include "base/held.h"
+#include "task/future.h"
 
 int
 lm_tls_call_soon(LmLoop *loop, PyObject *callback, PyObject *arg)
@@ -50,16 +51,7 @@ lm_tls_wake(PyObject **waiter, PyObject *exc)
         return 0;
     }
     *waiter = NULL;
-    PyObject *cancelled = PyObject_CallMethod(future, "cancelled", NULL);
-    int is_cancelled = cancelled != NULL ? PyObject_IsTrue(cancelled) : -1;
-    int failed = is_cancelled < 0 ? -1 : 0;
-    Py_XDECREF(cancelled);
-    if (is_cancelled == 0) {
-        int is_fault = exc != NULL && exc != Py_None;
-        failed = lm_done(PyObject_CallMethod(future,
-                                             is_fault ? "set_exception" : "set_result",
-                                             "O", is_fault ? exc : Py_None));
-    }
+    int failed = lm_future_wake(future, exc);
     Py_DECREF(future);
     return failed;
 }

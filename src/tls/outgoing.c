@@ -9,7 +9,6 @@
 /* Records that one operation makes and one send takes: together they are below the size
    from which an allocation is a system call. */
 #define MOST_RECORDS 7
-#define DROPPED_WRITES_BEFORE_LOG 5
 
 /* Sends what waits. The block is taken first: the transport may call back. */
 static int
@@ -137,7 +136,7 @@ check_unclosed(LmTls *p)
     if (LM_LIKELY(p->state == LM_WRAPPED || p->state == LM_DO_HANDSHAKE)) {
         return 1;
     }
-    if (p->dropped_writes++ >= DROPPED_WRITES_BEFORE_LOG) {
+    if (p->dropped_writes++ >= LM_DROPPED_WRITES_BEFORE_LOG) {
         return lm_done(lm_state_support(p->st, "log_dropped_tls_write", ""));
     }
     return 0;

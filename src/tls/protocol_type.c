@@ -318,7 +318,7 @@ static PyMethodDef tls_methods[] = {
     {"_adopt_input", tls_adopt_input, METH_O,
      LM_DOC("_adopt_input($self, data, /)",
             "Take raw bytes that came before the handshake was started.")},
-    {"_get_extra_info", (PyCFunction)(void (*)(void))tls_get_extra_info, METH_FASTCALL,
+    {"_get_extra_info", LM_POSITIONAL(tls_get_extra_info),
      LM_DOC("_get_extra_info($self, name, default=None, /)",
             "Return what is known of the connection.")},
     {"_abort", tls_abort, METH_O,
