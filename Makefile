@@ -10,7 +10,7 @@ BUILD_EXT = setup.py -q build_ext --inplace
 C_FILES = find src benchmarks -name '*.c' -o -name '*.h'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build servers test test-sanitize test-embedded test-stdlib test-apps test-inside test-sid test-debug model coverage \
+.PHONY: help setup build servers test test-sanitize test-embedded test-stdlib test-apps test-inside test-sid test-debug model soak leaks coverage \
     lint stubtest format docs demo wheel bench bench-instructions bench-gil clean
 
 help: ## print this list
@@ -73,6 +73,12 @@ test-debug: ## tests/unit on a debug build of CPython 3.14, in the same chroot
 
 model: ## random programs for transports, compared with stock asyncio: ARGS='--seconds 600 --first 1000' or a seed
 	@bin=$$($(SETUP) build test) && "$$bin/python" $(BUILD_EXT) && "$$bin/python" tests/model $(ARGS)
+
+soak: ## 5,000 connections and all else that come and go for 20 minutes: ARGS='--loop asyncio --minutes 10'
+	@bin=$$($(SETUP) build test) && "$$bin/python" $(BUILD_EXT) && "$$bin/python" tests/soak $(ARGS)
+
+leaks: ## what one cycle of each kind leaves: bytes, or references on a debug CPython: ARGS='--loop asyncio tcp'
+	@bin=$$($(SETUP) build test) && "$$bin/python" $(BUILD_EXT) && "$$bin/python" tests/leaks $(ARGS)
 
 coverage: ## run the suite on a build with gcov counters; the report goes to build/coverage/report
 	@bin=$$($(SETUP) build test apps coverage) && tree=$$(tools/variant coverage) && cd "$$tree" && \
