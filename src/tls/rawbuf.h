@@ -14,10 +14,11 @@ typedef struct {
     size_t capacity;
 } LmRawbuf;
 
+/* NULL while nothing waits, to which not even 0 may be added. */
 static inline char *
 lm_rawbuf_data(const LmRawbuf *buf)
 {
-    return buf->block + buf->start;
+    return buf->block != NULL ? buf->block + buf->start : NULL;
 }
 
 static inline void
