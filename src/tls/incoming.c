@@ -10,6 +10,10 @@
 
 #define ALL_RECORDS UINT32_MAX
 
+/* What OpenSSL answers by itself may wait for the transport below: a peer that asks for new
+   keys for ever and reads nothing is then not read from. */
+#define MOST_ANSWERS (64 * 1024)
+
 /* One record: the bytes object that OpenSSL's wrapper makes is what is delivered. `size`
    is not 0: such a read never asks OpenSSL, and looks like the end of the stream. */
 static int
@@ -197,10 +201,13 @@ lm_tls_control_input(LmTls *p)
 {
     /* The beginning of a record is of no use without its rest: it stops no reading. */
     size_t size = lm_tls_has_input(p) ? p->in.raw.size : 0;
-    if (size >= p->in.marks.high && !p->below.is_reading_paused) {
+    /* At the end of a connection all that was written waits there, and not for a peer
+       that is to be stopped. */
+    int is_owed = p->state == LM_WRAPPED && p->out.records.size >= MOST_ANSWERS;
+    if ((size >= p->in.marks.high || is_owed) && !p->below.is_reading_paused) {
         return lm_tls_below_pause_reading(&p->below, 1);
     }
-    if (size <= p->in.marks.low && p->below.is_reading_paused) {
+    if (size <= p->in.marks.low && !is_owed && p->below.is_reading_paused) {
         return lm_tls_below_pause_reading(&p->below, 0);
     }
     return 0;

@@ -260,16 +260,22 @@ lm_tls_on_bytes(LmTls *p, const char *raw, size_t size)
     return lm_rawbuf_add(&p->in.raw, raw, size) < 0 ? -1 : go_on(p);
 }
 
-int
-lm_tls_on_writable(LmTls *p)
+static int
+send_waiting(LmTls *p)
 {
-    p->below.is_writing_paused = 0;
     /* Also after the peer's end, which waits for the application to resume reading. */
     int may_seal = p->state == LM_WRAPPED || p->state == LM_FLUSHING;
     if (lm_outbuf_is_empty(&p->out.backlog) || !may_seal) {
         return lm_tls_process_outgoing(p);
     }
     return lm_tls_guard(p, lm_tls_do_write(p, LM_UNTIL_FULL));
+}
+
+int
+lm_tls_on_writable(LmTls *p)
+{
+    p->below.is_writing_paused = 0;
+    return send_waiting(p) < 0 ? -1 : lm_tls_control_input(p);
 }
 
 static int

@@ -3,8 +3,10 @@
 Relies on trustme for the certificates and on `loop.sock_*` for the raw peer.
 """
 
+import _ssl
 import asyncio
 import contextlib
+import ctypes
 import datetime
 import functools
 import socket
@@ -96,6 +98,15 @@ async def tls_linked(near_factory=Recorder, far_factory=Recorder, version=None):
         quiet_drop(near_transport)
         quiet_drop(far_transport)
         await turns(8)
+
+
+def ask_for_new_keys(tls):
+    """Have an SSLObject of TLS 1.3 tell the other end to change its keys, in front of what is written next."""
+    library = ctypes.CDLL(_ssl.__file__)
+    library.SSL_key_update.argtypes = [ctypes.c_void_p, ctypes.c_int]
+    head = ctypes.c_void_p * 2  # of the object behind its header: a socket, and OpenSSL's part
+    pointer = head.from_address(id(tls._sslobj) + object.__basicsize__)[1]
+    assert library.SSL_key_update(pointer, 1) == 1
 
 
 class RawPeer:

@@ -3,6 +3,7 @@
 Covers tls/incoming.c, tls/view.c and tls/protocol.c.
 """
 
+import _ssl
 import asyncio
 import contextlib
 import gc
@@ -11,7 +12,16 @@ import sys
 
 import pytest
 from tcp_support import BufferedRecorder, Recorder, pattern, tcp_pair, turns
-from tls_support import HOST, client_context, quiet_drop, replace_method, server_context, tls_linked, with_raw_peer
+from tls_support import (
+    HOST,
+    ask_for_new_keys,
+    client_context,
+    quiet_drop,
+    replace_method,
+    server_context,
+    tls_linked,
+    with_raw_peer,
+)
 
 
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
@@ -154,5 +164,77 @@ def test_an_argument_that_closes_the_transport(run, method):
             with contextlib.suppress(TypeError, AttributeError):
                 getattr(transport, method)(Closes(b"1"))
             assert transport.is_closing()
+
+    run(main())
+
+
+class Below(asyncio.Transport):
+    """A transport under TLS that is full when the test says so."""
+
+    is_reading_paused = False
+
+    def __init__(self, protocol):
+        self.protocol = protocol
+        self.written = b""
+
+    def write(self, data):
+        self.written += data
+
+    def pause_reading(self):
+        self.is_reading_paused = True
+
+    def resume_reading(self):
+        self.is_reading_paused = False
+
+    def is_closing(self):
+        return False
+
+    def close(self):
+        pass
+
+    def receive(self, data):
+        while data:
+            room = self.protocol.get_buffer(-1)
+            count = min(len(room), len(data))
+            room[:count], data = data[:count], data[count:]
+            self.protocol.buffer_updated(count)
+
+
+@pytest.mark.skipif(not hasattr(_ssl, "__file__"), reason="this Python's OpenSSL cannot be reached")
+def test_a_peer_that_wants_answers_and_reads_none(run, kind):
+    """Each wish for new keys is answered by OpenSSL itself: what a peer does not read of that is bounded."""
+    if kind == "asyncio":
+        pytest.skip("asyncio keeps it all")
+    from loopmod import _loopmod
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        protocol, incoming, outgoing = Recorder(), ssl.MemoryBIO(), ssl.MemoryBIO()
+        peer = client_context("1.3").wrap_bio(incoming, outgoing, server_hostname=HOST)
+        tls = _loopmod.SSLProtocol(loop, protocol, server_context("1.3"), None, True)
+        below = Below(tls)
+        tls.connection_made(below)
+        for _ in range(2):
+            with contextlib.suppress(ssl.SSLWantReadError):
+                peer.do_handshake()
+            below.receive(outgoing.read())
+            incoming.write(below.written)
+            below.written = b""
+        tls.pause_writing()
+        wishes = 0
+        while not below.is_reading_paused:
+            wishes += 1
+            assert wishes < 10_000
+            ask_for_new_keys(peer)
+            peer.write(b"x")
+            below.receive(outgoing.read())
+        assert protocol.transport.get_write_buffer_size() < 70_000
+        tls.resume_writing()
+        assert not below.is_reading_paused
+        protocol.transport.write(b"answer")
+        incoming.write(below.written)
+        assert peer.read() == b"answer"
+        assert await protocol.until_received(wishes) == b"x" * wishes
+        tls.connection_lost(None)
 
     run(main())
