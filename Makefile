@@ -12,6 +12,8 @@ C_FILES = find src benchmarks -name '*.c' -o -name '*.h'
 .DEFAULT_GOAL := help
 .PHONY: help setup build servers test test-sanitize test-embedded test-stdlib test-apps test-inside test-sid test-debug model soak leaks coverage \
     lint stubtest format docs demo wheel bench bench-instructions bench-gil clean
+.PHONY: help setup build servers test test-sanitize test-embedded test-stdlib test-apps test-inside test-sid test-debug model fuzz \
+    coverage lint stubtest format docs demo wheel bench bench-instructions bench-gil clean
 
 help: ## print this list
 	@echo "make TARGET [PYTHON=python3.12] [JOBS=1] [ARGS='arguments for pytest or the benchmark']"
@@ -79,6 +81,8 @@ soak: ## 5,000 connections and all else that come and go for 20 minutes: ARGS='-
 
 leaks: ## what one cycle of each kind leaves: bytes, or references on a debug CPython: ARGS='--loop asyncio tcp'
 	@bin=$$($(SETUP) build test) && "$$bin/python" $(BUILD_EXT) && "$$bin/python" tests/leaks $(ARGS)
+fuzz: ## fuzzing with coverage, by clang's libFuzzer; ARGS='tls --seconds 600', see tests/fuzz/README.md
+	@bin=$$($(SETUP) build test) && "$$bin/python" $(BUILD_EXT) && "$$bin/python" tests/fuzz $(ARGS)
 
 coverage: ## run the suite on a build with gcov counters; the report goes to build/coverage/report
 	@bin=$$($(SETUP) build test apps coverage) && tree=$$(tools/variant coverage) && cd "$$tree" && \

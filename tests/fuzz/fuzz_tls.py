@@ -1,0 +1,541 @@
+"""Target `tls`: a hostile peer of a TLS connection, a server or a client, before, during and after the handshake.
+
+The input is a list of what peer and application do. The peer is an SSLObject of the ssl module whose records are
+passed on as they are, in pieces, changed, doubled, held back or dropped, with others between that the input holds.
+What is below is a transport in Python or the loop's own over a socket pair. What holds, whatever is done:
+
+- what the application receives is the beginning of what the peer wrote, and the reverse;
+- connection_lost comes exactly once behind connection_made, and without it never;
+- exceptions are those of a network and of the ssl module;
+- while the application pauses reading, what waits is bounded, and so is what the peer makes us send;
+- descriptors are closed.
+"""
+
+import _ssl
+import asyncio
+import contextlib
+import ctypes
+import functools
+import socket
+import ssl
+from pathlib import Path
+
+from fuzz_draw import Broken, Descriptors, Draw, expect, pattern, run_turns, shown
+
+PEM = Path(__file__).with_name("peer.pem")
+MOST_STEPS = 64
+# asyncio's mark for raw bytes that wait, one buffer that comes on top, and a record.
+MOST_INPUT = 256 * 1024 + 256 * 1024 + 20_000
+# What OpenSSL answers by itself and nobody reads: loopmod's mark for it, and what one buffer may ask for.
+MOST_ANSWERS = 64 * 1024 + 256 * 1024 + 20_000
+
+
+def openssl():
+    """The ssl module's OpenSSL; None where it cannot be reached."""
+    library = ctypes.CDLL(_ssl.__file__) if hasattr(_ssl, "__file__") else None
+    if library is None or not hasattr(library, "SSL_key_update"):
+        return None
+    library.SSL_key_update.argtypes = [ctypes.c_void_p, ctypes.c_int]
+    return library
+
+
+OPENSSL = openssl()
+
+
+@functools.cache
+def contexts(version):
+    """A server's and a client's, of one version of TLS."""
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(PEM)
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.load_verify_locations(PEM)
+    client.check_hostname = False
+    for context in (server, client):
+        context.minimum_version = context.maximum_version = version
+        context.set_ciphers("ECDHE+AESGCM")
+    return server, client
+
+
+class App:
+    """What the application is told, and the rules of it."""
+
+    def __init__(self):
+        self.transport = None
+        self.received = bytearray()
+        self.calls = []
+        self.is_lost = False
+
+    def told(self, name, detail=None):
+        expect(not self.is_lost, "{} behind connection_lost", name)
+        self.calls.append((name, detail))
+
+    def connection_made(self, transport):
+        # It may write before, by the transport that stands in for the one to be.
+        expect({name for name, _ in self.calls} <= {"pause", "resume"}, "connection_made behind {}", self.calls)
+        self.told("made")
+
+    def pause_writing(self):
+        self.told("pause")
+
+    def resume_writing(self):
+        self.told("resume")
+
+    def eof_received(self):
+        self.told("eof")
+
+    def connection_lost(self, exc):
+        self.told("lost", shown(exc))
+        expect(exc is None or isinstance(exc, OSError), "connection_lost({!r})", exc)
+        self.is_lost = True
+
+
+class PlainApp(App, asyncio.Protocol):
+    def data_received(self, data):
+        self.told("data")
+        expect(type(data) is bytes and data, "data_received({!r})", data)
+        self.received += data
+
+
+class BufferedApp(App, asyncio.BufferedProtocol):
+    def __init__(self, room):
+        super().__init__()
+        self.room = bytearray(room)
+
+    def get_buffer(self, hint):
+        return self.room
+
+    def buffer_updated(self, count):
+        self.told("data")
+        expect(0 < count <= len(self.room), "buffer_updated({})", count)
+        self.received += self.room[:count]
+
+
+class Below(asyncio.Transport):
+    """A transport over nothing: what is written is kept for the peer, what the peer sends comes in drawn pieces."""
+
+    def __init__(self, loop, protocol):
+        super().__init__()
+        self.loop, self.protocol = loop, protocol
+        self.to_peer = bytearray()
+        self.waiting = bytearray()
+        self.is_paused = self.is_closing_ = self.is_lost = self.is_eof = self.is_full = False
+        self.fed = 0
+
+    def begin(self):
+        self.protocol.connection_made(self)
+
+    def send(self, data, piece):
+        """From the peer."""
+        self.waiting += data
+        while self.waiting and not self.is_paused and not self.is_closing_ and not self.is_lost:
+            room = self.protocol.get_buffer(-1)
+            count = min(piece, len(room), len(self.waiting))
+            room[:count] = self.waiting[:count]
+            del room, self.waiting[:count]
+            self.fed += count
+            self.protocol.buffer_updated(count)
+
+    def end_of_peer(self):
+        if not self.is_eof and not self.is_lost and not self.is_closing_:
+            self.is_eof = True
+            if not self.protocol.eof_received():
+                self.close()
+
+    def received_by_peer(self):
+        taken = bytes(self.to_peer)
+        self.to_peer.clear()
+        return taken
+
+    def set_full(self, is_full):
+        if self.is_full != is_full and not self.is_lost:
+            self.is_full = is_full
+            (self.protocol.pause_writing if is_full else self.protocol.resume_writing)()
+
+    def lose(self, exc):
+        if not self.is_lost:
+            self.is_lost = self.is_closing_ = True
+            self.loop.call_soon(self.protocol.connection_lost, exc)
+
+    def pause_reading(self):
+        self.is_paused = True
+
+    def resume_reading(self):
+        self.is_paused = False
+
+    def is_reading(self):
+        return not self.is_paused
+
+    def is_closing(self):
+        return self.is_closing_
+
+    def write(self, data):
+        self.to_peer += data
+
+    def writelines(self, pieces):
+        for data in pieces:
+            self.write(data)
+
+    def get_write_buffer_size(self):
+        return 0
+
+    def close(self):
+        self.lose(None)
+
+    def abort(self):
+        self.lose(None)
+
+    def _force_close(self, exc):
+        self.lose(exc)
+
+    def get_protocol(self):
+        return self.protocol
+
+    def set_protocol(self, protocol):
+        self.protocol = protocol
+
+    def finish(self):
+        self.close()
+
+
+class BelowSocket:
+    """The loop's own transport over a socket, with the peer's end of it."""
+
+    def __init__(self, loop, protocol):
+        self.loop, self.protocol = loop, protocol
+        near, self.far = socket.socketpair()
+        for sock in (near, self.far):
+            sock.setblocking(False)
+        self.near = near
+        self.waiting = bytearray()
+        self.is_eof = False
+
+    def begin(self):
+        self.transport = self.loop._make_socket_transport(self.near, self.protocol)
+        run_turns(self.loop, 3)
+
+    def send(self, data, piece):
+        self.waiting += data
+        while self.waiting and not self.is_eof:
+            try:
+                sent = self.far.send(self.waiting[: max(piece, len(self.waiting) // 64)])
+            except BlockingIOError:
+                break
+            except OSError:
+                self.is_eof = True
+                break
+            del self.waiting[:sent]
+            run_turns(self.loop)
+        run_turns(self.loop)
+
+    def end_of_peer(self):
+        with contextlib.suppress(OSError):
+            self.far.shutdown(socket.SHUT_WR)
+        self.is_eof = True
+        run_turns(self.loop)
+
+    def received_by_peer(self):
+        taken = b""
+        with contextlib.suppress(OSError):
+            while piece := self.far.recv(1 << 18):
+                taken += piece
+                run_turns(self.loop)
+        return taken
+
+    def set_full(self, is_full):
+        run_turns(self.loop)
+
+    def lose(self, exc):
+        self.far.close()
+        run_turns(self.loop, 2)
+
+    def finish(self):
+        self.transport.abort()
+        self.far.close()
+
+
+class Peer:
+    """The other end: the ssl module's own, as long as it plays by the rules."""
+
+    def __init__(self, context, is_server):
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self.incoming, self.outgoing, server_side=is_server)
+        self.wrote = bytearray()
+        self.received = bytearray()
+        self.is_made = self.is_failed = False
+
+    def take(self, data):
+        with contextlib.suppress(ssl.SSLError):
+            self.incoming.write(data)
+
+    def step(self):
+        """As far as it gets with what it has; its records are returned."""
+        if not self.is_failed:
+            try:
+                if not self.is_made:
+                    self.tls.do_handshake()
+                    self.is_made = True
+                while piece := self.tls.read(1 << 16):
+                    self.received += piece
+            except ssl.SSLWantReadError:
+                pass
+            except ssl.SSLError:
+                self.is_failed = True
+        return self.outgoing.read()
+
+    def write(self, data):
+        if self.is_made and not self.is_failed and data:
+            try:
+                self.tls.write(data)
+            except ssl.SSLError:
+                self.is_failed = True
+                return
+            self.wrote += data
+
+    def ask_for_new_keys(self):
+        """And, behind that, send a byte. The pointer stands behind the object's header and one word."""
+        if self.is_made and not self.is_failed and OPENSSL is not None and self.tls.version() == "TLSv1.3":
+            pointer = ctypes.c_void_p.from_address(id(self.tls._sslobj) + object.__basicsize__ + 8).value
+            if OPENSSL.SSL_key_update(pointer, 1):
+                self.write(b"x")
+
+    def close(self):
+        if self.is_made and not self.is_failed:
+            with contextlib.suppress(ssl.SSLError):
+                self.tls.unwrap()
+
+
+class Scene:
+    """One connection between the two, and what the input does with it."""
+
+    def __init__(self, draw, loop, make_protocol):
+        self.draw, self.loop = draw, loop
+        self.faults = []
+        self.logged = []
+        loop.set_exception_handler(self.handle)
+        flags = draw.byte()
+        is_server = bool(flags & 1)
+        version = ssl.TLSVersion.TLSv1_2 if flags & 2 else ssl.TLSVersion.TLSv1_3
+        ours, theirs = contexts(version) if is_server else reversed(contexts(version))
+        self.app = BufferedApp(draw.size(70_000) or 1) if flags & 8 else PlainApp()
+        self.waiter = loop.create_future()
+        protocol = make_protocol(loop, self.app, ours, self.waiter, is_server, None if is_server else "peer")
+        self.transport = protocol._app_transport
+        self.peer = Peer(theirs, not is_server)
+        self.below = (BelowSocket if flags & 4 else Below)(loop, protocol)
+        self.wrote = bytearray()
+        self.held = b""
+        self.last = b""
+        self.is_paused = False
+        self.fed_before = 0
+        self.piece = 1 << 18
+
+    def handle(self, loop, context):
+        exc = context.get("exception")
+        if isinstance(exc, Broken):
+            self.faults.append(exc)
+        elif exc is None or not isinstance(exc, OSError):
+            self.faults.append(Broken(f"{context.get('message')}: {exc!r}"))
+        self.logged.append(shown(exc))
+
+    # --- what the peer does
+
+    def give(self, data):
+        data, self.held = self.held + data, b""
+        if data:
+            self.last = data
+            self.below.send(data, self.piece)
+
+    def honest(self):
+        self.peer.take(self.below.received_by_peer())
+        self.give(self.peer.step())
+        self.peer.take(self.below.received_by_peer())
+        self.peer.step()
+
+    def converse(self):
+        """Until neither has more to say, or some turns."""
+        for _ in range(4):
+            self.peer.take(self.below.received_by_peer())
+            self.give(self.peer.step())
+
+    def changed(self):
+        self.peer.take(self.below.received_by_peer())
+        data = bytearray(self.peer.step())
+        for _ in range(1 + self.draw.below(3)):
+            place, value = self.draw.below(65536), self.draw.byte()
+            if data:
+                data[place % len(data)] ^= value or 1
+        self.give(bytes(data))
+
+    def short(self):
+        self.peer.take(self.below.received_by_peer())
+        data = self.peer.step()
+        cut = self.draw.below(65536) % (len(data) + 1)
+        self.give(data[:cut])
+        self.held = data[cut:]
+
+    def lost_records(self):
+        self.peer.take(self.below.received_by_peer())
+        self.peer.step()
+
+    def raw(self):
+        self.give(self.draw.bytes(255))
+
+    def record(self):
+        kind = self.draw.choice((22, 23, 21, 20, 24, 0, 255, 25))
+        version = self.draw.choice((b"\3\3", b"\3\1", b"\3\4", b"\2\0", b"\0\0"))
+        body = self.draw.bytes(64)
+        length = self.draw.choice((len(body), 0, 16384, 16640, 18432, 18433, 65535))
+        self.give(bytes([kind]) + version + length.to_bytes(2) + body)
+
+    def filled_record(self):
+        body = pattern(self.draw.size(18_500))
+        self.give(bytes([self.draw.choice((22, 23, 21, 20)), 3, 3]) + len(body).to_bytes(2) + body)
+
+    def again(self):
+        self.give(self.last[: self.draw.size(len(self.last))] if self.draw.one_in(2) else self.last)
+
+    def peer_writes(self):
+        size = self.draw.size(100_000)
+        self.peer.write(pattern(size))
+        self.give(self.peer.step())
+
+    def peer_writes_small_ones(self):
+        for _ in range(1 + self.draw.below(64)):
+            self.peer.write(pattern(self.draw.below(4)))
+        self.give(self.peer.step())
+
+    def peer_wants_keys(self):
+        for _ in range(1 + self.draw.size(500)):
+            self.peer.ask_for_new_keys()
+        self.give(self.peer.step())
+
+    def peer_closes(self):
+        self.peer.close()
+        self.give(self.peer.outgoing.read())
+
+    def peer_ends(self):
+        self.below.end_of_peer()
+
+    def set_piece(self):
+        self.piece = max(1, self.draw.size(1 << 18))
+
+    def fills(self):
+        self.below.set_full(self.draw.one_in(2))
+
+    def breaks(self):
+        self.below.lose(self.draw.choice((None, ConnectionResetError(104, "reset"), OSError(5, "error"))))
+
+    # --- what the application does
+
+    def write(self):
+        data = pattern(self.draw.size(200_000))
+        self.transport.write(data)
+        self.wrote += data
+
+    def write_lines(self):
+        pieces = [pattern(self.draw.size(20_000)) for _ in range(self.draw.below(5))]
+        self.transport.writelines(pieces)
+        self.wrote += b"".join(pieces)
+
+    def pause(self):
+        with contextlib.suppress(RuntimeError):
+            self.transport.pause_reading()
+        self.is_paused = True
+        self.fed_before = self.fed
+
+    def resume(self):
+        with contextlib.suppress(RuntimeError):
+            self.transport.resume_reading()
+        self.is_paused = False
+
+    def close(self):
+        self.transport.close()
+
+    def abort(self):
+        self.transport.abort()
+
+    def limit(self):
+        self.transport.set_write_buffer_limits(self.draw.size(1 << 17))
+
+    def ask(self):
+        for name in ("peercert", "cipher", "ssl_object", "peername"):
+            self.transport.get_extra_info(name)
+        repr(self.transport)
+        self.transport.get_write_buffer_size()
+
+    def turn(self):
+        run_turns(self.loop, 1 + self.draw.below(3))
+
+    STEPS = (
+        honest, converse, changed, short, lost_records, raw, record, filled_record, again, peer_writes,
+        peer_writes_small_ones, peer_wants_keys, peer_closes, peer_ends,
+        set_piece, fills, breaks, write,
+        write_lines, pause, resume, close, abort, limit, ask, turn, converse, converse, write, peer_writes,
+        peer_wants_keys,
+    )  # fmt: skip
+
+    def play(self):
+        self.below.begin()
+        if self.draw.byte() & 1 == 0:
+            self.converse()
+        for _ in range(MOST_STEPS):
+            if not self.draw:
+                break
+            self.draw.choice(self.STEPS)(self)
+            self.check()
+
+    @property
+    def fed(self):
+        return self.below.fed if isinstance(self.below, Below) and not self.below.is_lost else 0
+
+    def check(self):
+        if self.faults:
+            raise self.faults[0]
+        waits = self.fed - self.fed_before
+        expect(not self.is_paused or waits <= MOST_INPUT, "{} bytes wait while reading is paused", waits)
+        unsent = self.transport.get_write_buffer_size() or 0
+        expect(unsent <= 2 * len(self.wrote) + MOST_ANSWERS, "{} bytes unsent", unsent)
+        app, peer = self.app, self.peer
+        expect(peer.wrote.startswith(app.received), "received what the peer did not write")
+        expect(self.wrote.startswith(peer.received), "the peer received what was not written")
+
+    def finish(self):
+        if self.is_paused:
+            self.resume()
+        self.below.finish()
+        run_turns(self.loop, 6)
+        self.check()
+        names = [name for name, _ in self.app.calls]
+        expect(names.count("lost") == names.count("made"), "calls of the protocol: {}", names)
+        expect(self.waiter.done(), "the waiter waits")
+        if not self.waiter.cancelled():
+            exc = self.waiter.exception()
+            expect(exc is None or isinstance(exc, OSError), "the waiter was given {!r}", exc)
+        return [name for i, name in enumerate(names) if name != "data" or names[i - 1] != "data"]
+
+
+def stock_protocol(loop, app, context, waiter, is_server, name):
+    return asyncio.sslproto.SSLProtocol(loop, app, context, waiter, is_server, name)
+
+
+def protocol_maker(factory):
+    if factory is asyncio.SelectorEventLoop:
+        return stock_protocol
+    from loopmod import _loopmod
+
+    return _loopmod.SSLProtocol
+
+
+def tls(data, factory):
+    """Play an input; what comes back tells its course."""
+    contexts(ssl.TLSVersion.TLSv1_2), contexts(ssl.TLSVersion.TLSv1_3)
+    with Descriptors():
+        loop = factory()
+        try:
+            scene = Scene(Draw(data), loop, protocol_maker(factory))
+            scene.play()
+            return scene.finish()
+        finally:
+            with contextlib.suppress(UnboundLocalError, AttributeError):
+                scene.below.far.close()
+            loop.close()
