@@ -124,7 +124,8 @@ def address_of(draw, family):
         made = draw.choice(makers)
         return OddText(os.fsdecode(name)) if made is OddText else made(name)
     length = draw.choice((2, 2, 2, 4, 4, 3, 1, 0, 5, 6))
-    items = [host_of(draw, family), number_of(draw, PORTS), number_of(draw, NUMBERS), number_of(draw, NUMBERS), 0, None]
+    host, port = host_of(draw, family), number_of(draw, PORTS)
+    items = [host, port, number_of(draw, NUMBERS), number_of(draw, NUMBERS), 0, None]
     shape = draw.choice((tuple, tuple, tuple, OddTuple, list)) if kind < 9 else tuple
     if length == 2 and draw.one_in(8):
         return Pair(*items[:2])

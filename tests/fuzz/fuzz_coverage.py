@@ -21,7 +21,6 @@ LIMITS = ["-timeout=30", f"-rss_limit_mb={MEGABYTES}", "-malloc_limit_mb=300", f
 # A fault by name: the target that is to find it, a file, what stands there and what in its place.
 PLANTED = {
     "room miscounted": ("tls", "src/tls/rawbuf.h", "(needed > buf->capacity)", "(needed > buf->capacity + 7)"),
-    "lost beginning": ("tls", "src/tls/protocol.c", "count += p->in.lent;", "count += 0 * p->in.lent;"),
     "port truncated": ("addresses", "src/net/addr.c", "value <= most ?", "value <= most + 1 ?"),
     "NUL unseen": ("addresses", "src/net/addr.c", "(strlen(text) != (size_t)PyUnicode_GET_LENGTH(host))", "(0)"),
     "pause late": ("streams", "src/net/stream_feed.c", "> 2 * fields.limit", "> 2 * fields.limit + 1"),

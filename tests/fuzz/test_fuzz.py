@@ -26,7 +26,7 @@ pytestmark = [
 
 
 @pytest.mark.parametrize("target, changes", [
-    ("tls", 200), ("addresses", 250), ("streams", 400), ("buffers", 250), ("poke", 300),
+    ("tls", 100), ("addresses", 150), ("streams", 250), ("buffers", 200), ("poke", 200),
 ])  # fmt: skip
 def test_no_input_breaks_a_rule(target, changes):
     command = [sys.executable, ROOM, target, "--short", str(changes)]
