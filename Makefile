@@ -11,6 +11,7 @@ C_FILES = find src benchmarks -name '*.c' -o -name '*.h'
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build servers test test-sanitize test-embedded test-stdlib test-apps test-inside test-sid test-debug model soak leaks coverage \
+.PHONY: help setup build servers test test-sanitize test-embedded test-stdlib test-apps test-inside test-sid test-debug model faults-allocation coverage \
     lint stubtest format docs demo wheel bench bench-instructions bench-gil clean
 .PHONY: help setup build servers test test-sanitize test-embedded test-stdlib test-apps test-inside test-sid test-debug model fuzz \
     coverage lint stubtest format docs demo wheel bench bench-instructions bench-gil clean
@@ -83,6 +84,8 @@ leaks: ## what one cycle of each kind leaves: bytes, or references on a debug CP
 	@bin=$$($(SETUP) build test) && "$$bin/python" $(BUILD_EXT) && "$$bin/python" tests/leaks $(ARGS)
 fuzz: ## fuzzing with coverage, by clang's libFuzzer; ARGS='tls --seconds 600', see tests/fuzz/README.md
 	@bin=$$($(SETUP) build test) && "$$bin/python" $(BUILD_EXT) && "$$bin/python" tests/fuzz $(ARGS)
+faults-allocation: ## fail each allocation of each scenario in its turn: ARGS='--loop asyncio --allocator libc' or a scenario
+	@bin=$$($(SETUP) build test) && "$$bin/python" $(BUILD_EXT) && "$$bin/python" tests/faults/allocation $(ARGS)
 
 coverage: ## run the suite on a build with gcov counters; the report goes to build/coverage/report
 	@bin=$$($(SETUP) build test apps coverage) && tree=$$(tools/variant coverage) && cd "$$tree" && \

@@ -4,12 +4,12 @@
     python tests/faults/allocation tls udp --loop asyncio   # of two scenarios, on asyncio's own loop
     python tests/faults/allocation --allocator libc --width 10
     python tests/faults/allocation tls --point 812          # one again, with the stack of what failed
-    python tests/faults/allocation --short                  # the points that `make test` plays
 
 A point is the number of an allocation, counted from the start of the scenario. `--width` lets so many fail from there.
 """
 
 import argparse
+import os
 import sys
 import time
 
@@ -29,6 +29,7 @@ def arguments():
     parser.add_argument("--point", type=int, help="only this one, at length")
     parser.add_argument("--width", type=int, default=1, help="how many fail from the point on")
     parser.add_argument("--step", type=int, default=1, help="play every so-manieth point")
+    parser.add_argument("--planted", help="a loop with this fault, until it is found; see allocation_planted.py")
     parser.add_argument("--list", action="store_true", help="the scenarios")
     return parser.parse_args()
 
@@ -54,7 +55,7 @@ def enumerate_points(play_point, step):
         point += step
 
 
-def show_failing(name, options, failing):
+def show_failing(failing):
     from allocation_stacks import site
 
     groups = {}
@@ -85,17 +86,37 @@ def main(options):
 
     if options.point:
         return show_point(names[0], play(names[0], options.point, patience=5))
+    if options.planted:
+        return find_planted(names[0], options.planted, play_point)
+    return play_all(names, play, options)
+
+
+def play_all(names, play, options):
     total = bad = 0
     began = time.monotonic()
     for name in names:
         count, outcomes, failing = enumerate_points(lambda point, patience=1: play(name, point, patience), options.step)
         print(f"{name}: {count} points, {', '.join(f'{n} {what}' for what, n in sorted(outcomes.items()))}", flush=True)
-        show_failing(name, options, failing)
+        show_failing(failing)
         total += count
         bad += len(failing)
     took = time.monotonic() - began
     print(f"{options.loop}, {options.allocator}, width {options.width}: {total} points in {took:.0f} s, {bad} bad")
     return 1 if bad else 0
+
+
+def find_planted(name, fault, play_point):
+    """1 where it was found, as a fault is."""
+    from allocation_planted import PLANTED
+
+    factory, wanted = PLANTED[fault]
+    for point in range(1, 400):
+        result = play_point(name, factory, "python", point, point + 1)
+        if any(wanted in problem for problem in result["problems"]):
+            print(f"{fault}: found at point {point}: {'; '.join(result['problems'])}")
+            return 1
+    print(f"{fault}: missed")
+    return 0
 
 
 def show_point(name, result):
@@ -109,6 +130,6 @@ def show_point(name, result):
 
 
 if __name__ == "__main__":
-    if PRELOADED not in __import__("os").environ:
+    if PRELOADED not in os.environ:
         start_preloaded(sys.argv)
     sys.exit(main(arguments()))

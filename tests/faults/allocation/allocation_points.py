@@ -18,6 +18,7 @@ import sys
 import threading
 import warnings
 
+from allocation_excuses import without_excused
 from allocation_hook import ALLOCATORS, load
 from allocation_scenarios import PROMISES, SCENARIOS, WrongResult, broken_promises
 
@@ -34,10 +35,6 @@ LOOPS = {
 }
 
 
-# What the interpreter itself does not survive: an exception that unwinds is lost there, and a SystemError in its place.
-INTERPRETER = ("_PyFrame_MakeAndSetFrameObject",)
-
-
 # Made once and kept, by the thread that asks first.
 OF_THE_POLICY = ("_Local", "PidfdChildWatcher", "ThreadedChildWatcher")
 
@@ -48,6 +45,7 @@ class Told:
     def __init__(self):
         self.memory_errors = 0
         self.texts = []
+        self.odd = []
 
     def note(self, exc, where):
         """Exceptions behind and within it included."""
@@ -65,7 +63,7 @@ class Told:
             elif not isinstance(exc, CONSEQUENCES):
                 odd.append(f"{where} {type(exc).__name__}: {exc}"[:200])
         if self.memory_errors == before:  # else it is what MemoryError came over
-            self.texts += odd
+            self.odd += odd
 
     def handle(self, loop, context):
         self.note(context.get("exception"), "told")
@@ -199,10 +197,14 @@ def play(name, new_loop, allocator, first, last, limit):
         is_waiting = isinstance(raised, RuntimeError)
     result["seen"], result["failed"], _ = hook.seen()
     result["outcome"] = "waits" if is_waiting else "ok" if raised is None else type(raised).__name__
+    # Of a connection that was not set up, or whose other end failed by an OSError, asyncio tells in debug mode only.
+    result["is_consequence"] = is_waiting or raised is None or isinstance(raised, OSError | EOFError)
     result["wrong"] = isinstance(raised, WrongResult)
     if not is_waiting and not result["wrong"]:
         told.note(raised, "raised")
     del raised
+    asyncio.set_event_loop(None)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # Runner's, where it could not take it back
     if sys.version_info < (3, 12):  # takes memory there, and may have failed at the run's end
         asyncio._set_running_loop(None)
     result["works"] = finish(loop, told, limit) and works_anew(new_loop, told)
@@ -211,7 +213,7 @@ def play(name, new_loop, allocator, first, last, limit):
     del loop
     result["alive"] = left_alive()
     result["descriptors"] = left_open(before)
-    result["memory_errors"], result["texts"] = told.memory_errors, told.texts
+    result["memory_errors"], result["texts"], result["odd"] = told.memory_errors, told.texts, told.odd
     return result
 
 
@@ -223,7 +225,6 @@ def finish(loop, told, limit):
     """Whether the loop goes on until it is closed."""
     if loop is None:
         return True
-    asyncio.set_event_loop(None)
     try:
         settle(loop, limit)
         return works(loop, told)
@@ -246,11 +247,11 @@ def problems(result):
     """What must not be, of a point's result."""
     if "ended" in result:
         return [result["ended"]]
-    found = [f"{text}" for text in result["texts"]]
     is_told = result["memory_errors"] > 0
+    found = [*result["texts"], *(() if is_told else result["odd"])]
     if result["outcome"] == "waits" and not is_told:
         found.append("waits, and nothing was told")
-    elif result["outcome"] not in ("ok", "waits") and not is_told:
+    elif not result["is_consequence"] and not is_told:
         found.append(f"{result['outcome']} without MemoryError")
     if result["lost"] > result["memory_errors"]:
         found.append("callbacks lost")
@@ -312,6 +313,10 @@ def play_point(name, new_loop, allocator, first, last, patience=1):
     result["problems"] = problems(result)
     if result["problems"]:
         result["failed_at"], result["ended_at"] = hook.failed_at(), hook.ended_at()
+        found = without_excused(name, result["problems"], result["failed_at"], result["ended_at"])
+        if not found:
+            result["outcome"] = "excused"
+        result["problems"] = found
     return result
 
 

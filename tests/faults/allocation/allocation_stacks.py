@@ -27,6 +27,17 @@ def stack(frames):
     return [f"{library.rpartition('/')[2].partition('.')[0]}: {found[library, o]}" for library, o in frames]
 
 
+def functions(frames):
+    """The names alone."""
+    return [text.split(" ")[1] for text in stack(frames)]
+
+
+def first_library(frames):
+    """Whose code it is, libc apart."""
+    names = [text.partition(":")[0] for text in stack(frames)]
+    return next((name for name in names if name not in ("libc", "linux-vdso")), None)
+
+
 def site(result):
     """Where it failed, in short: who asked, and the first of ours behind; then where the process ended."""
     parts = []

@@ -7,7 +7,7 @@ import asyncio
 import functools
 import ssl
 
-from allocation_scenarios import BIG, Echo, Notes, check, closing, pair, scenario
+from allocation_scenarios import BIG, Echo, Notes, check, closing, pair, received, scenario
 
 @functools.cache
 def contexts(version):
@@ -29,20 +29,18 @@ async def tls_exchange(version):
     loop = asyncio.get_running_loop()
     serving, asking = contexts(version)
     near, far = pair()
-    with closing(near, far):
-        accepting = asyncio.create_task(accept_tls(loop, far, serving))
-        transport, protocol = await loop.create_connection(Notes, sock=near, ssl=asking, server_hostname="localhost")
-        with closing(transport):
-            other, echo = await accepting
-            with closing(other):
-                transport.get_extra_info("peercert")
-                transport.write(BIG[:1000])
-                transport.writelines([BIG[1000:100000], bytearray(BIG[100000:])])
-                while len(protocol.got) < len(BIG) and not protocol.lost.done():
-                    await asyncio.sleep(0)
-                check(protocol.got == BIG)
-        check(await protocol.lost is None)
-        check(await echo.lost is None)
+    accepting = asyncio.create_task(accept_tls(loop, far, serving))
+    transport, protocol = await loop.create_connection(Notes, sock=near, ssl=asking, server_hostname="localhost")
+    with closing(transport):
+        other, echo = await accepting
+        with closing(other):
+            transport.get_extra_info("peercert")
+            transport.write(BIG[:1000])
+            transport.writelines([BIG[1000:100000], bytearray(BIG[100000:])])
+            await received(protocol, BIG)
+    for each in (protocol, echo):
+        if exc := await each.lost:
+            raise exc
 
 @scenario
 async def tls():
@@ -104,15 +102,14 @@ async def tls_refused():
     loop = asyncio.get_running_loop()
     serving, asking = contexts(ssl.TLSVersion.TLSv1_3)
     near, far = pair()
-    with closing(near, far):
-        accepting = asyncio.create_task(accept_tls(loop, far, serving))
-        try:
-            await loop.create_connection(Notes, sock=near, ssl=asking, server_hostname="elsewhere")
-        except ssl.SSLCertVerificationError:
-            pass
-        else:
-            check(False)
-        await asyncio.wait([accepting])
+    accepting = asyncio.create_task(accept_tls(loop, far, serving))
+    try:
+        await loop.create_connection(Notes, sock=near, ssl=asking, server_hostname="elsewhere")
+    except ssl.SSLCertVerificationError:
+        pass
+    else:
+        check(False)
+    await asyncio.wait([accepting])
 
 @scenario
 async def tls_abort():
@@ -120,12 +117,11 @@ async def tls_abort():
     loop = asyncio.get_running_loop()
     serving, asking = contexts(ssl.TLSVersion.TLSv1_3)
     near, far = pair()
-    with closing(near, far):
-        accepting = asyncio.create_task(accept_tls(loop, far, serving))
-        transport, protocol = await loop.create_connection(Notes, sock=near, ssl=asking, server_hostname="localhost")
-        with closing(transport):
-            other, _ = await accepting
-            transport.write(BIG * 4)
-            other.abort()
-            await protocol.lost
+    accepting = asyncio.create_task(accept_tls(loop, far, serving))
+    transport, protocol = await loop.create_connection(Notes, sock=near, ssl=asking, server_hostname="localhost")
+    with closing(transport):
+        other, _ = await accepting
+        transport.write(BIG * 4)
+        other.abort()
+        await protocol.lost
 
