@@ -72,4 +72,12 @@ lm_exc_leaves_loop(void)
            PyErr_ExceptionMatches(PyExc_KeyboardInterrupt);
 }
 
+/* 1 for those and MemoryError: they say nothing of the object that was asked, and so may
+   not be taken for its answer. */
+static inline int
+lm_exc_is_no_answer(void)
+{
+    return lm_exc_leaves_loop() || PyErr_ExceptionMatches(PyExc_MemoryError);
+}
+
 #endif

@@ -389,7 +389,7 @@ listener_resume(PyObject *self, PyObject *unused LM_UNUSED)
     Listener *l = (Listener *)self;
     int fd = PyObject_AsFileDescriptor(l->sock);
     if (fd != l->watch.fd) {
-        if (PyErr_Occurred() && lm_exc_leaves_loop()) {
+        if (PyErr_Occurred() && lm_exc_is_no_answer()) {
             return NULL;
         }
         PyErr_Clear(); /* closed meanwhile */

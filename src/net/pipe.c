@@ -19,7 +19,7 @@ ask_file(LmTransport *t)
     long fd = number != NULL ? PyLong_AsLong(number) : -1;
     Py_XDECREF(number);
     if (PyErr_Occurred()) {
-        if (lm_exc_leaves_loop()) {
+        if (lm_exc_is_no_answer()) {
             return -1;
         }
         PyErr_Clear(); /* a closed file has no number */

@@ -204,6 +204,9 @@ wait_on(LmSockOp *op)
 {
     int fd = PyObject_AsFileDescriptor(op->sock);
     if (fd != op->fd) {
+        if (PyErr_Occurred() && lm_exc_is_no_answer()) {
+            return -1;
+        }
         PyErr_Clear();
         lm_oserr_set(EBADF);
         return -1;
