@@ -186,10 +186,13 @@ swap_in_dict(PyObject *tasks, PyObject *loop, PyObject *task, PyObject **old)
     if (*old == Py_None) {
         Py_CLEAR(*old);
     }
-    if (task != NULL) {
-        return PyDict_SetItem(tasks, loop, task);
+    int failed = task != NULL ? PyDict_SetItem(tasks, loop, task)
+                 : was_there  ? PyDict_DelItem(tasks, loop)
+                              : 0;
+    if (failed < 0) {
+        Py_CLEAR(*old); /* a caller that is told of a failure got nothing */
     }
-    return was_there ? PyDict_DelItem(tasks, loop) : 0;
+    return failed;
 }
 
 /* The same for the slot. */
