@@ -26,6 +26,11 @@ resume_coroutine(LmTask *t, PyObject *exc, PyObject **value)
     if (LM_LIKELY(exc == NULL)) {
         outcome = PyIter_Send(coro, Py_None, value);
         Py_DECREF(coro);
+        if (LM_UNLIKELY(outcome == PYGEN_ERROR) && !PyErr_Occurred()) {
+            /* The interpreter loses one that unwinds a frame for which it has no memory. */
+            PyErr_SetString(PyExc_SystemError,
+                            "error return without exception set");
+        }
         return outcome;
     }
     *value = PyObject_CallMethodOneArg(coro, t->future.st->str.throw, exc);
