@@ -109,11 +109,13 @@
     X(_eof)                                                                               \
     X(_limit)                                                                             \
     X(_loop)                                                                              \
+    X(_nest_patched)                                                                      \
     X(_paused)                                                                            \
     X(_run)                                                                               \
     X(_run_once)                                                                          \
     X(_selector)                                                                          \
     X(_sockets)                                                                           \
+    X(_source_traceback)                                                                  \
     X(_stream_reader_wr)                                                                  \
     X(_transport)                                                                         \
     X(_transports)                                                                        \
@@ -135,6 +137,7 @@
     X(datagram_received)                                                                  \
     X(error_received)                                                                     \
     X(data_received)                                                                      \
+    X(detach)                                                                             \
     X(do_handshake)                                                                       \
     X(eof_received)                                                                       \
     X(feed_data)                                                                          \
@@ -150,6 +153,7 @@
     X(name)                                                                               \
     X(pause_reading)                                                                      \
     X(pause_writing)                                                                      \
+    X(peername)                                                                           \
     X(read)                                                                               \
     X(recv)                                                                               \
     X(recv_into)                                                                          \

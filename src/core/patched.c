@@ -39,11 +39,14 @@ warn_all_loops(LmState *st)
 
 #if HAS_WATCHERS
 
+/* NULL with an exception set, or without one where there is none any more. */
 static LmState *
 state_of_interpreter(void)
 {
     PyObject *dict = PyInterpreterState_GetDict(PyInterpreterState_Get());
-    PyObject *capsule = dict != NULL ? PyDict_GetItemString(dict, STATE_KEY) : NULL;
+    PyObject *key = dict != NULL ? PyUnicode_FromString(STATE_KEY) : NULL;
+    PyObject *capsule = key != NULL ? PyDict_GetItemWithError(dict, key) : NULL;
+    Py_XDECREF(key);
     return capsule != NULL && PyCapsule_IsValid(capsule, STATE_KEY)
                ? PyCapsule_GetPointer(capsule, STATE_KEY)
                : NULL;
@@ -156,6 +159,9 @@ on_dict_change(PyDict_WatchEvent event LM_UNUSED, PyObject *dict, PyObject *key,
                 PyErr_WriteUnraisable(key);
             }
         }
+    }
+    if (st == NULL && PyErr_Occurred()) {
+        PyErr_WriteUnraisable(key); /* a patch may stay unnoticed */
     }
     PyErr_Clear();
     lm_exc_restore(exc);

@@ -35,7 +35,9 @@ may_nest(LmState *st)
     if (asyncio == NULL) {
         return -1;
     }
-    int marked = PyObject_HasAttrString(asyncio, "_nest_patched");
+    PyObject *mark;
+    int marked = PyObject_GetOptionalAttr(asyncio, st->str._nest_patched, &mark);
+    Py_XDECREF(mark);
     Py_DECREF(asyncio);
     return marked;
 }

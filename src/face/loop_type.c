@@ -144,9 +144,15 @@ get_loop_current_handle(PyObject *self, void *closure LM_UNUSED)
     if (item == NULL) {
         item = loop->current_item;
         /* What shows it asks for this: a transport or listener is no handle. */
-        if (item != NULL && !PyObject_HasAttrString(item, "_source_traceback")) {
+        PyObject *traceback = NULL;
+        PyObject *name = loop->st->str._source_traceback;
+        if (item != NULL && PyObject_GetOptionalAttr(item, name, &traceback) < 0) {
+            return NULL;
+        }
+        if (traceback == NULL) {
             item = NULL;
         }
+        Py_XDECREF(traceback);
     }
     return lm_none_or(item);
 }

@@ -41,9 +41,10 @@ lm_datagram_prepare(PyObject *self, const LmTransportParts *parts)
     if (extra == NULL) {
         return -1;
     }
-    PyObject *peer = Py_XNewRef(PyDict_GetItemString(extra, "peername"));
+    PyObject *name = d->base.st->str.peername;
+    PyObject *peer = Py_XNewRef(PyDict_GetItemWithError(extra, name));
     Py_DECREF(extra);
-    int is_connected = peer != NULL ? PyObject_IsTrue(peer) : 0;
+    int is_connected = peer != NULL ? PyObject_IsTrue(peer) : PyErr_Occurred() ? -1 : 0;
     Py_XDECREF(peer);
     int has_address = is_connected >= 0 && parts->address != NULL
                           ? PyObject_IsTrue(parts->address)
