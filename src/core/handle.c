@@ -349,11 +349,10 @@ lm_handle_report_call(LmLoop *loop, PyObject *callable, PyObject *const *args,
     }
     PyObject *exc = lm_exc_hold();
     PyObject *handle = lm_handle_new(loop, callable, args, nargs, context);
+    lm_exc_put_back(exc);
     if (handle == NULL) {
-        Py_DECREF(exc);
         return -1;
     }
-    lm_exc_restore(exc);
     int failed = lm_fault_in_callback(loop, handle);
     Py_DECREF(handle);
     return failed;
@@ -379,11 +378,10 @@ lm_handle_report_fault(LmLoop *loop, PyMethodDef *def, PyObject *self)
     }
     PyObject *exc = lm_exc_hold();
     PyObject *callable = PyCFunction_New(def, self);
+    lm_exc_put_back(exc);
     if (callable == NULL) {
-        Py_DECREF(exc);
         return -1;
     }
-    lm_exc_restore(exc);
     int failed = lm_handle_report_call(loop, callable, NULL, 0, NULL);
     Py_DECREF(callable);
     return failed;
