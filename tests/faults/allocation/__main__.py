@@ -79,7 +79,8 @@ def main(options):
         return 0
     names = options.scenario or [name for name in SCENARIOS if options.loop in ONLY_ON.get(name, LOOPS)]
     new_loop = factories[options.loop]
-    prepare(names, [new_loop])
+    # All, whatever is asked for: the numbers of points depend on it.
+    prepare([name for name in SCENARIOS if options.loop in ONLY_ON.get(name, LOOPS)], [new_loop])
 
     def play(name, point, patience=1):
         return play_point(name, new_loop, options.allocator, point, point + options.width, patience)

@@ -20,7 +20,7 @@
 #include <stdatomic.h>
 #include <sys/mman.h>
 
-#define DEPTH 48
+#define DEPTH 128
 
 enum { NONE, PYTHON, LIBC };
 
@@ -35,7 +35,7 @@ typedef struct {
 } Shared;
 
 static Shared *shared;
-static volatile int armed = NONE;
+static volatile int armed = NONE, paused = NONE;
 static long first, last;
 static uintptr_t interpreter_begin, interpreter_end;
 
@@ -195,7 +195,23 @@ hook_arm(PyObject *self, PyObject *args)
 static PyObject *
 hook_disarm(PyObject *self, PyObject *unused)
 {
+    armed = paused = NONE;
+    Py_RETURN_NONE;
+}
+
+/* Around what is not to fail. */
+static PyObject *
+hook_pause(PyObject *self, PyObject *unused)
+{
+    paused = armed;
     armed = NONE;
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+hook_resume(PyObject *self, PyObject *unused)
+{
+    armed = paused;
     Py_RETURN_NONE;
 }
 
@@ -238,6 +254,8 @@ hook_watch_end(PyObject *self, PyObject *unused)
 static PyMethodDef methods[] = {
     {"arm", hook_arm, METH_VARARGS, "arm(allocator, first, last)"},
     {"disarm", hook_disarm, METH_NOARGS, NULL},
+    {"pause", hook_pause, METH_NOARGS, NULL},
+    {"resume", hook_resume, METH_NOARGS, NULL},
     {"reset", hook_reset, METH_NOARGS, NULL},
     {"seen", hook_seen, METH_NOARGS, "How many were asked for, how many failed, the signal that ended it."},
     {"failed_at", hook_failed_at, METH_NOARGS, "The stack of the first that failed: library and offset."},

@@ -20,11 +20,12 @@ import warnings
 
 from allocation_excuses import without_excused
 from allocation_hook import ALLOCATORS, load
-from allocation_scenarios import PROMISES, SCENARIOS, WrongResult, broken_promises
+from allocation_scenarios import PROMISES, SCENARIOS, Quiet, WrongResult, broken_promises
 
 import loopmod
 
 hook = load()
+Quiet.pause, Quiet.resume = hook.pause, hook.resume
 NEVER = 1 << 60
 # What a program gets besides when a part of it ended by MemoryError.
 CONSEQUENCES = (MemoryError, OSError, EOFError, asyncio.CancelledError, TimeoutError, KeyError, BaseExceptionGroup)
@@ -35,6 +36,7 @@ LOOPS = {
 }
 
 
+OUT_OF_MEMORY = ("memory", "malloc", "can't allocate lock", "can't start new thread")
 # Made once and kept, by the thread that asks first.
 OF_THE_POLICY = ("_Local", "PidfdChildWatcher", "ThreadedChildWatcher")
 
@@ -73,8 +75,8 @@ class Told:
 
 
 def says_memory(exc):
-    """OpenSSL's and getaddrinfo's errors."""
-    return isinstance(exc, OSError) and any(word in str(exc).lower() for word in ("memory", "malloc"))
+    """Errors of OpenSSL, of getaddrinfo, of threads."""
+    return isinstance(exc, OSError | RuntimeError) and any(word in str(exc).lower() for word in OUT_OF_MEMORY)
 
 
 def descriptors():
