@@ -8,6 +8,7 @@ on), but only where MemoryError was told. After it the loop goes on, and when it
 import asyncio
 import contextlib
 import gc
+import io
 import json
 import logging
 import os
@@ -129,7 +130,10 @@ def works(loop, told):
 
 
 def settle(loop, limit):
-    """End the tasks that are left, as Runner does."""
+    """End the tasks that are left, as Runner does; before that, what is queued may stop the loop."""
+    for _ in range(3):
+        loop.call_soon(loop.stop)
+        loop.run_forever()
     for _ in range(3):
         left = asyncio.all_tasks(loop)
         if not left:
@@ -173,8 +177,9 @@ def on_loop(scenario, loop, arm, limit, told):
 
 
 def play(name, new_loop, allocator, first, last, limit):
-    """In the child: the whole of a point."""
+    """In the child (and to warm up, where stderr stays what it is after): the whole of a point."""
     told, result = Told(), {}
+    sys.stderr = printed = io.StringIO()
     sys.unraisablehook = told.handle_unraisable
     threading.excepthook = told.handle_unraisable
     before = descriptors()
@@ -215,6 +220,7 @@ def play(name, new_loop, allocator, first, last, limit):
     del loop
     result["alive"] = left_alive()
     result["descriptors"] = left_open(before)
+    told.texts += [line for line in printed.getvalue().splitlines() if "SystemError" in line]
     result["memory_errors"], result["texts"], result["odd"] = told.memory_errors, told.texts, told.odd
     return result
 
@@ -331,6 +337,7 @@ def prepare(names, factories):
     for new_loop in factories:
         for name in names:
             play(name, new_loop, "python", NEVER, NEVER, 5)
+            sys.stderr = sys.__stderr__
     hook.failed_at()
     gc.collect()
     gc.freeze()

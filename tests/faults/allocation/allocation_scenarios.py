@@ -79,6 +79,17 @@ class Quiet:
 QUIET = Quiet()
 
 
+@contextlib.contextmanager
+def folder():
+    with QUIET:
+        made = tempfile.TemporaryDirectory()
+    try:
+        yield made.name
+    finally:
+        with QUIET:
+            made.cleanup()
+
+
 class WrongResult(Exception):
     """The scenario went through and got something else than it should."""
 
@@ -493,8 +504,8 @@ async def tcp_streams():
 
 @scenario
 async def unix_streams():
-    with tempfile.TemporaryDirectory() as folder:
-        path = folder + "/socket"
+    with folder() as place:
+        path = place + "/socket"
         server = await asyncio.start_unix_server(serve_echo, path)
         await with_server(server, lambda server: asyncio.open_unix_connection(path))
 
@@ -613,11 +624,11 @@ async def udp_refused():
 async def udp_full():
     """More than a socket takes at once, to a Unix address: what waits is sent later, in order."""
     loop = asyncio.get_running_loop()
-    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as far:
-        far.bind(folder + "/far")
+    with folder() as place, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as far:
+        far.bind(place + "/far")
         far.setblocking(False)
         near = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        near.connect(folder + "/far")
+        near.connect(place + "/far")
         near.setblocking(False)
         transport, protocol = await loop.create_datagram_endpoint(Notes, sock=near)
         with closing(transport):
