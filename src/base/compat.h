@@ -61,6 +61,25 @@ PyObject_GetOptionalAttr(PyObject *obj, PyObject *name, PyObject **result)
 
 #if PY_VERSION_HEX < 0x030D0000
 static inline int
+PyObject_GetOptionalAttrString(PyObject *obj, const char *name, PyObject **result)
+{
+    PyObject *key = PyUnicode_FromString(name);
+    *result = NULL;
+    int found = key != NULL ? PyObject_GetOptionalAttr(obj, key, result) : -1;
+    Py_XDECREF(key);
+    return found;
+}
+
+static inline int
+PyDict_GetItemStringRef(PyObject *dict, const char *name, PyObject **result)
+{
+    PyObject *key = PyUnicode_FromString(name);
+    *result = key != NULL ? Py_XNewRef(PyDict_GetItemWithError(dict, key)) : NULL;
+    Py_XDECREF(key);
+    return *result != NULL ? 1 : PyErr_Occurred() ? -1 : 0;
+}
+
+static inline int
 PyWeakref_GetRef(PyObject *ref, PyObject **object)
 {
     PyObject *found = PyWeakref_GetObject(ref);

@@ -109,13 +109,11 @@
     X(_eof)                                                                               \
     X(_limit)                                                                             \
     X(_loop)                                                                              \
-    X(_nest_patched)                                                                      \
     X(_paused)                                                                            \
     X(_run)                                                                               \
     X(_run_once)                                                                          \
     X(_selector)                                                                          \
     X(_sockets)                                                                           \
-    X(_source_traceback)                                                                  \
     X(_stream_reader_wr)                                                                  \
     X(_transport)                                                                         \
     X(_transports)                                                                        \
@@ -153,7 +151,6 @@
     X(name)                                                                               \
     X(pause_reading)                                                                      \
     X(pause_writing)                                                                      \
-    X(peername)                                                                           \
     X(read)                                                                               \
     X(recv)                                                                               \
     X(recv_into)                                                                          \
@@ -210,9 +207,7 @@ typedef struct LmState {
     LmReadyFn step_task;    /* steps a task that is ready: task/step.c */
     PyMethodDef *wake_task; /* the callable that does it for a foreign loop or future */
     uint64_t task_names;    /* number of the last default task name given */
-    LmFreelist handles;
-    LmFreelist timer_handles;
-    LmFreelist safe_handles;
+    LmFreelist handles, timer_handles, safe_handles;
     LmFreelist future_iters;
     LmFreelist tasks;
     LmFreelist sock_ops;

@@ -44,12 +44,15 @@ static LmState *
 state_of_interpreter(void)
 {
     PyObject *dict = PyInterpreterState_GetDict(PyInterpreterState_Get());
-    PyObject *key = dict != NULL ? PyUnicode_FromString(STATE_KEY) : NULL;
-    PyObject *capsule = key != NULL ? PyDict_GetItemWithError(dict, key) : NULL;
-    Py_XDECREF(key);
-    return capsule != NULL && PyCapsule_IsValid(capsule, STATE_KEY)
-               ? PyCapsule_GetPointer(capsule, STATE_KEY)
-               : NULL;
+    PyObject *capsule = NULL;
+    if (dict == NULL || PyDict_GetItemStringRef(dict, STATE_KEY, &capsule) <= 0) {
+        return NULL;
+    }
+    LmState *st = PyCapsule_IsValid(capsule, STATE_KEY)
+                      ? PyCapsule_GetPointer(capsule, STATE_KEY)
+                      : NULL;
+    Py_DECREF(capsule); /* the dict holds it */
+    return st;
 }
 
 static void

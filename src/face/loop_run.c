@@ -36,7 +36,7 @@ may_nest(LmState *st)
         return -1;
     }
     PyObject *mark;
-    int marked = PyObject_GetOptionalAttr(asyncio, st->str._nest_patched, &mark);
+    int marked = PyObject_GetOptionalAttrString(asyncio, "_nest_patched", &mark);
     Py_XDECREF(mark);
     Py_DECREF(asyncio);
     return marked;

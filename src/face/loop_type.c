@@ -145,8 +145,8 @@ get_loop_current_handle(PyObject *self, void *closure LM_UNUSED)
         item = loop->current_item;
         /* What shows it asks for this: a transport or listener is no handle. */
         PyObject *traceback = NULL;
-        PyObject *name = loop->st->str._source_traceback;
-        if (item != NULL && PyObject_GetOptionalAttr(item, name, &traceback) < 0) {
+        if (item != NULL &&
+            PyObject_GetOptionalAttrString(item, "_source_traceback", &traceback) < 0) {
             return NULL;
         }
         if (traceback == NULL) {

@@ -41,10 +41,12 @@ lm_datagram_prepare(PyObject *self, const LmTransportParts *parts)
     if (extra == NULL) {
         return -1;
     }
-    PyObject *name = d->base.st->str.peername;
-    PyObject *peer = Py_XNewRef(PyDict_GetItemWithError(extra, name));
+    PyObject *peer;
+    int is_connected = PyDict_GetItemStringRef(extra, "peername", &peer);
     Py_DECREF(extra);
-    int is_connected = peer != NULL ? PyObject_IsTrue(peer) : PyErr_Occurred() ? -1 : 0;
+    if (is_connected > 0) {
+        is_connected = PyObject_IsTrue(peer);
+    }
     Py_XDECREF(peer);
     int has_address = is_connected >= 0 && parts->address != NULL
                           ? PyObject_IsTrue(parts->address)

@@ -86,7 +86,8 @@ give_back(LmTransport *t, const LmTransportParts *parts)
     PyObject *made = t->sock != parts->sock ? Py_XNewRef(t->sock) : NULL;
     t->fd = -1;
     lm_transport_set_socket(t, NULL);
-    if (made != NULL && lm_done(PyObject_CallMethodNoArgs(made, t->st->str.detach)) < 0) {
+    if (made != NULL &&
+        lm_done(PyObject_CallMethodNoArgs(made, t->st->str.detach)) < 0) {
         PyErr_Clear();
     }
     Py_XDECREF(made);
