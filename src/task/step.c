@@ -28,8 +28,7 @@ resume_coroutine(LmTask *t, PyObject *exc, PyObject **value)
         Py_DECREF(coro);
         if (LM_UNLIKELY(outcome == PYGEN_ERROR) && !PyErr_Occurred()) {
             /* The interpreter loses one that unwinds a frame for which it has no memory. */
-            PyErr_SetString(PyExc_SystemError,
-                            "error return without exception set");
+            PyErr_SetString(PyExc_SystemError, "error return without exception set");
         }
         return outcome;
     }

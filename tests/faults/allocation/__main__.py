@@ -5,10 +5,11 @@
     python tests/faults/allocation --allocator libc --width 10
     python tests/faults/allocation tls --point 812          # one again, with the stack of what failed
 
-A point is the number of an allocation, counted from the start of the scenario. `--width` lets so many fail from there.
+A point is the number of an allocation, from the start of the scenario on. `--width` lets so many fail.
 """
 
 import argparse
+import functools
 import os
 import sys
 import time
@@ -21,7 +22,9 @@ LOOPS = ("asyncio", "loopmod", "server")
 
 def arguments():
     parser = argparse.ArgumentParser(
-        prog="python tests/faults/allocation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python tests/faults/allocation",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("scenario", nargs="*")
     parser.add_argument("--loop", default="loopmod", choices=LOOPS)
@@ -68,11 +71,10 @@ def show_failing(failing):
 
 
 def main(options):
+    import allocation_tls  # noqa: F401
     from allocation_points import LOOPS as factories
     from allocation_points import play_point, prepare
     from allocation_scenarios import ONLY_ON, SCENARIOS
-
-    import allocation_tls  # noqa: F401, I001
 
     if options.list:
         print(*SCENARIOS)
@@ -96,8 +98,9 @@ def play_all(names, play, options):
     total = bad = 0
     began = time.monotonic()
     for name in names:
-        count, outcomes, failing = enumerate_points(lambda point, patience=1: play(name, point, patience), options.step)
-        print(f"{name}: {count} points, {', '.join(f'{n} {what}' for what, n in sorted(outcomes.items()))}", flush=True)
+        count, outcomes, failing = enumerate_points(functools.partial(play, name), options.step)
+        shown = ", ".join(f"{number} {what}" for what, number in sorted(outcomes.items()))
+        print(f"{name}: {count} points, {shown}", flush=True)
         show_failing(failing)
         total += count
         bad += len(failing)

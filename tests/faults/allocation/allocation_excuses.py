@@ -1,7 +1,6 @@
-"""What is neither loop's fault: of the interpreter, its standard library, OpenSSL. Each by the stack of what failed."""
+"""What is neither loop's fault, but the interpreter's, its library's or OpenSSL's: by the stack of what failed."""
 
 from allocation_stacks import first_library, functions
-
 
 OPENSSL = ("libcrypto", "libssl", "_ssl")
 
@@ -18,9 +17,9 @@ EXCUSES = [
         "an exception that unwinds a frame is lost where there is no memory for the frame's object",
     ),
     (
-        in_stack("PyFunction_NewWithQualName", "compute_cr_origin"),
+        in_stack("PyFunction_NewWithQualName", "compute_cr_origin", "type_new_impl", "type_new_set_attrs"),
         ("ended by", "left alive"),
-        "a function or a coroutine that cannot be made lets go of what it does not hold",
+        "a function, coroutine or class that cannot be made lets go of what it does not hold",
     ),
     (
         in_stack("PyObject_ClearManagedDict", "_PyTuple_Resize"),

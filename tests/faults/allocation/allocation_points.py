@@ -37,7 +37,7 @@ LOOPS = {
 }
 
 
-OUT_OF_MEMORY = ("memory", "malloc", "can't allocate lock", "can't start new thread")
+OUT_OF_MEMORY = ("memory", "malloc", "can't allocate", "can't start new thread")
 # Made once and kept, by the thread that asks first.
 OF_THE_POLICY = ("_Local", "PidfdChildWatcher", "ThreadedChildWatcher")
 
@@ -341,5 +341,3 @@ def prepare(names, factories):
     hook.failed_at()
     gc.collect()
     gc.freeze()
-
-

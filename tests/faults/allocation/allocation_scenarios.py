@@ -1,8 +1,8 @@
 """What is run while allocations fail: small programs that each use one part of a loop, and check what they got.
 
-A scenario is a coroutine function, run on a loop that was made before and is closed after, or a function of the loop's
-factory. It awaits nothing that takes time. What it makes is its own to close; what a failure keeps it from closing is
-left to the loop's close and the collector.
+A scenario is a coroutine function, run on a loop that was made before and is closed after, or a function of the
+loop's factory. It awaits nothing that takes time. What it makes is its own to close; what a failure keeps it from
+closing is left to the loop's close and the collector.
 """
 
 import asyncio

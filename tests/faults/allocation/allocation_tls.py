@@ -9,6 +9,7 @@ import ssl
 
 from allocation_scenarios import BIG, Echo, Notes, check, closing, pair, received, scenario
 
+
 @functools.cache
 def contexts(version):
     import trustme
@@ -21,9 +22,11 @@ def contexts(version):
         context.minimum_version = context.maximum_version = version
     return serving, asking
 
+
 async def accept_tls(loop, sock, serving):
     """The server's end over a socket, which create_connection does not do."""
     return await loop.connect_accepted_socket(Echo, sock, ssl=serving)
+
 
 async def tls_exchange(version):
     loop = asyncio.get_running_loop()
@@ -42,13 +45,16 @@ async def tls_exchange(version):
         if exc := await each.lost:
             raise exc
 
+
 @scenario
 async def tls():
     await tls_exchange(ssl.TLSVersion.TLSv1_3)
 
+
 @scenario
 async def tls_1_2():
     await tls_exchange(ssl.TLSVersion.TLSv1_2)
+
 
 @scenario
 async def tls_streams():
@@ -65,10 +71,12 @@ async def tls_streams():
         server.close()
     await server.wait_closed()
 
+
 async def serve_echo_tls(reader, writer):
     with closing(writer):
         while data := await reader.read(1 << 16):
             writer.write(data)
+
 
 @scenario
 async def start_tls():
@@ -96,6 +104,7 @@ async def start_tls():
         server.close()
     await server.wait_closed()
 
+
 @scenario
 async def tls_refused():
     """A name that the certificate does not have: both ends are told."""
@@ -111,6 +120,7 @@ async def tls_refused():
         check(False)
     await asyncio.wait([accepting])
 
+
 @scenario
 async def tls_abort():
     """The other end goes away without a word, in the middle of what is written."""
@@ -124,4 +134,3 @@ async def tls_abort():
         transport.write(BIG * 4)
         other.abort()
         await protocol.lost
-

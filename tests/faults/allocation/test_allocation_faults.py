@@ -32,9 +32,9 @@ def play(*arguments):
 
 
 @pytest.mark.parametrize("arguments", [
-    ("--step", "13"),
-    ("--step", "29", "--loop", "server"),
-    ("--step", "97", "--allocator", "libc"),
+    ("--step", "23"),
+    ("--step", "61", "--loop", "server"),
+    ("--step", "151", "--allocator", "libc"),
     ("never_told", "cancelling"),  # where a coroutine ends without an exception
 ])  # fmt: skip
 def test_only_memory_error_comes_of_it(arguments):
