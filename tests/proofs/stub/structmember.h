@@ -1,0 +1,1 @@
+/* Included by base/compat.h; nothing of it is used by what is proven. */
