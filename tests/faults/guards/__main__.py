@@ -1,0 +1,70 @@
+"""`make faults-guards`: takes a guard out of the C source, one after the other, and asks who notices.
+
+    python tests/faults/guards                      # all of them; minutes
+    python tests/faults/guards "poll:" kept         # those whose name has one of these in it
+    python tests/faults/guards --list
+
+A copy of the tree (tools/variant, in build/guards, and build/guards-asan for what AddressSanitizer has to see) is
+built once; each guard is one object compiled again. First the instruments are shown to pass with all guards in
+place. Then each guard is taken out and its instruments are tried in their order until one fails: it is caught. One
+that no instrument misses is a survivor: a test to write. The exit status says whether there is one, or a guard
+whose text does not stand in the source any more.
+"""
+
+import argparse
+import sys
+import time
+
+from guard_run import Tree, apply, outcome
+from guard_table import GUARDS
+
+
+def check(guards, trees):
+    """The instruments that fail while all guards are in place."""
+    failing, seen = set(), set()
+    for guard in guards:
+        for instrument in guard.instruments:
+            if (guard.is_memory, instrument) in seen:
+                continue
+            seen.add((guard.is_memory, instrument))
+            said = trees[guard.is_memory].run(instrument)
+            if said:
+                failing.add((guard.is_memory, instrument))
+                print(f"fails with all guards in place, so is left out: {' '.join(instrument)} ({said})", flush=True)
+    return failing
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        prog="python tests/faults/guards", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("part", nargs="*", help="of the name of a guard")
+    parser.add_argument("--build", choices=["plain", "asan"], help="only those that are tried on this one")
+    parser.add_argument("--list", action="store_true", help="name the guards and their instruments")
+    parser.add_argument("--unchecked", action="store_true", help="do not first show that the instruments pass")
+    options = parser.parse_args()
+    guards = [guard for guard in GUARDS if not options.part or any(part in guard.name for part in options.part)]
+    guards = [guard for guard in guards if not options.build or guard.is_memory == (options.build == "asan")]
+    if options.list:
+        for guard in guards:
+            print(f"{guard.name} ({guard.path}): {'; '.join(' '.join(words) for words in guard.instruments)}")
+        return 0
+    began = time.monotonic()
+    trees = {is_memory: Tree(is_memory) for is_memory in sorted({guard.is_memory for guard in guards})}
+    failing = set() if options.unchecked else check(guards, trees)
+    table = []
+    for guard in guards:
+        one_began = time.monotonic()
+        said = outcome(guard, trees[guard.is_memory], failing, apply)
+        took = time.monotonic() - one_began
+        table.append((guard, said))
+        print(f"{guard.name:60} {took:5.0f} s  {said}", flush=True)
+    missed = [guard.name for guard, said in table if not said.startswith("caught")]
+    print(f"{len(table)} guards taken out in {time.monotonic() - began:.0f} s, {len(table) - len(missed)} caught")
+    for name in missed:
+        print(f"MISSED: {name}")
+    return 1 if missed or not table else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

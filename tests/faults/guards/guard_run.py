@@ -1,0 +1,120 @@
+"""Takes a guard out of a copy of the tree, builds that, and runs instruments on it."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+LIMIT = 150.0  # seconds for one instrument: beyond it hangs, and so notices
+
+
+def take_out(text, guard):
+    """The file's text without the guard; ValueError where a text does not stand there exactly once."""
+    for old, new in guard.edits:
+        if text.count(old) != 1:
+            raise ValueError(f"{guard.path}: stands there {text.count(old)} times: {old}")
+        text = text.replace(old, new)
+    return text
+
+
+@contextlib.contextmanager
+def apply(guard, root):
+    """While in it, the guard is not in the tree's source."""
+    path = root / "src" / guard.path
+    whole = path.read_text(encoding="utf-8")
+    path.write_text(take_out(whole, guard), encoding="utf-8")
+    try:
+        yield
+    finally:
+        path.write_text(whole, encoding="utf-8")
+
+
+class Tree:
+    """A copy of the tree, with its own build."""
+
+    def __init__(self, is_memory):
+        self.is_memory = is_memory
+        name = "guards-asan" if is_memory else "guards"
+        made = subprocess.run([ROOT / "tools/variant", name], check=True, capture_output=True, text=True)
+        self.root = Path(made.stdout.strip())
+        # An object that a run which was ended left behind may be one without a guard.
+        (self.root / "setup.py").touch()
+        if not self.build():
+            raise SystemExit("the copy does not build")
+
+    def build(self):
+        """Whether that goes well. With ccache, what was compiled before is not again."""
+        path = f"/usr/lib/ccache:{os.environ['PATH']}"
+        environment = {**os.environ, "PATH": path, "LOOPMOD_SANITIZE": str(int(self.is_memory))}
+        command = [sys.executable, "setup.py", "-q", "build_ext", "--inplace"]
+        return subprocess.run(command, cwd=self.root, env=environment, capture_output=True).returncode == 0
+
+    def environment(self):
+        environment = {**os.environ, "PYTHONPATH": str(self.root)}
+        environment.pop("PYTHON", None)
+        if self.is_memory:
+            library = subprocess.run(["cc", "-print-file-name=libasan.so"], capture_output=True, text=True)
+            environment |= {
+                "LD_PRELOAD": library.stdout.strip(),
+                "PYTHONMALLOC": "malloc",
+                "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",
+                "UBSAN_OPTIONS": "halt_on_error=1",
+            }
+        return environment
+
+    def run(self, instrument, limit=LIMIT):
+        """What an instrument has to complain of, or an empty string."""
+        kind, *arguments = instrument
+        command = [sys.executable, "-X", "faulthandler", *arguments]
+        if kind == "pytest":
+            command = [sys.executable, "-m", "pytest", "-qx", "--timeout=60", "-pno:cacheprovider", *arguments]
+        child = subprocess.Popen(
+            command,
+            cwd=self.root,
+            env=self.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        try:
+            said, _ = child.communicate(timeout=limit)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+            child.communicate()
+            return f"hung, {limit:.0f} s"
+        # 5: no test of that name, which is nothing that notices.
+        return "" if child.returncode == 0 else complaint(said, child.returncode)
+
+
+def complaint(said, status):
+    """In a few words."""
+    if status < 0:
+        return signal.Signals(-status).name
+    for mark in ("AddressSanitizer", "FAILED ", "Fatal Python error", "Error"):
+        for line in said.splitlines():
+            if mark in line:
+                return line.strip()[:90]
+    return f"exit status {status}"
+
+
+def outcome(guard, tree, failing, taken_out):
+    """Who notices that the guard is not there."""
+    try:
+        with taken_out(guard, tree.root):
+            if not tree.build():
+                return "does not compile"
+            for instrument in guard.instruments:
+                if (tree.is_memory, instrument) in failing:
+                    continue
+                said = tree.run(instrument)
+                if said:
+                    return f"caught by {' '.join(instrument)}: {said}"
+    except ValueError as error:
+        return str(error)
+    return "MISSED"
