@@ -12,6 +12,7 @@ C_FILES = find src benchmarks -name '*.c' -o -name '*.h'
 .DEFAULT_GOAL := help
 .PHONY: help setup build servers test test-sanitize test-embedded test-stdlib test-apps test-inside test-sid test-debug model soak leaks coverage \
 .PHONY: help setup build servers test test-sanitize test-embedded test-stdlib test-apps test-inside test-sid test-debug model faults-allocation coverage \
+.PHONY: help setup build servers test test-sanitize test-embedded test-stdlib test-apps test-inside test-sid test-debug model prove faults-guards coverage \
     lint stubtest format docs demo wheel bench bench-instructions bench-gil clean
 .PHONY: help setup build servers test test-sanitize test-embedded test-stdlib test-apps test-inside test-sid test-debug model fuzz \
     coverage lint stubtest format docs demo wheel bench bench-instructions bench-gil clean
@@ -86,6 +87,11 @@ fuzz: ## fuzzing with coverage, by clang's libFuzzer; ARGS='tls --seconds 600', 
 	@bin=$$($(SETUP) build test) && "$$bin/python" $(BUILD_EXT) && "$$bin/python" tests/fuzz $(ARGS)
 faults-allocation: ## fail each allocation of each scenario in its turn: ARGS='--loop asyncio --allocator libc' or a scenario
 	@bin=$$($(SETUP) build test) && "$$bin/python" $(BUILD_EXT) && "$$bin/python" tests/faults/allocation $(ARGS)
+prove: ## CBMC proves ring, heap, list, output buffer, TLS framing and freelists; ARGS='heap', see tests/proofs/README.md
+	@bin=$$($(SETUP) build) && "$$bin/python" tests/proofs $(ARGS)
+
+faults-guards: ## take guards out of the C source, one by one, and see that a test notices: ARGS='poll:'
+	@bin=$$($(SETUP) build test) && "$$bin/python" tests/faults/guards $(ARGS)
 
 coverage: ## run the suite on a build with gcov counters; the report goes to build/coverage/report
 	@bin=$$($(SETUP) build test apps coverage) && tree=$$(tools/variant coverage) && cd "$$tree" && \

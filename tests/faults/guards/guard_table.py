@@ -359,4 +359,12 @@ GUARDS = [
         unit("os/test_signals.py"),
         unit("poll/test_kernel_faults.py", "fork or child"),
     ),
+    guard(
+        "loop: a running one is not closed",
+        "face/loop_run.c",
+        "    if (loop->thread_id != 0 || loop->is_asleep) {",
+        "    if (0) {",
+        unit("core/test_loop_run.py"),
+        unit("core/test_loop_exits.py"),
+    ),
 ]
