@@ -465,3 +465,23 @@ def test_loop_dropped_with_what_a_run_left_queued_is_collected(loop, delay):
     with pytest.warns(ResourceWarning):
         gc.collect()
     assert gone() is None
+
+
+def test_an_argument_lives_as_long_as_the_call(loop):
+    """A function in C uses it after it has cancelled the handle, which lets go of it."""
+    seen = []
+
+    class Argument:
+        def __getattribute__(self, name):
+            handles.pop().cancel()
+            raise AttributeError
+
+        def __getattr__(self, name):
+            seen.append("used")
+
+        def __del__(self):
+            seen.append("gone")
+
+    handles = [loop.call_soon(getattr, Argument(), "name")]
+    spin(loop)
+    assert seen == ["used", "gone"]

@@ -156,3 +156,36 @@ def test_a_file_that_is_closed_while_it_is_sent(loop, is_reused, has_transport):
     """asyncio sends the next file with its number, and without one waits for ever."""
     seen = play(LOOPS[loop], by_sendfile, is_reused, has_transport)
     assert seen == [("raised", "EBADF"), (False, 0, 0)]
+
+
+async def pipe_with_a_number_before(seen):
+    """A pipe that was closed behind its transport's back; the next one has its number when that transport ends."""
+    loop = asyncio.get_running_loop()
+    got = loop.create_future()
+
+    class Next(asyncio.Protocol):
+        def data_received(self, data):
+            got.set_result(data)
+
+    old, gone = os.pipe()
+    first, _ = await loop.connect_read_pipe(asyncio.Protocol, open(old, "rb", 0, closefd=False))
+    os.close(old)
+    new, peer = os.pipe()
+    if new != old:
+        os.dup2(new, old)
+        os.close(new)
+    second, _ = await loop.connect_read_pipe(Next, open(old, "rb", 0))
+    await turns()
+    first.close()
+    await turns()
+    os.write(peer, b"for the next one")
+    seen.append(await asyncio.wait_for(got, 30))
+    second.close()
+    for each in (gone, peer):
+        os.close(each)
+
+
+@pytest.mark.parametrize("loop", [name for name in LOOPS if name != "asyncio"])
+def test_the_end_of_a_pipe_that_lost_its_number_leaves_the_next_one_watched(loop):
+    """asyncio takes the number out of its selector, whoever has it."""
+    assert play(LOOPS[loop], pipe_with_a_number_before) == [b"for the next one"]

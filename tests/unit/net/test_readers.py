@@ -10,6 +10,8 @@ import contextvars
 import os
 import select
 import socket
+import threading
+import time
 
 import pytest
 from fd_support import WithFileno
@@ -355,3 +357,19 @@ def test_blocking_mode_is_left_alone(loop, blocking):
         assert [os.get_blocking(fd) for fd in (left.fileno(), reading, writing)] == [blocking] * 3
     os.close(reading)
     os.close(writing)
+
+
+def test_one_added_by_another_thread_is_seen_by_a_loop_that_sleeps(loop, pair):
+    left, right = pair
+    right.send(b"x")
+    loop.call_later(3600, print)  # which it sleeps for
+
+    def add():
+        time.sleep(0.2)  # it passes as well where the loop does not sleep yet
+        loop.add_reader(left, loop.stop)
+
+    thread = threading.Thread(target=add)
+    thread.start()
+    loop.run_forever()
+    thread.join()
+    assert loop.remove_reader(left) is True
