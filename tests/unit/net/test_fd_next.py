@@ -189,3 +189,50 @@ async def pipe_with_a_number_before(seen):
 def test_the_end_of_a_pipe_that_lost_its_number_leaves_the_next_one_watched(loop):
     """asyncio takes the number out of its selector, whoever has it."""
     assert play(LOOPS[loop], pipe_with_a_number_before) == [b"for the next one"]
+
+
+class Asked(socket.socket):
+    """Counts how often it is asked for bytes."""
+
+    times = 0
+
+    def recv(self, size):
+        self.times += 1
+        return super().recv(size)
+
+
+async def waiting_with_a_number_before(seen):
+    """Somebody waits for a socket that is closed, a copy of it is not; who has its number next waits too."""
+    loop = asyncio.get_running_loop()
+    old, old_peer = socket.socketpair()
+    old.setblocking(False)
+    fd = old.fileno()
+    first = asyncio.ensure_future(loop.sock_recv(old, 100))
+    await turns()
+    copy = os.dup(fd)
+    old.close()
+    near, peer = socket.socketpair()
+    if near.fileno() != fd:
+        os.dup2(near.fileno(), fd)
+        near.close()
+    else:
+        near.detach()
+    new = Asked(fileno=fd)
+    new.setblocking(False)
+    second = asyncio.ensure_future(loop.sock_recv(new, 100))
+    await turns()
+    before = new.times
+    old_peer.send(b"for the old one")
+    await turns()
+    seen.append(new.times - before)
+    peer.send(b"for the new one")
+    seen.append(await asyncio.wait_for(second, 30))
+    first.cancel()
+    os.close(copy)
+    for each in (old_peer, peer, new):
+        each.close()
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_what_is_told_of_a_number_before_is_not_for_the_next_owner(loop):
+    assert play(LOOPS[loop], waiting_with_a_number_before) == [0, b"for the new one"]
