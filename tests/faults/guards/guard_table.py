@@ -286,8 +286,7 @@ GUARDS = [
         "net/flow.c",
         ("    Py_INCREF(protocol);\n", ""),
         ("    Py_DECREF(protocol);\n", ""),
-        unit("net/test_transport_flow.py"),
-        adversary("held_calls"),
+        unit("net/test_transport_flow.py", "replaced_while"),
     ),
     guard(
         "readers: a cancelled handle is not queued",

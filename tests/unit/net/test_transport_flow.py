@@ -4,6 +4,7 @@ Covers net/flow.c. Relies on tcp_support for connected pairs and on BIG being mo
 """
 
 import asyncio
+import socket
 import sys
 
 import pytest
@@ -137,3 +138,35 @@ def test_writelines_pauses_too(run, kind):
             await protocol.until(lambda: "resume" in protocol.events)
 
     run(main())
+
+
+def test_a_protocol_that_is_replaced_while_it_is_told_to_pause(run):
+    """Its function holds it not, and fails: nobody else does when that is reported."""
+    seen = []
+
+    class Replaced(asyncio.Protocol):
+        def connection_made(self, transport):
+            made.append(transport)
+
+        @staticmethod
+        def pause_writing():
+            made[0].set_protocol(asyncio.Protocol())
+            raise LookupError
+
+        def __del__(self):
+            seen.append("gone")
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda loop, context: seen.append(repr(context["exception"])))
+        near, far = socket.socketpair()
+        with far:
+            await loop.create_connection(Replaced, sock=near)
+            while not made[0].get_write_buffer_size():
+                made[0].write(b"x" * 1_000_000)
+            made.pop().abort()
+            await asyncio.sleep(0)
+
+    made = []
+    run(main())
+    assert sorted(seen) == ["LookupError()", "gone"]
