@@ -140,9 +140,7 @@ any_truth(void)
    CBMC then thinks in arrays of it, and not in bytes. */
 #ifdef __CPROVER__
 #define HAVE(count, Type) __CPROVER_allocate((count) * sizeof(Type), 0)
-#define IS_FREED(block) (!__CPROVER_r_ok(block, 1))
 #else
-#define IS_FREED(block) 1 /* not to be known */
 #define HAVE(count, Type) malloc((count) * sizeof(Type))
 #endif
 

@@ -71,7 +71,7 @@ PROOFS = [
     Proof(
         "ring",
         "clear",
-        Fault("base/ring.c", "        free(taken.items);", "        ;"),
+        Fault("base/ring.c", "            Py_DECREF(lm_ring_pop(&taken).obj);", "            lm_ring_pop(&taken);"),
         unwind=10,
         sizes=[{"CAPACITY": capacity} for capacity in (0, 1, 2, 4)],
     ),
@@ -136,6 +136,7 @@ PROOFS = [
             "net/outbuf.c",
             "    LmPiece piece = out->pieces[out->first++];",
             "    LmPiece piece = out->pieces[out->first];",
+            {"COUNT": 3},
         ),
         unwind=6,
         sizes=queues(0, 3),
