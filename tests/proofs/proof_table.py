@@ -162,7 +162,7 @@ PROOFS = [
     Proof(
         "outbuf",
         "append",
-        Fault("net/outbuf.c", "            out->count = before;", "            ;", {"COUNT": 3}),
+        Fault("net/outbuf.c", "    out->size += fresh->size;", "    ;", {"COUNT": 3}),
         unwind=6,
         sizes=[{}, *queues()],
     ),
