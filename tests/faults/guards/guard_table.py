@@ -74,7 +74,6 @@ GUARDS = [
         "        PyException_SetContext(later, exc);",
         "        Py_DECREF(exc);",
         unit("core/test_exceptions.py"),
-        unit("core"),
     ),
     guard(
         "poll: a start by another thread wakes it",
@@ -195,7 +194,6 @@ GUARDS = [
         "    if (0) {",
         unit("task/test_task_step.py"),
         adversary("wakeup_reentry"),
-        unit("task"),
         memory=True,
     ),
     hold(
@@ -263,7 +261,6 @@ GUARDS = [
         "would report it again. */\n    ;",
         adversary("nested_run_ends_transport"),
         unit("net/test_transport_protocol.py"),
-        unit("net"),
     ),
     guard(
         "stream: a buffer of the protocol that closed us",
@@ -339,7 +336,6 @@ GUARDS = [
         "    if (lm_tls_app_eof(p) < 0 || lm_tls_start_shutdown_timer(p) < 0) {",
         "    if (lm_tls_app_eof(p) < 0) {",
         unit("tls", "shutdown or timeout"),
-        unit("tls"),
     ),
     guard(
         "signals: another's wake-up descriptor is put back",
