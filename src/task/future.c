@@ -18,15 +18,6 @@ lm_future_check_ready(LmFuture *f)
     return 0;
 }
 
-LmFutureRare *
-lm_future_rare(LmFuture *f)
-{
-    if (f->rare == NULL && (f->rare = PyMem_Calloc(1, sizeof(*f->rare))) == NULL) {
-        PyErr_NoMemory();
-    }
-    return f->rare;
-}
-
 static PyObject *
 loop_or_default(LmState *st, PyObject *loop)
 {

@@ -20,8 +20,8 @@ enum { LM_PENDING, LM_CANCELLED, LM_FINISHED };
 /* Who is told when a future is done (task/waiters.h). */
 typedef struct {
     PyObject *callable; /* a done callback, or a native task */
-    PyObject *context;  /* of the callback, None for an empty one (core/context.h); NULL
-                          where a task waits, which has its own */
+    PyObject *context;  /* of the callback, None for an empty one (core/context.h), or
+                          LM_CONTEXT_LATER; NULL where a task waits, which has its own */
 } LmWaiter;
 
 /* What few futures have; each object may be NULL. */
@@ -29,7 +29,8 @@ typedef struct {
     PyObject *value_tb; /* the exception's traceback when set, until it is raised */
     PyObject *cancel_message;
     PyObject *source_traceback;
-    PyObject *raising; /* task: exception to throw at the next step */
+    PyObject *raising;        /* task: exception to throw at the next step */
+    uint8_t has_late_context; /* of one of the waiters */
     uint32_t more_begin;
     uint32_t more_end;
     uint32_t more_capacity;
@@ -68,7 +69,15 @@ lm_future_object(LmFuture *future)
 #define LM_RARE(future, field) ((future)->rare != NULL ? (future)->rare->field : NULL)
 
 /* The rare fields to be written to; NULL with MemoryError set. */
-LmFutureRare *lm_future_rare(LmFuture *future);
+static inline LmFutureRare *
+lm_future_rare(LmFuture *f)
+{
+    if (f->rare == NULL &&
+        (f->rare = (LmFutureRare *)PyMem_Calloc(1, sizeof(*f->rare))) == NULL) {
+        PyErr_NoMemory();
+    }
+    return f->rare;
+}
 
 /* The loop to schedule on directly, or NULL where that has to go through its call_soon:
    a foreign loop, or one whose call_soon was replaced meanwhile. */

@@ -86,6 +86,9 @@ lm_future_method_add_done_callback(PyObject *self, PyObject *const *args,
         lm_args_count("add_done_callback", nargs, 1, 1) < 0) {
         return NULL;
     }
+    if (context == NULL && kwnames != NULL && PyTuple_GET_SIZE(kwnames) > 0) {
+        context = Py_None;
+    }
     return lm_none_if(lm_waiters_add(self, args[0], context));
 }
 

@@ -58,14 +58,17 @@ call_waiter_native(LmLoop *loop, PyObject *future, PyObject *callback,
         return -1;
     }
     PyObject *told = LM_LIKELY(!loop->is_debug) ? told_to(future, callback) : future;
-    return lm_handle_call_soon(loop, callback, &told, 1, context);
+    return lm_handle_call_soon(loop, callback, &told, 1,
+                               context != LM_CONTEXT_LATER ? context : NULL);
 }
 
 static int
 call_waiter_foreign(LmState *st, PyObject *loop, PyObject *future, PyObject *callback,
                     PyObject *context)
 {
-    PyObject *shown = context == Py_None ? PyContext_New() : Py_NewRef(context);
+    PyObject *shown = context == Py_None            ? PyContext_New()
+                      : context == LM_CONTEXT_LATER ? Py_NewRef(Py_None)
+                                                    : Py_NewRef(context);
     if (shown == NULL) {
         return -1;
     }
@@ -202,11 +205,25 @@ append_waiter(LmFuture *f, PyObject *callable, PyObject *context)
     return 0;
 }
 
+/* The context to keep for a callback. New reference. */
+static PyObject *
+context_of_waiter(LmFuture *f, PyObject *context)
+{
+    if (context != Py_None) {
+        return context != NULL ? Py_NewRef(context) : lm_context_snapshot();
+    }
+    if (lm_future_rare(f) == NULL) {
+        return NULL;
+    }
+    f->rare->has_late_context = 1;
+    return Py_NewRef(LM_CONTEXT_LATER);
+}
+
 int
 lm_waiters_add(PyObject *future, PyObject *callback, PyObject *context)
 {
     LmFuture *f = lm_future(future);
-    context = context != NULL ? Py_NewRef(context) : lm_context_snapshot();
+    context = context_of_waiter(f, context);
     if (context == NULL) {
         return -1;
     }
@@ -340,7 +357,8 @@ lm_waiters_schedule(PyObject *future)
         return 0;
     }
     LmLoop *loop = lm_future_direct_loop(f);
-    int failed = LM_LIKELY(loop != NULL && !loop->is_debug)
+    int failed = LM_LIKELY(loop != NULL && !loop->is_debug &&
+                           (f->rare == NULL || !f->rare->has_late_context))
                      ? schedule_directly(loop, future)
                      : schedule_by_handles(future);
     if (LM_UNLIKELY(failed < 0)) {

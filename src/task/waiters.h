@@ -5,11 +5,15 @@
    rare fields. Waiters are told in the order of their coming, through the ready queue,
    never directly. A callback that is due stays where it is, and the future itself is
    queued, once for each: of a future that is done, what stands there is due. Only debug
-   mode and loops that schedule otherwise make handles. */
+   mode, loops that schedule otherwise and LM_CONTEXT_LATER make handles. */
 #ifndef LM_TASK_WAITERS_H
 #define LM_TASK_WAITERS_H
 
 #include "task/future.h"
+
+/* In place of a context: a copy of the one that is current when the future is done, as
+   asyncio takes `context=None`. */
+#define LM_CONTEXT_LATER Py_Ellipsis
 
 /* How many stand behind the first one. */
 static inline uint32_t
@@ -29,7 +33,8 @@ lm_waiter_release(LmWaiter *waiter)
 int lm_waiters_init(LmState *st);
 
 /* Adds a done callback; it is scheduled at once where the future is done. `context`
-   NULL copies the current one. -1 with an exception set. */
+   NULL copies the current one, None does so when the future is done. -1 with an exception
+   set. */
 int lm_waiters_add(PyObject *future, PyObject *callback, PyObject *context);
 
 /* Links a native task of the same native loop; the future is pending. */

@@ -23,6 +23,16 @@ shown_callable(const LmWaiter *waiter)
                                    : lm_task_wakeup_callable(waiter->callable);
 }
 
+static PyObject *
+shown_context(LmWaiter *waiter)
+{
+    if (waiter->context == NULL) {
+        return lm_task_context(lm_task(waiter->callable));
+    }
+    return waiter->context != LM_CONTEXT_LATER ? lm_context_show(&waiter->context)
+                                               : Py_NewRef(Py_None);
+}
+
 /* The pair in this place, as asyncio shows it. What is shown is held: making a context
    may run the collector. */
 static PyObject *
@@ -31,8 +41,7 @@ shown_pair(LmFuture *f, uint32_t place)
     LmWaiter *waiter = waiter_at(f, place);
     LmWaiter held = {Py_NewRef(waiter->callable), Py_XNewRef(waiter->context)};
     PyObject *callable = shown_callable(&held);
-    PyObject *context = held.context != NULL ? lm_context_show(&held.context)
-                                             : lm_task_context(lm_task(held.callable));
+    PyObject *context = shown_context(&held);
     waiter = waiter_at(f, place);
     if (waiter != NULL && waiter->callable == held.callable &&
         waiter->context == Py_None) {

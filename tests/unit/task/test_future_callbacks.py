@@ -378,3 +378,63 @@ def test_overridden_call_soon_of_a_loop_subclass_is_used(kind, debug):
         assert len(calls) >= 3
     finally:
         loop.close()
+
+
+@pytest.mark.parametrize("is_task", [False, True])
+def test_context_none_is_that_of_who_makes_it_done(loop, turn, is_task):
+    """asyncio's C keeps None until then; a callback of a future that is done has the context of here."""
+    seen = []
+
+    def note(fut):
+        seen.append(var.get())
+
+    async def body():
+        var.set("inside")
+
+    fut = loop.create_task(body()) if is_task else loop.create_future()
+    added = contextvars.copy_context()
+    added.run(var.set, "added")
+    added.run(fut.add_done_callback, note, context=None)
+    added.run(fut.add_done_callback, note)
+    assert [context is None for _, context in fut._callbacks] == [True, False]
+    if not is_task:
+        contextvars.copy_context().run(lambda: (var.set("inside"), fut.set_result(1)))
+    turn()
+    turn()
+    assert seen == ["inside", "added"]
+    added.run(fut.add_done_callback, note, context=None)
+    turn()
+    assert seen.pop() == "added"
+
+
+def test_context_none_beside_tasks_that_wait(loop):
+    seen = []
+
+    async def waits(fut):
+        seen.append(await fut)
+
+    async def main():
+        fut = loop.create_future()
+        tasks = [loop.create_task(waits(fut))]
+        await asyncio.sleep(0)
+        fut.add_done_callback(lambda fut: seen.append(var.get()), context=None)
+        tasks.append(loop.create_task(waits(fut)))
+        await asyncio.sleep(0)
+        var.set("main")
+        fut.set_result("result")
+        assert fut._callbacks is None
+        await asyncio.gather(*tasks)
+
+    loop.run_until_complete(main())
+    assert seen == ["result", "main", "result"]
+
+
+def test_context_none_is_removed_as_any(loop, turn):
+    fut = loop.create_future()
+    seen = []
+    fut.add_done_callback(seen.append, context=None)
+    fut.add_done_callback(seen.append, context=None)
+    assert fut.remove_done_callback(seen.append) == 2
+    fut.set_result(1)
+    turn()
+    assert seen == []
