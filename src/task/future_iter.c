@@ -71,6 +71,23 @@ iter_send(PyObject *self, PyObject *arg LM_UNUSED, PyObject **result)
     return *result != NULL ? PYGEN_RETURN : PYGEN_ERROR;
 }
 
+/* Takes the result. asyncio's has a context up to 3.13. */
+static void
+set_stop(PyObject *result)
+{
+    PyObject *stop = PyObject_CallOneArg(PyExc_StopIteration, result);
+    Py_DECREF(result);
+    if (stop == NULL) {
+        return;
+    }
+#if PY_VERSION_HEX >= 0x030E0000
+    PyErr_SetRaisedException(stop);
+#else
+    PyErr_SetObject(PyExc_StopIteration, stop);
+    Py_DECREF(stop);
+#endif
+}
+
 /* From 3.12 to 3.14 an await asks tp_iternext, not am_send. An end without an exception
    says None, for a tenth of what a StopIteration costs. (On 3.14 asyncio's StopIteration
    has the None among its args, this one has none; its value is the same.) */
@@ -86,12 +103,7 @@ iter_next(PyObject *self)
             Py_DECREF(result);
             return NULL;
         }
-        PyObject *stop = PyObject_CallOneArg(PyExc_StopIteration, result);
-        Py_DECREF(result);
-        if (stop != NULL) {
-            PyErr_SetObject(PyExc_StopIteration, stop);
-            Py_DECREF(stop);
-        }
+        set_stop(result);
         return NULL;
     }
     default:
@@ -104,7 +116,11 @@ iter_send_method(PyObject *self, PyObject *arg LM_UNUSED)
 {
     PyObject *yielded = iter_next(self);
     if (yielded == NULL && !PyErr_Occurred()) {
+#if PY_VERSION_HEX >= 0x030E0000
+        set_stop(Py_NewRef(Py_None));
+#else
         PyErr_SetNone(PyExc_StopIteration);
+#endif
     }
     return yielded;
 }
@@ -187,8 +203,8 @@ iter_throw(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
         return NULL;
     }
     Py_CLEAR(((FutureIter *)self)->future);
-    PyErr_SetObject((PyObject *)Py_TYPE(exc), exc);
-    Py_DECREF(exc);
+    /* Its context is what the coroutine it goes into handles, not the caller of that. */
+    PyErr_SetRaisedException(exc);
     return NULL;
 }
 

@@ -388,3 +388,50 @@ def test_await_that_ends_with_none(run):
             assert list(again.__await__()) == [] and await again is value
 
     run(main())
+
+
+def test_what_is_thrown_in_has_no_context_of_the_caller(loop):
+    it = start(loop.create_future())
+    try:
+        raise KeyError("handled")
+    except KeyError:
+        with pytest.raises(ValueError) as caught:
+            it.throw(ValueError("thrown"))
+    assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize("value", [None, 5])
+def test_the_end_by_send_has_the_context_that_asyncio_gives(loop, value):
+    fut = loop.create_future()
+    it = start(fut)
+    fut.set_result(value)
+    try:
+        raise KeyError("handled")
+    except KeyError:
+        with pytest.raises(StopIteration) as caught:
+            it.send(None)
+    assert caught.value.value == value
+    assert isinstance(caught.value.__context__, type(None) if V314 else KeyError)
+
+
+def test_cancelling_in_the_midst_of_a_fault_has_no_context(loop):
+    """A task of asyncio's Python code steps within an except clause."""
+    seen = []
+
+    async def main():
+        fut = loop.create_future()
+
+        async def waits():
+            try:
+                await fut
+            except asyncio.CancelledError as exc:
+                seen.append(exc.__context__)
+
+        task = asyncio.tasks._PyTask(waits(), loop=loop)
+        await asyncio.sleep(0)
+        fut.set_exception(KeyError("the fault"))
+        task.cancel()
+        await task
+
+    loop.run_until_complete(main())
+    assert seen == [None]
