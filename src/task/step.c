@@ -208,6 +208,17 @@ leave_native(LmTask *t)
     }
 }
 
+/* What began anew since it woke the task is not done. */
+static PyObject *
+exception_of_done(LmFuture *f)
+{
+    if (f->state != LM_PENDING) {
+        return lm_future_take_exception(f);
+    }
+    PyErr_SetString(f->st->InvalidStateError, "Result is not set.");
+    return PyErr_GetRaisedException();
+}
+
 /* An exception is made, or lets go of its last traceback: before that, as in leaving the
    last task, anything may run, and begin this one anew. */
 static PyObject *
@@ -216,7 +227,7 @@ take_exception_of(LmTask *t, PyObject *awaited)
     Py_INCREF(awaited);
     leave_native(t);
     LmFuture *f = lm_future(awaited);
-    PyObject *exc = f->state != LM_PENDING ? lm_future_take_exception(f) : NULL;
+    PyObject *exc = exception_of_done(f);
     Py_DECREF(awaited);
     return exc;
 }
@@ -234,7 +245,7 @@ take_wait_outcome(LmTask *t)
         return NULL;
     }
     LmFuture *f = lm_future(t->awaits);
-    return LM_UNLIKELY(f->is_exception || f->state == LM_CANCELLED)
+    return LM_UNLIKELY(f->is_exception || f->state != LM_FINISHED)
                ? take_exception_of(t, t->awaits)
                : NULL;
 }
@@ -261,9 +272,7 @@ task_wakeup(PyObject *self, PyObject *future)
     LmState *st = lm_task(self)->future.st;
     PyObject *exc = NULL;
     if (lm_future_is_exact(st, future)) {
-        exc = lm_future(future)->state == LM_PENDING
-                  ? NULL
-                  : lm_future_take_exception(lm_future(future));
+        exc = exception_of_done(lm_future(future));
     }
     else {
         PyObject *result = PyObject_CallMethodNoArgs(future, st->str.result);

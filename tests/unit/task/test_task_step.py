@@ -350,3 +350,32 @@ def test_exception_state_does_not_leak_between_tasks(loop, run):
         assert two == [None] * 3
 
     run(main())
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 15), reason="nothing begins anew there")
+@pytest.mark.parametrize("is_task", [False, True])
+def test_what_began_anew_before_the_wake_up_has_no_result(loop, is_task):
+    async def body():
+        await asyncio.sleep(0)
+
+    async def main():
+        waited = loop.create_task(body()) if is_task else loop.create_future()
+
+        async def waits():
+            await waited
+
+        def begin_anew(fut):
+            more = (body(),) if is_task else ()
+            waited.__init__(*more, loop=loop)
+
+        waited.add_done_callback(begin_anew)
+        task = loop.create_task(waits())
+        await asyncio.sleep(0)
+        if not is_task:
+            waited.set_result(1)
+        with pytest.raises(asyncio.InvalidStateError, match="Result is not set"):
+            await task
+        if is_task:
+            await waited
+
+    loop.run_until_complete(main())
