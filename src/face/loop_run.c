@@ -151,25 +151,43 @@ restore_outer(LmState *st, Surroundings *before)
     return failed;
 }
 
-/* Each part is put back whatever became of the others. */
-static void
-end_run(LmLoop *loop, Surroundings *before)
+enum { PART_OUTER, PART_TRACKING, PART_HOOKS, PARTS };
+
+static int
+restore_part(LmLoop *loop, Surroundings *before, int part)
 {
     LmState *st = loop->st;
-    PyObject *self = (PyObject *)loop;
-    PyObject *exc = lm_exc_hold();
-    int stop_tracking =
-        loop->nesting == 0 && (before->tracks_origins || loop->is_debug);
-    if (restore_outer(st, before) < 0) {
-        PyErr_WriteUnraisable(self);
+    switch (part) {
+    case PART_OUTER:
+        return restore_outer(st, before);
+    case PART_TRACKING:
+        return before->tracks_origins ? track_origins(loop, 0) : 0;
+    default:
+        return restore_asyncgen_hooks(st, before->asyncgen_hooks);
     }
-    if (stop_tracking && track_origins(loop, 0) < 0) {
-        PyErr_WriteUnraisable(self);
+}
+
+/* Each part is put back whatever became of the others: once more where a signal handler
+   raised in its midst. What is raised comes out of the run. */
+static int
+end_run(LmLoop *loop, Surroundings *before, int failed)
+{
+    PyObject *exc = failed < 0 ? lm_exc_hold() : NULL;
+    before->tracks_origins |= loop->is_debug;
+    before->tracks_origins &= loop->nesting == 0;
+    for (int part = 0; part < PARTS; part++) {
+        if (restore_part(loop, before, part) == 0) {
+            continue;
+        }
+        lm_exc_put_back(exc);
+        exc = lm_exc_hold();
+        if (restore_part(loop, before, part) < 0) {
+            PyErr_WriteUnraisable((PyObject *)loop);
+        }
     }
-    if (restore_asyncgen_hooks(st, before->asyncgen_hooks) < 0) {
-        PyErr_WriteUnraisable(self);
-    }
+    failed = exc != NULL ? -1 : failed;
     lm_exc_restore(exc);
+    return failed;
 }
 
 static void
@@ -210,8 +228,7 @@ run_claimed(LmLoop *loop, PyObject *future, Surroundings *before)
                                 : lm_run_forever(loop);
     }
     loop->is_stopping = loop->nesting > 0 && loop->is_stopping;
-    end_run(loop, before);
-    return failed;
+    return end_run(loop, before, failed);
 }
 
 static PyObject *

@@ -157,3 +157,45 @@ def test_foreign_wakeup_descriptor_after_an_exit(loop, foreign_wakeup):
 def test_run_without_handlers_leaves_no_wakeup_descriptor(loop):
     loop.run_until_complete(asyncio.sleep(0.001))
     assert signal.set_wakeup_fd(-1) == -1
+
+
+@pytest.fixture
+def interrupt_the_end(loop, monkeypatch):
+    """In debug mode a Python function is called at the end of a run: an exception comes in there, once."""
+    original, calls = sys.set_coroutine_origin_tracking_depth, []
+    hooks = sys.get_asyncgen_hooks()
+    loop.set_debug(True)
+
+    def interrupted(depth):
+        calls.append(depth)
+        if len(calls) == 2:
+            raise KeyboardInterrupt("at the end")
+        original(depth)
+
+    monkeypatch.setattr(sys, "set_coroutine_origin_tracking_depth", interrupted)
+    yield
+    sys.set_asyncgen_hooks(*hooks)
+    original(0)
+
+
+def test_exception_at_the_end_of_a_run_comes_out_of_it(loop, kind, interrupt_the_end):
+    """What was to be put back is."""
+    hooks = sys.get_asyncgen_hooks()
+    loop.call_soon(loop.stop)
+    with pytest.raises(KeyboardInterrupt, match="at the end"):
+        loop.run_forever()
+    if kind == "loopmod":
+        assert sys.get_asyncgen_hooks() == hooks
+        assert sys.get_coroutine_origin_tracking_depth() == 0
+    assert not loop.is_running()
+    assert loop.run_until_complete(asyncio.sleep(0, "well")) == "well"
+
+
+def test_exception_at_the_end_has_the_runs_own_as_context(loop, interrupt_the_end):
+    def leave():
+        raise SystemExit("from a callback")
+
+    loop.call_soon(leave)
+    with pytest.raises(KeyboardInterrupt, match="at the end") as caught:
+        loop.run_forever()
+    assert isinstance(caught.value.__context__, SystemExit)
