@@ -16,6 +16,9 @@ struct LmSignals {
     long previous_fd; /* somebody else's wakeup descriptor while ours is set, or -1 */
     unsigned fork_count; /* lm_poll_fork_count when it was made */
     uint8_t is_set;
+    uint8_t is_again;   /* the next of the bytes was tried once */
+    uint8_t begin, end; /* the bytes that were read and not handled yet */
+    unsigned char bytes[128];
 };
 
 /* signal.set_wakeup_fd(fd): the descriptor it replaced, or -2 with an exception set. */
@@ -38,20 +41,13 @@ set_wakeup_fd(long fd)
     return old_fd == -1 && PyErr_Occurred() ? -2 : old_fd;
 }
 
-/* Queues the handle of a signal; one that was cancelled is forgotten. */
-static int
-queue_handler(LmLoop *loop, unsigned char signum)
-{
-    return lm_done(
-        PyObject_CallMethod((PyObject *)loop, "_handle_signal", "i", (int)signum));
-}
-
 static void
-forward_signals(struct LmSignals *signals, const unsigned char *bytes, ssize_t count)
+forward_signals(struct LmSignals *signals)
 {
     if (signals->previous_fd >= 0) {
         /* A full pipe loses nothing for its owner: a byte is in it already. */
-        ssize_t written = write((int)signals->previous_fd, bytes, (size_t)count);
+        ssize_t written =
+            write((int)signals->previous_fd, signals->bytes, signals->end);
         (void)written;
     }
 }
@@ -63,26 +59,77 @@ has_pipe(const LmLoop *loop)
     return loop->signals != NULL && loop->signals->fork_count == lm_poll_fork_count();
 }
 
+/* Whether there is a byte to handle: one that was read before, or is read now. */
+static int
+has_signal(LmLoop *loop)
+{
+    struct LmSignals *signals = loop->signals;
+    if (!has_pipe(loop)) {
+        return 0;
+    }
+    if (signals->begin == signals->end) {
+        ssize_t count = read(signals->watch.fd, signals->bytes, sizeof(signals->bytes));
+        signals->begin = 0;
+        signals->end = count > 0 ? (uint8_t)count : 0;
+        if (count > 0) {
+            forward_signals(signals);
+        }
+    }
+    return signals->begin < signals->end;
+}
+
+/* Queues the handle of the next signal; one that was cancelled is forgotten. Where a signal
+   handler raised before the handle was queued, the signal is the next one still, once. */
+static int
+handle_signal(LmLoop *loop)
+{
+    struct LmSignals *signals = loop->signals;
+    size_t queued = loop->ready.tail;
+    int signum = signals->bytes[signals->begin++];
+    int was_again = signals->is_again;
+    signals->is_again = 0;
+    if (signum == 0) {
+        return 0; /* no signal; somebody woke the loop by hand */
+    }
+    int failed =
+        lm_done(PyObject_CallMethod((PyObject *)loop, "_handle_signal", "i", signum));
+    if (failed < 0 && !was_again && loop->ready.tail == queued &&
+        loop->signals == signals && signals->begin > 0) {
+        signals->begin--;
+        signals->is_again = 1;
+    }
+    return failed;
+}
+
+static int read_signals(LmLoop *loop, PyObject *self);
+
+/* After a failure: what was read already is not in the pipe any more. */
+static int
+read_rest_soon(LmLoop *loop)
+{
+    return has_pipe(loop) && loop->signals->begin < loop->signals->end
+               ? lm_ready_push(loop, read_signals, Py_NewRef(loop))
+               : 0;
+}
+
 static int
 read_signals(LmLoop *loop, PyObject *self)
 {
-    unsigned char bytes[256];
-    ssize_t count;
     int failed = 0;
     lm_loop_leave_task(loop);
     if (loop->signals != NULL && loop->signals->watch.error != 0) {
         lm_watch_set_error(&loop->signals->watch);
         failed = -1;
     }
-    while (failed == 0 && has_pipe(loop) &&
-           (count = read(loop->signals->watch.fd, bytes, sizeof(bytes))) > 0) {
-        forward_signals(loop->signals, bytes, count);
-        for (ssize_t i = 0; i < count && failed == 0; i++) {
-            /* A zero byte is no signal; somebody woke the loop by hand. */
-            failed = bytes[i] != 0 ? queue_handler(loop, bytes[i]) : 0;
-        }
+    while (failed == 0 && has_signal(loop)) {
+        failed = handle_signal(loop);
     }
     if (failed < 0) {
+        PyObject *exc = lm_exc_hold();
+        if (read_rest_soon(loop) < 0) {
+            PyErr_Clear();
+        }
+        lm_exc_restore(exc);
         failed = lm_fault_report((PyObject *)loop, loop->st,
                                  "Exception while reading signals", NULL);
     }

@@ -199,3 +199,48 @@ def test_exception_at_the_end_has_the_runs_own_as_context(loop, interrupt_the_en
     with pytest.raises(KeyboardInterrupt, match="at the end") as caught:
         loop.run_forever()
     assert isinstance(caught.value.__context__, SystemExit)
+
+
+def test_an_exception_on_the_way_to_a_handler_loses_no_signal(loop, kind):
+    if kind == "asyncio":
+        pytest.skip("drops what it had read")
+    seen, original, calls = [], loop._handle_signal, []
+
+    def handle(number):
+        calls.append(number)
+        if len(calls) == 1:
+            raise KeyboardInterrupt("on the way")
+        original(number)
+
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        loop.add_signal_handler(number, seen.append, number)
+    loop._handle_signal = handle
+    signal.raise_signal(signal.SIGUSR1)
+    signal.raise_signal(signal.SIGUSR2)
+    loop.call_later(0.05, loop.stop)
+    with pytest.raises(KeyboardInterrupt, match="on the way"):
+        loop.run_forever()
+    loop.call_later(0.05, loop.stop)
+    loop.run_forever()
+    assert seen == [signal.SIGUSR1, signal.SIGUSR2]
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        loop.remove_signal_handler(number)
+
+
+def test_a_signal_that_always_fails_is_tried_twice(loop, kind):
+    if kind == "asyncio":
+        pytest.skip("has its own way")
+    told, calls = [], []
+
+    def handle(number):
+        calls.append(number)
+        raise ValueError("always")
+
+    loop.set_exception_handler(lambda loop, context: told.append(context["exception"]))
+    loop.add_signal_handler(signal.SIGUSR1, print)
+    loop._handle_signal = handle
+    signal.raise_signal(signal.SIGUSR1)
+    loop.call_later(0.05, loop.stop)
+    loop.run_forever()
+    assert len(calls) == len(told) == 2
+    loop.remove_signal_handler(signal.SIGUSR1)
