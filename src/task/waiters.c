@@ -334,18 +334,47 @@ schedule_directly(LmLoop *loop, PyObject *future)
 }
 
 static int
+schedule_one(PyObject *future, const LmWaiter *waiter)
+{
+    return waiter->context != NULL
+               ? call_waiter_soon(future, waiter->callable, waiter->context)
+               : wake_task(future, waiter->callable);
+}
+
+/* Debug mode runs Python for each handle: where a signal handler raised in its midst a
+   second time is without fault, and what was raised first waits in *interruption. */
+static int
+schedule_in_any_case(PyObject *future, const LmWaiter *waiter, PyObject **interruption)
+{
+    if (LM_LIKELY(schedule_one(future, waiter) == 0)) {
+        return 0;
+    }
+    if (lm_future_direct_loop(lm_future(future)) == NULL) {
+        return -1; /* what a loop's own call_soon raises is its word */
+    }
+    PyObject *exc = lm_exc_hold();
+    if (schedule_one(future, waiter) < 0) {
+        lm_exc_restore(exc);
+        return -1;
+    }
+    Py_XSETREF(*interruption, exc);
+    return 0;
+}
+
+static int
 schedule_by_handles(PyObject *future)
 {
     LmFuture *f = lm_future(future);
     LmWaiter waiter;
+    PyObject *interruption = NULL;
     int failed = 0;
     /* A loop's own call_soon may begin the future anew: who waits then is not due. */
     while (failed == 0 && f->state != LM_PENDING && take_next_waiter(f, &waiter)) {
-        failed = waiter.context != NULL
-                     ? call_waiter_soon(future, waiter.callable, waiter.context)
-                     : wake_task(future, waiter.callable);
+        failed = schedule_in_any_case(future, &waiter, &interruption);
         lm_waiter_release(&waiter);
     }
+    failed = interruption != NULL ? -1 : failed;
+    lm_exc_restore(interruption);
     return failed;
 }
 

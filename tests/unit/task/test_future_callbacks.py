@@ -7,6 +7,7 @@ import asyncio
 import contextvars
 import functools
 import gc
+import traceback
 import weakref
 
 import pytest
@@ -438,3 +439,28 @@ def test_context_none_is_removed_as_any(loop, turn):
     fut.set_result(1)
     turn()
     assert seen == []
+
+
+def test_an_interruption_in_debug_mode_loses_no_callback(loop, turn, kind, monkeypatch):
+    """Each handle notes where it was made, in Python: there a signal handler may raise."""
+    if kind == "asyncio":
+        pytest.skip("drops the callbacks that were not scheduled yet")
+    loop.set_debug(True)
+    seen, calls = [], []
+    fut = loop.create_future()
+    for number in range(4):
+        fut.add_done_callback(lambda fut, number=number: seen.append(number))
+    original = traceback.StackSummary.extract
+
+    def interrupted(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(traceback.StackSummary, "extract", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fut.set_result(1)
+    assert fut.result() == 1
+    turn()
+    assert seen == [0, 1, 2, 3]
