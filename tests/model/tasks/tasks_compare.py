@@ -1,0 +1,133 @@
+"""One program on two loops: what differs between the logs; and a smaller program that differs still."""
+
+import asyncio
+import copy
+import difflib
+import re
+import time
+
+from tasks_run import play
+
+import loopmod
+
+FACTORIES = {
+    "new_event_loop": loopmod.new_event_loop,
+    "new_server_loop": loopmod.new_server_loop,
+    "asyncio": asyncio.SelectorEventLoop,
+}
+SHRINKING = 60.0
+ONCE_MORE = 3
+# From where on nothing is the same: how deep a recursion gets is another number where frames are C, and an eager task
+# whose context is entered already stays asyncio's current task for ever.
+LAWLESS = re.compile("RecursionError|cannot enter context")
+
+
+def both(program, factory, is_python=False):
+    expected, found = play(program, asyncio.SelectorEventLoop, is_python), play(program, factory, is_python)
+    ends = [at for one in (expected, found) for at, entry in enumerate(one["log"]) if LAWLESS.search(entry)]
+    if ends:
+        for one in (expected, found):
+            one.update(log=one["log"][: min(ends)], late=[])
+    return expected, found
+
+
+def differences(program, factory, is_python=False):
+    """What is wrong with a program's two plays; nothing where they agree.
+
+    What is told when things die at the end, in cycles and in no order, may differ by chance: it has to differ each
+    time.
+    """
+    for _ in range(ONCE_MORE):
+        expected, found = both(program, factory, is_python)
+        if expected == found or expected["log"] != found["log"]:
+            break
+    wrong = [f"{name} differs" for name in expected if expected[name] != found[name]]
+    return wrong + ["STUCK" for log in (expected, found) if "STUCK" in log["log"]]
+
+
+def show_difference(program, factory, is_python=False, whole=False):
+    """Print the program and what differs; return whether anything does."""
+    print(program.show())
+    expected, found = both(program, factory, is_python)
+    for name in expected:
+        print(f"{name}: asyncio (-), under test (+)")
+        context = 1000 if whole else 4
+        lines = list(difflib.unified_diff(expected[name], found[name], n=context))[2:]
+        for line in lines or (expected[name] if whole else []):
+            print("   ", line.rstrip())
+    return expected != found
+
+
+# Shrinking: a program is lists in lists
+
+
+def shorter_lists(items):
+    """The list without a half of it, or without one of its items."""
+    half = len(items) // 2
+    if half > 1:
+        yield items[half:]
+        yield items[:half]
+    for at in range(len(items)):
+        yield items[:at] + items[at + 1 :]
+
+
+def is_operation(node):
+    return isinstance(node, list) and bool(node) and isinstance(node[0], str)
+
+
+def is_body(node):
+    return isinstance(node, list) and bool(node) and all(is_operation(item) for item in node)
+
+
+def simpler_nodes(node):
+    """What may stand in the place of this part of a program."""
+    if is_body(node):
+        yield from shorter_lists(node)
+        for at, op in enumerate(node):
+            for inner in op[1:]:
+                if is_body(inner):
+                    yield node[:at] + inner + node[at + 1 :]
+    if is_operation(node):
+        for inner in node[1:]:
+            if is_operation(inner) and node[0] != "await":
+                yield inner
+    if isinstance(node, list):
+        for at, inner in enumerate(node):
+            for simpler in simpler_nodes(inner):
+                yield [*node[:at], simpler, *node[at + 1 :]]
+
+
+def simpler_programs(program):
+    def other(**changes):
+        simpler = copy.copy(program)
+        vars(simpler).update(changes)
+        return simpler
+
+    for phases in shorter_lists(program.phases):
+        if phases:
+            yield other(phases=phases)
+    for at, (name, turns, ops) in enumerate(program.phases):
+        for simpler in simpler_nodes(ops):
+            yield other(phases=[*program.phases[:at], [name, turns, simpler], *program.phases[at + 1 :]])
+    if program.debug:
+        yield other(debug=False)
+    if program.ending != "close":
+        yield other(ending="close")
+    if program.clock != "real":
+        yield other(clock="real")
+
+
+def shrunk(program, factory, is_python=False):
+    """The smallest program found within a minute that differs as this one does."""
+    wanted = differences(program, factory, is_python)
+    until = time.monotonic() + SHRINKING
+    found = bool(wanted)
+    while found:
+        found = False
+        for simpler in simpler_programs(program):
+            if time.monotonic() > until:
+                break
+            if differences(simpler, factory, is_python) == wanted:
+                program, found = simpler, True
+                break
+    return program
