@@ -64,17 +64,23 @@ class ServersMixin(BaseLoop):
     async def create_server(self, *args: Any, start_serving: bool = True, **kwargs: Any) -> Server:
         """Create a TCP server; see AbstractEventLoop.create_server for the arguments."""
         made = await super().create_server(*args, start_serving=False, **kwargs)
-        return await self._adopt_server(made, start_serving)
+        return await self._adopt_server(made, start_serving, kwargs.get("sock") is not None)
 
     async def create_unix_server(self, *args: Any, start_serving: bool = True, **kwargs: Any) -> Server:
         """Create a server on a Unix socket; see AbstractEventLoop.create_unix_server for the arguments."""
         made = await super().create_unix_server(*args, start_serving=False, **kwargs)
-        return await self._adopt_server(made, start_serving)
+        return await self._adopt_server(made, start_serving, kwargs.get("sock") is not None)
 
-    async def _adopt_server(self, made: Any, start_serving: bool) -> Server:
+    async def _adopt_server(self, made: Any, start_serving: bool, is_users: bool) -> Server:
         server = Server._adopt(made)
         if start_serving:
-            server._start_serving()  # type: ignore[attr-defined]
+            try:
+                server._start_serving()  # type: ignore[attr-defined]
+            except BaseException:
+                if not is_users:
+                    # Nobody else can: a Unix one's socket is held by a table of the loop's.
+                    server.close()
+                raise
             # A turn, so that the server accepts when the caller goes on.
             await asyncio.sleep(0)
         return server

@@ -10,6 +10,7 @@ import os
 import socket
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 
 import pytest
@@ -175,6 +176,28 @@ def test_nowhere_to_bind(run, tmp_path):
             await create(tmp_path / "missing" / "s")
 
     run(main())
+
+
+@pytest.mark.parametrize("is_given", [False, True], ids=["made", "given"])
+def test_serving_that_cannot_start(kind, run, tmp_path, monkeypatch, is_given):
+    """The socket is closed, unless it is the program's own."""
+    if not is_given and sys.version_info >= (3, 13):
+        only_loopmod(kind, "asyncio holds it in a table, as long as the loop lives")
+
+    def refuse(*args):
+        raise OSError(errno.EADDRINUSE, "refused")
+
+    async def main():
+        monkeypatch.setattr(socket.socket, "listen", refuse)
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.bind(str(tmp_path / "given"))
+            with no_fd_left(), pytest.raises(OSError, match="refused"):
+                await (create(sock=sock) if is_given else create(tmp_path / "s"))
+            assert sock.fileno() >= 0
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # asyncio leaves it to the collector
+        run(main())
 
 
 # asyncio closes the socket of a refused name only where bind() raises OSError; before 3.13 not in every case
