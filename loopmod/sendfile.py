@@ -64,6 +64,15 @@ class SendfileMixin(BaseLoop):
         sent: int = await super()._sock_sendfile_native(sock, Source(file), offset, count)  # type: ignore[misc]
         return sent
 
+    def _sock_sendfile_native_impl(self, fut: Any, registered_fd: int | None, *args: Any) -> None:
+        try:
+            super()._sock_sendfile_native_impl(fut, registered_fd, *args)  # type: ignore[misc]
+        except OSError as exc:
+            # The kernel refuses to watch the socket: where the loop called, who waits for the future has to know.
+            if registered_fd is None or fut.done():
+                raise
+            fut.set_exception(exc)
+
     def _sock_sendfile_update_filepos(self, *args: Any) -> None:
         with contextlib.suppress(OSError):  # closed meanwhile, it stands nowhere
             super()._sock_sendfile_update_filepos(*args)  # type: ignore[misc]

@@ -5,6 +5,7 @@ or break, the test says so and runs on loopmod alone.
 """
 
 import asyncio
+import errno
 import io
 import os
 import socket
@@ -209,6 +210,32 @@ def test_sock_sendfile_cancelled(run, loop, big):
             rest = await recv_all(far)
             sent = first + rest
             assert sent == pattern(2 * BIG)[: len(sent)] and len(sent) < 2 * BIG
+
+    run(main())
+
+
+def test_a_socket_that_cannot_be_watched_any_more(run, loop, kind, big, monkeypatch):
+    only_loopmod(kind, "asyncio waits for ever: only the exception handler is told")
+    add_writer, calls = loop.add_writer, []
+
+    def refused_at_last(*args):
+        calls.append(args)
+        if len(calls) == 3:
+            raise OSError(errno.ENOSPC, "refused")
+        add_writer(*args)
+
+    async def main():
+        near, far = tcp_pair()
+        with near, far:
+            monkeypatch.setattr(loop, "add_writer", refused_at_last)
+            sending = loop.create_task(loop.sock_sendfile(near, big))
+            receiving = loop.create_task(recv_all(far))
+            with pytest.raises(OSError, match="refused"):
+                await sending
+            assert loop.remove_writer(near) is False
+            near.close()
+            received = await receiving
+            assert 0 < len(received) < 2 * BIG and received == pattern(2 * BIG)[: len(received)]
 
     run(main())
 
