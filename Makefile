@@ -14,6 +14,7 @@ C_FILES = find src benchmarks -name '*.c' -o -name '*.h'
 .PHONY: help setup build servers test test-sanitize test-embedded test-stdlib test-apps test-inside test-sid test-debug model faults-allocation coverage \
 .PHONY: help setup build servers test test-sanitize test-embedded test-stdlib test-apps test-inside test-sid test-debug model prove faults-guards coverage \
 .PHONY: help setup build servers test test-sanitize test-embedded test-stdlib test-apps test-inside test-sid test-debug model model-tasks coverage \
+.PHONY: help setup build servers test test-sanitize test-embedded test-stdlib test-apps test-inside test-sid test-debug model faults-calls coverage \
     lint stubtest format docs demo wheel bench bench-instructions bench-gil clean
 .PHONY: help setup build servers test test-sanitize test-embedded test-stdlib test-apps test-inside test-sid test-debug model fuzz \
     coverage lint stubtest format docs demo wheel bench bench-instructions bench-gil clean
@@ -95,6 +96,8 @@ faults-guards: ## take guards out of the C source, one by one, and see that a te
 	@bin=$$($(SETUP) build test) && "$$bin/python" tests/faults/guards $(ARGS)
 model-tasks: ## random programs for futures, tasks and all above them, and interrupted loads: ARGS='--seconds 600' or a seed
 	@bin=$$($(SETUP) build test) && "$$bin/python" $(BUILD_EXT) && "$$bin/python" tests/model/tasks $(ARGS)
+faults-calls: ## system calls that fail, by a seed or each in turn: ARGS='--seeds 10000', ARGS=--enumerate or a seed
+	@bin=$$($(SETUP) build test) && "$$bin/python" $(BUILD_EXT) && "$$bin/python" tests/faults/calls $(ARGS)
 
 coverage: ## run the suite on a build with gcov counters; the report goes to build/coverage/report
 	@bin=$$($(SETUP) build test apps coverage) && tree=$$(tools/variant coverage) && cd "$$tree" && \
