@@ -106,6 +106,10 @@ send_queued(PyObject *self)
 int
 lm_stream_shut_down(LmTransport *t)
 {
+    if (t->is_shut_down) {
+        return 0; /* by resume_writing, which wrote the end while the queue was sent */
+    }
+    t->is_shut_down = 1;
     t->loop->has_done_io = 1;
     if (!lm_transport_owns_fd(t)) {
         return lm_sock_way_shut_down(t);

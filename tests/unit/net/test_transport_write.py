@@ -142,6 +142,31 @@ def test_large_writes_both_ways(run, errors):
     assert errors == []
 
 
+class EndsOnResume(KeepOpen):
+    def resume_writing(self):
+        super().resume_writing()
+        self.transport.write(b"end")
+        self.transport.write_eof()
+
+
+def test_the_end_written_as_the_rest_is_sent(run, errors, kind):
+    """The peer has ended before: with our end the connection is over, and the system refuses a second one."""
+    only_loopmod(kind, "asyncio ends it twice, and the exception handler is told of ENOTCONN")
+
+    async def main():
+        async with connected(EndsOnResume) as (transport, protocol, far):
+            far.shutdown(socket.SHUT_WR)
+            await protocol.until(lambda: "eof" in protocol.events)
+            transport.write(pattern(BIG))
+            assert "pause" in protocol.events
+            assert await recv_all(far) == pattern(BIG) + b"end"
+            await turns(3)
+            assert "resume" in protocol.events and "lost" not in protocol.events
+
+    run(main())
+    assert errors == []
+
+
 def test_many_small_writes_behind_a_large_one(run):
     async def main():
         async with connected() as (transport, protocol, far):
