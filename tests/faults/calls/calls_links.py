@@ -32,16 +32,17 @@ class Place:
 class Pairs:
     """Makes pairs of ends for a number of connections."""
 
-    def __init__(self, work, most=200_000):
+    def __init__(self, work, *, may_half_close):
         self.work = work
-        self.most = most
-        self.unclaimed = []
-        self.dones = []
+        self.may_half_close = may_half_close
 
     def pair(self, name):
         work = self.work
-        ways = [Way(work, f"{name}, way {i}", small(work, self.most)) for i in (0, 1)]
+        ways = [Way(work, f"{name}, way {i}", small(work)) for i in (0, 1)]
         ends = [work.rng.choice((End, BufferedEnd))(work, f"{name}, end {i}", ways[1 - i], ways[i]) for i in (0, 1)]
+        if self.may_half_close and work.rng.randrange(3) == 0:
+            for end in ends:
+                end.sends_eof = True
         return ends
 
     async def finish(self, pairs):
@@ -53,7 +54,7 @@ class Pairs:
 
 async def transports(work, place, family, context=None, count=1):
     """Connections between protocols over a server; each server's end is that of whichever came."""
-    loop, pairs = work.loop, Pairs(work)
+    loop, pairs = work.loop, Pairs(work, may_half_close=context is None and count == 1)
     name = f"{'tls' if context else family}"
     made = [pairs.pair(f"{name} {number}") for number in range(count)]
     # Who is accepted first need not have connected first: all server's ends are alike where there are more than one.

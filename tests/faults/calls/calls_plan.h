@@ -215,7 +215,7 @@ kind_of(int fd)
 static int
 note(int call, int fd, int err)
 {
-    if (now.traces && err < SHORT) {
+    if (now.traces && err < SHORT && err != EINTR && err != EAGAIN) {
         int kept = errno;
         fprintf(stderr, "%s(%d) gets %s, in\n", names[call], fd, strerror(err));
         raise(SIGUSR2); /* faulthandler shows the stack */

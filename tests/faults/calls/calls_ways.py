@@ -69,6 +69,9 @@ class End(asyncio.Protocol):
         self.is_paused = False
         self.has_ended = False
         self.begins = True
+        self.sends_eof = False  # as soon as all is sent, and waits for the rest
+        self.has_sent_eof = False
+        self.flutter = work.rng.choice((0, 0, 1, 5))  # so many times it pauses reading
         self.done = work.loop.create_future()
         work.ends.append(self)
 
@@ -95,6 +98,13 @@ class End(asyncio.Protocol):
         if not self.begins:
             return
         is_sent = self.way_out is None or self.way_out.sent == self.way_out.total
+        if is_sent and self.sends_eof and not self.has_sent_eof and not self.lost:
+            self.has_sent_eof = True
+            try:
+                self.transport.write_eof()
+            except OSError as exc:
+                self.work.tell(exc, "raised")
+                self.transport.abort()
         if is_sent and (self.way_in is None or self.way_in.is_whole) and not self.has_ended:
             self.has_ended = True
             self.transport.close()
@@ -116,10 +126,18 @@ class End(asyncio.Protocol):
         if self.lost or not self.made:
             self.work.complain(f"{self.name}: data outside of its life")
         self.way_in.check(data)
+        if self.flutter and not self.work.rng.randrange(3):
+            self.flutter -= 1
+            self.transport.pause_reading()
+            self.work.loop.call_soon(self.read_on)
         self.end_if_done()
 
+    def read_on(self):
+        if not self.lost:
+            self.transport.resume_reading()
+
     def eof_received(self):
-        return False
+        return self.sends_eof and self.way_in.is_whole and not self.has_ended
 
     def connection_lost(self, exc):
         self.lost += 1
@@ -144,7 +162,7 @@ class BufferedEnd(End, asyncio.BufferedProtocol):
 
     def __init__(self, *args):
         super().__init__(*args)
-        self.buffer = memoryview(bytearray(self.work.rng.randrange(1, 9000)))  # asyncio's TLS slices it
+        self.buffer = memoryview(bytearray(self.work.rng.randrange(256, 9000)))  # asyncio's TLS slices it
 
     def get_buffer(self, size):
         return self.buffer
