@@ -93,9 +93,9 @@ typedef struct LmTransport {
         *empty_waiter; /* owned: sendfile's future that waits for an empty queue, or
                                NULL */
     uint8_t eof_written;
-    uint8_t is_shut_down; /* the kernel was told of that; it may refuse a second time */
-    uint8_t is_joined;  /* what is queued waits for the end of the step: join.h */
-    uint8_t is_exposed; /* somebody has the number or a copy: nothing is joined */
+    uint8_t is_shut_down; /* the system was told of that, and may refuse to be again */
+    uint8_t is_joined;    /* what is queued waits for the end of the step: join.h */
+    uint8_t is_exposed;   /* somebody has the number or a copy: nothing is joined */
 
     /* Its life. */
     LmKept kept;

@@ -383,7 +383,7 @@ meddles(int call, int fd, size_t *size)
         *size = shorter(*size);
         return 0;
     }
-    if (now.plant == PLANT_SPIN && is_reading(call) && is_meddling() && (fd == now.stuck_fd || err == ENOMEM)) {
+    if (now.plant == PLANT_SPIN && is_reading(call) && is_meddling() && (fd == now.stuck_fd || (err != 0 && err != EINTR && err != EAGAIN))) {
         now.stuck_fd = fd;
         err = EAGAIN;
     }

@@ -56,17 +56,16 @@ def test_points(shim):
     assert not failed, said
 
 
-@pytest.mark.parametrize("plant, mode, first, says", [
-    ("short", "soft", 9, "wrong bytes| bytes of "),
-    ("twice", "soft", 9, "wrong bytes| bytes of "),
-    ("leak", "hard", 17, "left open"),
-    ("deaf", "hard", 12, "hangs"),
-    ("spin", "hard", 49, "spins"),
-    ("untold", "hard", 2, "nobody was told"),
+@pytest.mark.parametrize("plant, says, where", [
+    ("short", "wrong bytes| bytes of ", ("--mode", "soft", "--first", 9, "--seeds", 100, "--most", 1)),
+    ("twice", "wrong bytes| bytes of ", ("--mode", "soft", "--first", 9, "--seeds", 100, "--most", 1)),
+    ("leak", "left open", ("--enumerate", "--point", "close:3:EIO")),
+    ("deaf", "hangs", ("--enumerate", "--point", "epoll_ctl:4:ENOMEM")),
+    ("spin", "spins", ("--enumerate", "--point", "recv:1:ENOMEM")),
+    ("untold", "nobody was told", ("--enumerate", "--point", "listen:1:EADDRINUSE")),
 ])  # fmt: skip
-def test_a_planted_fault_is_found(shim, plant, mode, first, says):
-    options = ("--plant", plant, "--mode", mode, "--work", "tcp", "--first", first, "--seeds", 200, "--most", 1)
-    failed, said = play(*options)
+def test_a_planted_fault_is_found(shim, plant, says, where):
+    failed, said = play("--plant", plant, "--work", "tcp", *where)
     assert failed and re.search(says, said), said
 
 
