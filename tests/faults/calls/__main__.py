@@ -21,6 +21,7 @@ import argparse  # noqa: E402
 import asyncio  # noqa: E402
 import asyncio.constants  # noqa: E402
 import collections  # noqa: E402
+import gc  # noqa: E402
 import re  # noqa: E402
 import shutil  # noqa: E402
 import tempfile  # noqa: E402
@@ -93,6 +94,8 @@ class Bench:
         self.place = calls_links.Place()
         self.log = tempfile.TemporaryFile()
         self.factory().close()  # warm
+        gc.collect()
+        gc.freeze()  # what is here is not looked at in each child
 
     def run(self, plan):
         return calls_run.fork_run(plan, self.factory, self.place, self.shim, self.log)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 import ssl
 import tempfile
@@ -13,6 +14,12 @@ from calls_ways import BufferedEnd, End, Way
 def small(work, most=200_000):
     """How many bytes a way is to carry."""
     return work.rng.choice((1, work.rng.randrange(1, 2000), work.rng.randrange(1, most)))
+
+
+def port_of(server):
+    if not server.sockets:  # before 3.12 that is how a server tells that it got none
+        raise OSError(errno.EADDRNOTAVAIL, "no socket")
+    return server.sockets[0].getsockname()[1]
 
 
 class Place:
@@ -80,7 +87,7 @@ async def transports(work, place, family, context=None, count=1):
         if family == "unix":
             await loop.create_unix_connection(lambda: client, path, **more)
         else:
-            port = server.sockets[0].getsockname()[1]
+            port = port_of(server)
             await loop.create_connection(lambda: client, "127.0.0.1", port, **more)
 
     try:
@@ -155,7 +162,7 @@ async def streams(work, place, upgrade=False):
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     writer = None
     try:
-        reader, writer = await asyncio.open_connection("127.0.0.1", server.sockets[0].getsockname()[1])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port_of(server))
         if upgrade:
             writer.write(b"start")
             await reader.readexactly(5)

@@ -12,7 +12,7 @@ import signal
 import socket
 import threading
 
-from calls_links import burst, pipes, small, start_tls, streams, tcp, tls, unix
+from calls_links import burst, pipes, port_of, small, start_tls, streams, tcp, tls, unix
 from calls_ways import End, Way
 
 
@@ -225,7 +225,7 @@ async def sendfile(work, place):
     server = await work.loop.create_server(receiver, "127.0.0.1", 0)
     transport = None
     try:
-        port = server.sockets[0].getsockname()[1]
+        port = port_of(server)
         transport, _ = await work.loop.create_connection(lambda: sender, "127.0.0.1", port)
         with open(path, "rb") as file:
             sent = await work.loop.sendfile(transport, file)
