@@ -19,7 +19,7 @@ def complaints(result):
     wrong = list(result["wrong"])
     if result["missing"] and not result["told"]:
         kept = ", ".join(str(fault) for fault in faults_of(result) if is_hard(fault))
-        wrong.append(f"nobody was told of {kept}: {result['missing']}")
+        wrong.append(f"nobody was told of {kept or 'it'}: {result['missing']}")
     return wrong
 
 
