@@ -99,6 +99,15 @@ lm_sys_wake_open(int fds[2])
     return fds[0] >= 0 ? 0 : lm_sys_pipe(fds);
 }
 
+/* Writes what wakes somebody. Nothing is lost where it is full, since something is in it
+   then; but an interrupted write has written nothing. */
+static inline void
+lm_sys_wake(int fd, const void *bytes, size_t count)
+{
+    while (write(fd, bytes, count) < 0 && errno == EINTR) {
+    }
+}
+
 /* 1 in the thread that the process began with. */
 static inline int
 lm_sys_is_main_thread(void)

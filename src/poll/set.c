@@ -120,7 +120,6 @@ lm_poll_wake(LmPoll *poll)
     uint64_t one = 1;
     if (poll->wake_fd >= 0 && !poll->is_woken && !lm_poll_is_parents(poll)) {
         poll->is_woken = 1;
-        ssize_t written = write(poll->wake_fd, &one, sizeof(one));
-        (void)written;
+        lm_sys_wake(poll->wake_fd, &one, sizeof(one));
     }
 }

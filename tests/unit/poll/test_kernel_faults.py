@@ -236,6 +236,28 @@ def test_every_registration_of_a_connection_refused_once(program):
     assert program(SERVER) == "ok 0\n"
 
 
+WOKEN = """
+loop = new_loop()
+spin(loop)
+
+def post():
+    time.sleep(0.1)  # the loop sleeps by then
+    fault("send", errno.EINTR, count=1)
+    loop.call_soon_threadsafe(loop.stop)
+
+threading.Thread(target=post).start()
+loop.call_later(30, loop.stop)
+begun = loop.time()
+loop.run_forever()
+print("woken" if loop.time() - begun < 25 else "late")
+loop.close()
+"""
+
+
+def test_an_interrupted_wake_up_is_made_again(program):
+    assert program(WOKEN) == "woken\n"
+
+
 # The data fills the socket, so that a watch for writing is needed, which the kernel refuses.
 WRITE = """
 class Protocol(asyncio.Protocol):
