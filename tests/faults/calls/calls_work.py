@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import threading
+import time
 
 from calls_links import burst, pipes, port_of, small, start_tls, streams, tcp, tls, unix
 from calls_ways import End, Way
@@ -267,6 +268,7 @@ async def threads(work, place):
     """What another thread calls is called, once and in order; what runs there comes back."""
     loop, got, done = work.loop, [], work.loop.create_future()
     count = work.rng.randrange(1, 60)
+    rests = [work.rng.choice((0, 0, 0.0005, 0.002)) for _ in range(count)]
 
     def post(number):
         got.append(number)
@@ -276,6 +278,8 @@ async def threads(work, place):
     def run():
         work.shim.library.calls_thread(1)
         for number in range(count):
+            if rests[number]:
+                time.sleep(rests[number])  # the loop sleeps meanwhile
             loop.call_soon_threadsafe(post, number)
 
     thread = threading.Thread(target=run)
