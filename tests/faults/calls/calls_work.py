@@ -237,9 +237,11 @@ async def sendfile(work, place):
         os.unlink(path)
         if transport is not None:
             transport.close()
-        elif receivers:  # asyncio's socket that was not made a transport is open as long as what was raised
+        elif (
+            receivers and receivers[0].transport is not None
+        ):  # asyncio's socket that was not made a transport is open as long as what was raised
             receivers[0].transport.close()
-        if receivers:
+        if receivers and receivers[0].made:
             await receivers[0].done
 
 
