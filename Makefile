@@ -18,6 +18,7 @@ C_FILES = find src benchmarks -name '*.c' -o -name '*.h'
 .PHONY: help setup build servers test test-sanitize test-embedded test-stdlib test-apps test-inside test-sid test-debug model prove faults-guards coverage \
 .PHONY: help setup build servers test test-sanitize test-embedded test-stdlib test-apps test-inside test-sid test-debug model model-tasks coverage \
 .PHONY: help setup build servers test test-sanitize test-embedded test-stdlib test-apps test-inside test-sid test-debug model faults-calls coverage \
+.PHONY: help setup build servers test test-sanitize test-embedded test-stdlib test-apps test-inside test-sid test-debug model model-transports coverage \
     lint stubtest format docs demo wheel bench bench-instructions bench-gil clean
 .PHONY: help setup build servers test test-sanitize test-embedded test-stdlib test-apps test-inside test-sid test-debug model fuzz \
     coverage lint stubtest format docs demo wheel bench bench-instructions bench-gil clean
@@ -81,8 +82,10 @@ test-sid: ## the same suite on CPython 3.14 and 3.15, in a chroot; ARGS='3.15 te
 test-debug: ## tests/unit on a debug build of CPython 3.14, in the same chroot
 	@tools/test-sid 3.14-dbg $(if $(ARGS),$(ARGS),tests/unit)
 
-model: ## random programs for transports, compared with stock asyncio: ARGS='--seconds 600 --first 1000' or a seed
-	@bin=$$($(SETUP) build test) && "$$bin/python" $(BUILD_EXT) && "$$bin/python" tests/model $(ARGS)
+model: model-transports ## random programs on stock asyncio and on loopmod, their logs compared
+
+model-transports: ## for transports, streams, sockets: ARGS='--seconds 600 --first 1000' or a seed
+	@bin=$$($(SETUP) build test) && "$$bin/python" $(BUILD_EXT) && "$$bin/python" tests/model/transports $(ARGS)
 
 soak: ## 5,000 connections and all else that come and go for 20 minutes: ARGS='--loop asyncio --minutes 10'
 	@bin=$$($(SETUP) build test) && "$$bin/python" $(BUILD_EXT) && "$$bin/python" tests/soak $(ARGS)

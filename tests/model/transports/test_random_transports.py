@@ -1,4 +1,4 @@
-"""Random programs for transports, with fixed seeds; `make model` plays any number of them.
+"""Random programs for transports, with fixed seeds; `make model-transports` plays any number of them.
 
 Covers whole lives of every kind of transport beside asyncio's, call by call and byte by byte. That the comparison
 finds what is wrong is shown on asyncio's own loop with a fault planted.
@@ -7,11 +7,11 @@ finds what is wrong is shown on asyncio's own loop with a fault planted.
 import asyncio
 import os
 
-import play
 import pytest
-from differences import FACTORIES, differences, kinds_for
-from program import KINDS, STREAMS, make_program
-from shrink import shrink
+import transport_play as play
+from transport_differences import FACTORIES, differences, kinds_for
+from transport_program import KINDS, STREAMS, make_program
+from transport_shrink import shrink
 
 pytestmark = [
     pytest.mark.timeout(300),
@@ -37,7 +37,7 @@ def test_same_log_as_asyncio(name, first, count):
     factory = FACTORIES[name]
     for seed in seeds_of(first, count, kinds_for(factory)):
         wrong = differences(make_program(seed), factory)
-        assert wrong == [], f"see: python tests/model {seed} --factory {name} --shrink"
+        assert wrong == [], f"see: python tests/model/transports {seed} --factory {name} --shrink"
 
 
 class FaultyTransport(asyncio.selector_events._SelectorSocketTransport):

@@ -16,7 +16,7 @@ import struct
 import sys
 import termios
 
-import program
+import transport_program as program
 
 PERIOD = 65537
 
@@ -165,7 +165,7 @@ class End:
         for operation in operations:
             self.play.do(self, operation)
         self.play.within = before
-        if finish == "raise" and self.play.is_cutting(self):
+        if finish == "raise" and not self.play.may_raise(self, event):
             self.note("left out", "raise")
             return None
         if finish == "raise":
@@ -219,9 +219,11 @@ class TransportEnd(End):
     def is_reading(self):
         return not self.is_paused and not self.transport.is_closing() and not self.is_eof_seen
 
+    def has_buffer(self):
+        return isinstance(self.protocols[-1], Buffered)
+
     def is_slow(self):
-        protocol = self.protocols[-1]
-        return bool(self.flutter) or (isinstance(protocol, Buffered) and len(protocol.buffer) < 10_000)
+        return bool(self.flutter) or (self.has_buffer() and len(self.protocols[-1].buffer) < 10_000)
 
     def buffered(self):
         """How much waits in the transport."""

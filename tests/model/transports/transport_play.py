@@ -2,7 +2,7 @@
 
 Between two steps everything comes to rest: what was sent has arrived where somebody reads, whoever has to hear of an
 end has, and the kernel has nothing for a transport. So what is compared does not depend on the kernel's timing; what
-would within a step is left out by the rules of `operations.py`.
+would within a step is left out by the rules of `transport_operations.py`.
 """
 
 import asyncio
@@ -11,10 +11,10 @@ import shutil
 import tempfile
 import warnings
 
-from ends import RawEnd, TransportEnd, Way
-from links import connect, upgrade
-from operations import Operations
-from program import DATAGRAMS, PIPES, TLS
+from transport_ends import RawEnd, TransportEnd, Way
+from transport_links import connect, upgrade
+from transport_operations import Operations
+from transport_program import DATAGRAMS, PIPES, TLS
 
 PATIENCE = 5.0
 

@@ -3,7 +3,7 @@
 A program is plain data. Each of its steps is a burst of operations on the two ends, made within one callback of the
 loop; between two steps everything comes to rest. An operation may be `on`: further operations for the next time that
 the end's protocol is called in that way. Which operations are allowed in which state is not known here: the player
-(`play.py`) leaves out what would make the kernel's timing visible, by rules that depend on nothing but the program.
+(`transport_play.py`) leaves out what would make the kernel's timing visible, by rules that depend on nothing but the program.
 """
 
 import json
@@ -15,7 +15,7 @@ DATAGRAMS = ["udp", "udp_connected", "unix_datagram"]
 TLS = ["tls", "start_tls"]
 KINDS = STREAMS + PIPES + DATAGRAMS + TLS
 
-# More than both buffers of the kernel between the ends hold together, as `links.py` sets them.
+# More than both buffers of the kernel between the ends hold together, as `transport_links.py` sets them.
 BIG = 800_000
 FORMS = ["bytes", "bytearray", "memoryview"]
 # High-water marks far below what is left of a big write, or far above it.

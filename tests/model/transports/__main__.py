@@ -1,11 +1,11 @@
-"""`make model`: random programs for transports, played on stock asyncio and on loopmod, whose logs must be equal.
+"""`make model-transports`: random programs for transports, played on stock asyncio and on loopmod, whose logs must be equal.
 
-    python tests/model                        # seeds from 0 on, for a minute; stops at the first that fails
-    python tests/model --seconds 3600 --first 100000 --keep-going
-    python tests/model --factory new_server_loop      # the loop that joins writes
-    python tests/model --kinds tcp,pipe               # only the seeds whose program is for one of these
-    python tests/model 4711                   # these seeds, with the program and both logs
-    python tests/model 4711 --shrink          # what is left when all is dropped that does not matter
+    python tests/model/transports                        # seeds from 0 on, for a minute; stops at the first that fails
+    python tests/model/transports --seconds 3600 --first 100000 --keep-going
+    python tests/model/transports --factory new_server_loop      # the loop that joins writes
+    python tests/model/transports --kinds tcp,pipe               # only the seeds whose program is for one of these
+    python tests/model/transports 4711                   # these seeds, with the program and both logs
+    python tests/model/transports 4711 --shrink          # what is left when all is dropped that does not matter
 
 `--factory asyncio` compares asyncio with itself: what differs there is a fault of the comparison.
 """
@@ -14,9 +14,9 @@ import argparse
 import sys
 import time
 
-from differences import FACTORIES, differences, kinds_for, show_difference
-from program import KINDS, make_program
-from shrink import shrink
+from transport_differences import FACTORIES, differences, kinds_for, show_difference
+from transport_program import KINDS, make_program
+from transport_shrink import shrink
 
 SHRINKING = 60.0
 
@@ -79,7 +79,9 @@ def search(options, factory):
 
 def main():
     parser = argparse.ArgumentParser(
-        prog="python tests/model", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python tests/model/transports",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("seed", nargs="*", type=int)
     parser.add_argument("--first", type=int, default=0, help="the seed to begin with")

@@ -3,8 +3,8 @@
 import asyncio
 import difflib
 
-from play import play
-from program import KINDS, STREAMS
+from transport_play import play
+from transport_program import KINDS, STREAMS
 
 import loopmod
 
