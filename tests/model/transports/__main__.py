@@ -1,21 +1,23 @@
-"""`make model-transports`: random programs for transports, played on stock asyncio and on loopmod, whose logs must be equal.
+"""`make model-transports`: random programs played on stock asyncio and on loopmod, whose logs must be equal.
 
-    python tests/model/transports                        # seeds from 0 on, for a minute; stops at the first that fails
+    python tests/model/transports                  # seeds from 0 on, for a minute; stops at the first that fails
     python tests/model/transports --seconds 3600 --first 100000 --keep-going
     python tests/model/transports --factory new_server_loop      # the loop that joins writes
-    python tests/model/transports --kinds tcp,pipe               # only the seeds whose program is for one of these
-    python tests/model/transports 4711                   # these seeds, with the program and both logs
-    python tests/model/transports 4711 --shrink          # what is left when all is dropped that does not matter
+    python tests/model/transports --families streams,socks       # README.md lists them
+    python tests/model/transports --kinds tcp,pipe               # only programs of one of these kinds
+    python tests/model/transports 4711 streams:7   # these seeds, with the program and both logs
+    python tests/model/transports 4711 --shrink    # what is left when all is dropped that does not matter
 
 `--factory asyncio` compares asyncio with itself: what differs there is a fault of the comparison.
 """
 
 import argparse
+import collections
 import sys
 import time
 
 from transport_differences import FACTORIES, differences, kinds_for, show_difference
-from transport_program import KINDS, make_program
+from transport_families import FAMILIES, KINDS, by_name, make, name_of
 from transport_shrink import shrink
 
 SHRINKING = 60.0
@@ -42,38 +44,53 @@ def show(program, factory, whole):
     return show_difference(program, factory, whole)
 
 
-def replay(seeds, factory, is_shrinking):
+def replay(names, factory, is_shrinking):
     """Show the programs of these seeds; return how many fail."""
     failed = 0
-    for seed in seeds:
-        program = make_program(seed)
+    for name in names:
+        program = by_name(name)
         if is_shrinking:
             program = shrunk(program, factory)
         failed += show(program, factory, whole=True)
     return failed
 
 
+def programs(options, factory):
+    """The programs to play, each family's in turn."""
+    kinds = options.kinds.split(",") if options.kinds else kinds_for(factory)
+    families = options.families.split(",") if options.families else FAMILIES
+    until = time.monotonic() + options.seconds
+    seed, played = options.first, 0
+    while True:
+        for family in families:
+            program = make(family, seed)
+            if time.monotonic() > until or played == options.count:
+                return
+            if program.kind in kinds:
+                played += 1
+                yield program
+        seed += 1
+
+
 def search(options, factory):
     """Play one seed after the other; return how many fail."""
-    kinds = options.kinds.split(",") if options.kinds else kinds_for(factory)
     began = time.monotonic()
-    seed, played, failed = options.first, 0, 0
-    while time.monotonic() - began < options.seconds and played != options.count:
-        program = make_program(seed)
-        seed += 1
-        if program.kind not in kinds:
-            continue
-        played += 1
-        wrong = differences(program, factory)
+    failed, seen, by_kind = 0, collections.Counter(), collections.Counter()
+    for program in programs(options, factory):
+        by_kind[program.kind] += 1
+        wrong = differences(program, factory, seen)
+        last = program.seed
         if not wrong:
             continue
         failed += 1
-        print(f"seed {program.seed} ({program.kind}): {'; '.join(wrong)}", flush=True)
+        print(f"seed {name_of(program)} ({program.kind}): {'; '.join(wrong)}", flush=True)
         if not options.keep_going:
             show(shrunk(program, factory), factory, whole=False)
             break
     took = time.monotonic() - began
-    print(f"{played} programs, seeds {options.first} to {seed - 1}, {took:.0f} s: {failed} fail")
+    print(f"{seen['programs']} programs, seeds {options.first} to {last}, {took:.0f} s: {failed} fail")
+    print(f"{seen['entries']} entries of logs and {seen['bytes']} bytes compared")
+    print(", ".join(f"{kind} {count}" for kind, count in sorted(by_kind.items())))
     return failed
 
 
@@ -83,10 +100,11 @@ def main():
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("seed", nargs="*", type=int)
+    parser.add_argument("seed", nargs="*")
     parser.add_argument("--first", type=int, default=0, help="the seed to begin with")
     parser.add_argument("--count", type=int, help="how many programs to play")
     parser.add_argument("--seconds", type=float, default=60, help="how long to go on")
+    parser.add_argument("--families", help=f"of {', '.join(FAMILIES)}")
     parser.add_argument("--kinds", help=f"of {', '.join(KINDS)}")
     parser.add_argument("--factory", default="new_event_loop", choices=list(FACTORIES))
     parser.add_argument("--keep-going", action="store_true", help="do not stop at the first that fails")

@@ -1,10 +1,10 @@
 """One program on two loops: what differs between the logs."""
 
 import asyncio
+import collections
 import difflib
 
-from transport_play import play
-from transport_program import KINDS, STREAMS
+from transport_families import JOINED, KINDS, play
 
 import loopmod
 
@@ -16,8 +16,8 @@ FACTORIES = {
 
 
 def kinds_for(factory):
-    """The kinds of link worth playing on a loop of this factory: plain streams are what it may join the writes of."""
-    return STREAMS if factory is loopmod.new_server_loop else KINDS
+    """The kinds worth playing on a loop of this factory: plain streams are what it may join the writes of."""
+    return JOINED if factory is loopmod.new_server_loop else KINDS
 
 
 def both(program, factory):
@@ -30,9 +30,28 @@ def wrong_entries(logs):
     return [entry for log in logs.values() for entry in log if entry[0].isupper()]
 
 
-def differences(program, factory):
-    """What is wrong with a program's two plays; nothing where they agree."""
+def count_bytes(entry):
+    """How many bytes an entry of a log has compared."""
+    if not isinstance(entry, (list, tuple)) or not entry:
+        return 0
+    match entry:
+        case ["data", int(start), int(end)]:
+            return end - start
+        case ["datagram" | "bytes", int(size), *_]:
+            return size
+    return sum(map(count_bytes, entry))
+
+
+def count(logs, seen):
+    seen["programs"] += 1
+    seen["entries"] += sum(map(len, logs.values()))
+    seen["bytes"] += sum(map(count_bytes, logs.values()))
+
+
+def differences(program, factory, seen=None):
+    """What is wrong with a program's two plays; nothing where they agree. What was compared is added to `seen`."""
     expected, found = both(program, factory)
+    count(expected, collections.Counter() if seen is None else seen)
     wrong = [f"{name} differs" for name in expected if expected[name] != found[name]]
     wrong += [f"asyncio: {entry}" for entry in wrong_entries(expected)]
     wrong += [f"under test: {entry}" for entry in wrong_entries(found)]

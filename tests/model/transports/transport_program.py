@@ -3,7 +3,8 @@
 A program is plain data. Each of its steps is a burst of operations on the two ends, made within one callback of the
 loop; between two steps everything comes to rest. An operation may be `on`: further operations for the next time that
 the end's protocol is called in that way. Which operations are allowed in which state is not known here: the player
-(`transport_play.py`) leaves out what would make the kernel's timing visible, by rules that depend on nothing but the program.
+(`transport_play.py`) leaves out what would make the kernel's timing visible, by rules that depend on nothing but the
+program.
 """
 
 import json
@@ -25,6 +26,8 @@ NAMES = ["peername", "sockname", "socket", "pipe", "nothing", "sslcontext", "add
 
 class Program:
     """Seed, kind of link, what each end is, the steps."""
+
+    family = "pairs"
 
     def __init__(self, seed, kind, debug, tls_version, ends, steps):
         self.seed = seed

@@ -16,14 +16,16 @@ def simpler_operations(operation):
         if finish is not None:
             yield [name, event, operations, None]
     elif name == "writelines":
-        sizes, form = arguments
+        sizes, form = arguments[0], arguments[-1]
         for shorter in shorter_lists(sizes):
-            yield [name, shorter, form]
+            yield [name, shorter, *arguments[1:]]
+        if form is sizes:
+            return
         if form != "bytes":
             yield [name, sizes, "bytes"]
         if len(sizes) == 1:
             yield ["write", sizes[0], form]
-    elif name in ("write", "sendto") and arguments[1] != "bytes":
+    elif name in ("write", "sendto") and len(arguments) > 1 and arguments[1] != "bytes":
         yield [name, arguments[0], "bytes", *arguments[2:]]
 
 
