@@ -76,7 +76,6 @@ class Streams(Stage):
         self.ended_now = [False, False]
         self.moving = None
         self.server = None
-        self.waited = 0
 
     # The connection
 
@@ -133,7 +132,6 @@ class Streams(Stage):
         self.has_missed = [False, False]
         self.was_closed = [self.is_closed(0), self.is_closed(1)]
         self.moving = None
-        self.waited = 0
 
     def is_reading(self, actor):
         reader = self.readers[actor]
@@ -158,11 +156,7 @@ class Streams(Stage):
                 return f"{actor} has bytes"
             if self.has_ended[actor]:
                 return f"{actor} ends"
-            # It may have its file read in a thread.
-            if self.running(actor, "sendfile", "start_tls") and self.waited < 100:
-                self.waited += 1
-                return f"{actor} runs"
-        return None
+        return "runs" if self.is_busy("sendfile", "start_tls") else None
 
     def state(self):
         if self.writers[0] is None or self.writers[1] is None:
