@@ -7,12 +7,15 @@ number: `streams:7`.
 import transport_program
 import transport_socks
 import transport_streams
+import transport_tls_peer
 import transport_watches
 from transport_play import play as play_pair
 from transport_stage import make_scenario, play_stage
 
 PAIRS = "pairs"
-STAGES = {family.NAME: family for family in (transport_streams, transport_socks, transport_watches)}
+STAGES = {
+    family.NAME: family for family in (transport_streams, transport_socks, transport_watches, transport_tls_peer)
+}
 FAMILIES = [PAIRS, *STAGES]
 KINDS = transport_program.KINDS + [kind for family in STAGES.values() for kind in family.KINDS]
 # What a loop may join the writes of: plain streams.
