@@ -165,14 +165,16 @@ go_on_with_shutdown(LmTls *p)
     return next < 0 ? -1 : 0;
 }
 
-/* The last of what has come is delivered, the last of what was written encrypted. */
+/* The last of what has come is delivered, the last of what was written encrypted. A
+   BufferedProtocol takes a buffer a turn, and anyone may pause: after the peer's end the
+   rest is waited for, since nothing will come that could bring us back. */
 static int
 flush_tls(LmTls *p)
 {
     if (go_on_reading(p) < 0) {
         return -1;
     }
-    if (p->state != LM_FLUSHING) {
+    if (p->state != LM_FLUSHING || (p->in.is_at_end && lm_tls_has_input(p))) {
         return 0;
     }
     int failed = lm_outbuf_is_empty(&p->out.backlog) ? 0 : lm_tls_do_write(p, LM_ALL);
@@ -300,7 +302,8 @@ end_of_stream(LmTls *p)
         }
         p->state = LM_SHUTDOWN;
     }
-    return go_on(p);
+    /* Where something is still to be delivered, the transport below stays until then. */
+    return go_on(p) < 0 ? -1 : p->state == LM_FLUSHING;
 }
 
 int

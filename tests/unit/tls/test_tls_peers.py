@@ -7,12 +7,13 @@ before the handshake is over, no byte that was not verified, connection_lost at 
 import asyncio
 import contextlib
 import gc
+import socket
 import ssl
 import struct
 import weakref
 
 import pytest
-from tcp_support import Recorder, pattern, reset, tcp_pair, turns
+from tcp_support import BufferedRecorder, Recorder, pattern, reset, tcp_pair, turns
 from tls_support import (
     HOST,
     RawPeer,
@@ -397,5 +398,37 @@ def test_a_failed_certificate_leaves_no_cycle(run, kind):
                 assert seen() is None
             finally:
                 gc.enable()
+
+    run(main())
+
+
+class SmallBuffer(BufferedRecorder):
+    size = 100
+
+
+class PausesOnce(Recorder):
+    """Pauses with its first data, and lets the rest come a while later."""
+
+    def data_received(self, data):
+        super().data_received(data)
+        if len(self.received) == len(data):
+            self.transport.pause_reading()
+            asyncio.get_running_loop().call_later(0.01, self.transport.resume_reading)
+
+
+@pytest.mark.parametrize("kind", ["loopmod"])
+@pytest.mark.parametrize("factory", [SmallBuffer, PausesOnce])
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_what_came_before_the_end_of_the_stream_is_delivered(run, version, factory):
+    """Without close_notify; asyncio gives a BufferedProtocol one buffer more and drops the rest."""
+
+    async def main():
+        async with with_raw_peer(factory, version=version) as (_, protocol, peer):
+            data = pattern(200_000)
+            await peer.send(data)
+            peer.sock.shutdown(socket.SHUT_WR)
+            assert await protocol.lost is None
+            assert bytes(protocol.received) == data
+            assert protocol.events[-2:] == ["eof", "lost"]
 
     run(main())
