@@ -308,7 +308,9 @@ class TlsPeer(Stage):
         return len(self.held)
 
     def may_end(self, actor):
-        return not self.is_gone and not self.is_paused
+        # Of what came before such an end, asyncio drops all but one buffer of a BufferedProtocol.
+        is_dropped = isinstance(self.transport.get_protocol(), Buffered) and self.encrypted > self.received
+        return not self.is_gone and not self.is_paused and not (is_dropped and not self.is_lost)
 
     may_gone = may_cut = may_end
 
