@@ -4,7 +4,10 @@ A seed of the pairs (`transport_program.py`) is called by its number, one of the
 number: `streams:7`.
 """
 
+import transport_children
+import transport_datagrams
 import transport_program
+import transport_servers
 import transport_socks
 import transport_streams
 import transport_tls_peer
@@ -13,9 +16,16 @@ from transport_play import play as play_pair
 from transport_stage import make_scenario, play_stage
 
 PAIRS = "pairs"
-STAGES = {
-    family.NAME: family for family in (transport_streams, transport_socks, transport_watches, transport_tls_peer)
-}
+MODULES = (
+    transport_streams,
+    transport_socks,
+    transport_watches,
+    transport_tls_peer,
+    transport_datagrams,
+    transport_servers,
+    transport_children,
+)
+STAGES = {module.NAME: module for module in MODULES}
 FAMILIES = [PAIRS, *STAGES]
 KINDS = transport_program.KINDS + [kind for family in STAGES.values() for kind in family.KINDS]
 # What a loop may join the writes of: plain streams.

@@ -95,7 +95,7 @@ class LogWatch(logging.Handler):
         self.note = note
 
     def emit(self, record):
-        self.note(["log", record.getMessage()])
+        self.note(["log", record.getMessage().split(" <")[0]])
 
 
 class Stage:
