@@ -3,6 +3,7 @@
     python tests/model/transports                  # seeds from 0 on, for a minute; stops at the first that fails
     python tests/model/transports --seconds 3600 --first 100000 --keep-going
     python tests/model/transports --factory new_server_loop      # the loop that joins writes
+    python tests/model/transports --factory near   # the first end on loopmod, the second on asyncio; also: far, apart
     python tests/model/transports --families streams,socks       # README.md lists them
     python tests/model/transports --kinds tcp,pipe               # only programs of one of these kinds
     python tests/model/transports 4711 streams:7   # these seeds, with the program and both logs

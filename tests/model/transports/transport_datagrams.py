@@ -157,6 +157,9 @@ class Datagrams(Stage):
 
     def may_send_out(self, *arguments):
         # Whether the kernel tells of a refusal before the next message is its business.
+        # What waits in a closing transport makes asyncio's call connection_lost twice.
+        if self.is_unix and self.transport.is_closing():
+            return False
         return not (self.is_peer_gone and self.sent_now) and not self.is_lost
 
     may_sendto = may_send_out

@@ -4,7 +4,7 @@ import asyncio
 import collections
 import difflib
 
-from transport_families import JOINED, KINDS, play
+from transport_families import JOINED, KINDS, PAIR_KINDS, play
 
 import loopmod
 
@@ -12,17 +12,26 @@ FACTORIES = {
     "new_event_loop": loopmod.new_event_loop,
     "new_server_loop": loopmod.new_server_loop,
     "asyncio": asyncio.SelectorEventLoop,
+    # Each end on a loop of its own.
+    "near": (loopmod.new_event_loop, asyncio.SelectorEventLoop),
+    "far": (asyncio.SelectorEventLoop, loopmod.new_event_loop),
+    "apart": (loopmod.new_event_loop, loopmod.new_event_loop),
 }
 
 
 def kinds_for(factory):
-    """The kinds worth playing on a loop of this factory: plain streams are what it may join the writes of."""
+    """The kinds worth playing on a loop of this factory: a loop that joins writes has only plain streams to do that with."""
+    if isinstance(factory, tuple):
+        return PAIR_KINDS
     return JOINED if factory is loopmod.new_server_loop else KINDS
 
 
 def both(program, factory):
     is_joined = factory is loopmod.new_server_loop
-    return play(program, asyncio.SelectorEventLoop, is_joined), play(program, factory, is_joined)
+    oracle = asyncio.SelectorEventLoop
+    if isinstance(factory, tuple):
+        oracle = (oracle, oracle)
+    return play(program, oracle, is_joined), play(program, factory, is_joined)
 
 
 def wrong_entries(logs):

@@ -103,6 +103,7 @@ class End:
         self.number = number
         self.plan = plan
         self.play = play
+        self.loop = play.loops[number]
         self.log = []
         self.way_out = play.ways[number]
         self.way_in = play.ways[1 - number]
@@ -210,7 +211,7 @@ class TransportEnd(End):
             self.react("data")
         if self.flutter and not self.is_paused and not self.transport.is_closing():
             self.transport.pause_reading()
-            self.play.loop.call_soon(self.resume_after_flutter)
+            self.loop.call_soon(self.resume_after_flutter)
 
     def resume_after_flutter(self):
         if not self.is_paused and not self.is_lost:

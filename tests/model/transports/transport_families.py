@@ -27,7 +27,8 @@ MODULES = (
 )
 STAGES = {module.NAME: module for module in MODULES}
 FAMILIES = [PAIRS, *STAGES]
-KINDS = transport_program.KINDS + [kind for family in STAGES.values() for kind in family.KINDS]
+PAIR_KINDS = transport_program.KINDS
+KINDS = PAIR_KINDS + [kind for family in STAGES.values() for kind in family.KINDS]
 # What a loop may join the writes of: plain streams.
 JOINED = transport_program.STREAMS + transport_streams.PLAIN
 

@@ -52,24 +52,36 @@ def stream_pair(family):
     return near, accept(listener)
 
 
+async def at_home(end, coroutine):
+    """Await a coroutine on the end's loop, which may be another than the player's."""
+    loop = asyncio.get_running_loop()
+    if end.loop is loop:
+        return await coroutine
+    done = loop.create_future()
+    task = end.loop.create_task(coroutine)
+    task.add_done_callback(lambda task: done.set_result(None))
+    await done
+    return task.result()
+
+
 async def connect_socks(ends, family):
     """Both ends from sockets that are connected already."""
-    loop = asyncio.get_running_loop()
     socks = stream_pair(family)
     for end, sock in zip(ends, socks, strict=True):
         if end.is_raw:
             end.live_on(sock)
     making = []
     if not ends[0].is_raw:
-        making.append(loop.create_connection(ends[0].make_protocol, sock=socks[0]))
+        near = ends[0].loop.create_connection(ends[0].make_protocol, sock=socks[0])
+        making.append(at_home(ends[0], near))
     if not ends[1].is_raw:
-        making.append(loop.connect_accepted_socket(ends[1].make_protocol, sock=socks[1]))
+        far = ends[1].loop.connect_accepted_socket(ends[1].make_protocol, sock=socks[1])
+        making.append(at_home(ends[1], far))
     await asyncio.gather(*making)
 
 
 async def connect_served(ends, family, directory):
     """End 1 is accepted by a server, end 0 connects."""
-    loop = asyncio.get_running_loop()
     if family == socket.AF_UNIX:
         listener = limit(socket.socket(socket.AF_UNIX))
         listener.bind(f"{directory}/served")
@@ -79,15 +91,16 @@ async def connect_served(ends, family, directory):
     server = None
     if not ends[1].is_raw:
         if family == socket.AF_UNIX:
-            server = await loop.create_unix_server(ends[1].make_protocol, sock=listener)
+            making = ends[1].loop.create_unix_server(ends[1].make_protocol, sock=listener)
         else:
-            server = await loop.create_server(ends[1].make_protocol, sock=listener)
+            making = ends[1].loop.create_server(ends[1].make_protocol, sock=listener)
+        server = await at_home(ends[1], making)
     if ends[0].is_raw:
         ends[0].live_on(dial(listener))
     elif family == socket.AF_UNIX:
-        await loop.create_unix_connection(ends[0].make_protocol, f"{directory}/served")
+        await at_home(ends[0], ends[0].loop.create_unix_connection(ends[0].make_protocol, f"{directory}/served"))
     else:
-        await loop.create_connection(ends[0].make_protocol, *listener.getsockname())
+        await at_home(ends[0], ends[0].loop.create_connection(ends[0].make_protocol, *listener.getsockname()))
     if not ends[0].is_raw:
         limit(ends[0].transport.get_extra_info("socket"))
     if ends[1].is_raw:
@@ -100,7 +113,6 @@ async def connect_served(ends, family, directory):
 
 async def connect_pipes(ends, kind, directory):
     """End 0 writes, end 1 reads."""
-    loop = asyncio.get_running_loop()
     if kind == "pipe":
         reading, writing = os.pipe()
         files = open(writing, "wb", 0), open(reading, "rb", 0)
@@ -114,13 +126,12 @@ async def connect_pipes(ends, kind, directory):
         if end.is_raw:
             end.live_on(file)
     if not ends[0].is_raw:
-        await loop.connect_write_pipe(ends[0].make_protocol, files[0])
+        await at_home(ends[0], ends[0].loop.connect_write_pipe(ends[0].make_protocol, files[0]))
     if not ends[1].is_raw:
-        await loop.connect_read_pipe(ends[1].make_protocol, files[1])
+        await at_home(ends[1], ends[1].loop.connect_read_pipe(ends[1].make_protocol, files[1]))
 
 
 async def connect_datagrams(ends, kind, directory):
-    loop = asyncio.get_running_loop()
     family = socket.AF_UNIX if kind == "unix_datagram" else socket.AF_INET
     socks = []
     for number in range(2):
@@ -137,7 +148,7 @@ async def connect_datagrams(ends, kind, directory):
         if end.is_raw:
             end.live_on(sock)
         else:
-            await loop.create_datagram_endpoint(end.make_protocol, sock=sock)
+            await at_home(end, end.loop.create_datagram_endpoint(end.make_protocol, sock=sock))
 
 
 @functools.cache
@@ -160,22 +171,23 @@ def tls_contexts(version):
 
 async def connect_tls(ends, version):
     """Both ends over a TCP connection, end 0 being the client."""
-    loop = asyncio.get_running_loop()
     client, server = tls_contexts(version)
     near, far = stream_pair(socket.AF_INET)
+    one, other = ends
     await asyncio.gather(
-        loop.create_connection(ends[0].make_protocol, sock=near, ssl=client, server_hostname="localhost"),
-        loop.connect_accepted_socket(ends[1].make_protocol, sock=far, ssl=server),
+        at_home(
+            one, one.loop.create_connection(one.make_protocol, sock=near, ssl=client, server_hostname="localhost")
+        ),
+        at_home(other, other.loop.connect_accepted_socket(other.make_protocol, sock=far, ssl=server)),
     )
 
 
 async def upgrade(ends, version):
     """Begin TLS on ends that are connected in the clear."""
-    loop = asyncio.get_running_loop()
     contexts = tls_contexts(version)
     names = [{"server_hostname": "localhost"}, {"server_side": True}]
     starting = [
-        loop.start_tls(end.transport, end.protocols[-1], context, **name)
+        at_home(end, end.loop.start_tls(end.transport, end.protocols[-1], context, **name))
         for end, context, name in zip(ends, contexts, names, strict=True)
     ]
     for end, transport in zip(ends, await asyncio.gather(*starting), strict=True):

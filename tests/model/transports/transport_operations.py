@@ -322,7 +322,7 @@ class Operations:
         return self.may(end) and not (self.is_datagram and self.within is not None)
 
     def op_soon(self, end):
-        self.loop.call_soon(end.note, "soon")
+        end.loop.call_soon(end.note, "soon")
 
     def op_flutter(self, end):
         end.flutter = not end.flutter

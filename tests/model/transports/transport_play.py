@@ -6,6 +6,7 @@ would within a step is left out by the rules of `transport_operations.py`.
 """
 
 import asyncio
+import contextlib
 import logging
 import shutil
 import tempfile
@@ -31,9 +32,11 @@ class LogWatch(logging.Handler):
 
 
 class Play(Operations):
-    def __init__(self, program, loop, directory, is_joined):
+    def __init__(self, program, loops, directory, is_joined):
         self.program = program
-        self.loop = loop
+        # Of each end; the player lives on the first.
+        self.loops = loops
+        self.loop = loops[0]
         self.directory = directory
         self.is_datagram = program.kind in DATAGRAMS
         self.is_pipe = program.kind in PIPES
@@ -98,7 +101,8 @@ class Play(Operations):
     # The course of a play
 
     async def run(self):
-        self.loop.set_exception_handler(self.on_exception)
+        for loop in self.loops:
+            loop.set_exception_handler(self.on_exception)
         watch = LogWatch(self.complaints.append)
         logging.getLogger("asyncio").addHandler(watch)
         logging.getLogger("asyncio").propagate = False
@@ -240,15 +244,34 @@ class Play(Operations):
         return None
 
 
+def prepare(loop, program):
+    loop.set_debug(program.debug)
+    loop.slow_callback_duration = 60.0
+    return loop
+
+
+def run_apart(loops, coroutine):
+    """Run a coroutine on the first of two loops, of which each has a turn after the other's."""
+    task = loops[0].create_task(coroutine)
+    while not task.done():
+        for loop in loops:
+            loop.call_soon(loop.stop)
+            loop.run_forever()
+    return task.result()
+
+
 def play(program, factory, is_joined=False):
-    """Play a program on a loop of this factory; return what was noted."""
+    """Play a program on a loop of this factory, or each end on one of two; return what was noted."""
     directory = tempfile.mkdtemp(prefix="model")
     try:
-        with warnings.catch_warnings(), asyncio.Runner(loop_factory=factory) as runner:
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            loop = runner.get_loop()
-            loop.set_debug(program.debug)
-            loop.slow_callback_duration = 60.0
-            return runner.run(Play(program, loop, directory, is_joined).run())
+            if isinstance(factory, tuple):
+                with contextlib.ExitStack() as stack:
+                    loops = [prepare(stack.enter_context(contextlib.closing(make())), program) for make in factory]
+                    return run_apart(loops, Play(program, loops, directory, is_joined).run())
+            with asyncio.Runner(loop_factory=factory) as runner:
+                loop = prepare(runner.get_loop(), program)
+                return runner.run(Play(program, [loop, loop], directory, is_joined).run())
     finally:
         shutil.rmtree(directory)
