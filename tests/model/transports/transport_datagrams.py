@@ -191,6 +191,9 @@ class Datagrams(Stage):
         with contextlib.suppress(BlockingIOError):
             return self.peer.sendto(self.form(self.next_message(size), form), self.own_address)
 
+    def may_limits(self, actor, high):
+        return not self.is_lost
+
     def op_limits(self, actor, high):
         return self.transport.set_write_buffer_limits(high)
 

@@ -20,7 +20,7 @@ FACTORIES = {
 
 
 def kinds_for(factory):
-    """The kinds worth playing on a loop of this factory: a loop that joins writes has only plain streams to do that with."""
+    """The kinds worth playing on a loop of this factory: plain streams are all that a loop joins the writes of."""
     if isinstance(factory, tuple):
         return PAIR_KINDS
     return JOINED if factory is loopmod.new_server_loop else KINDS

@@ -118,6 +118,7 @@ class End:
         # Closed with something to send, and lost when that was sent.
         self.has_flushed = False
         self.was_sent_to_gone = False
+        self.is_writing_paused = self.is_toggling = False
         self.flutter = 0
         self.protocols = []
         self.reactions = {}
@@ -284,16 +285,24 @@ class Plain(asyncio.Protocol):
         finish = self.end.react("eof")
         return self.end.plan["keep_open"] if finish is None else finish
 
-    # When TLS says pause depends on what it has encrypted already, which is asyncio's and ours.
+    # When TLS says pause depends on what it has encrypted already, which is asyncio's and ours; but both in turn, and
+    # with nothing left to send it is resumed.
+
+    def hear_tls(self, is_paused):
+        if self.end.is_writing_paused == is_paused:
+            self.end.note("PAUSED TWICE" if is_paused else "RESUMED TWICE")
+        self.end.is_writing_paused = is_paused
 
     def pause_writing(self):
         if self.end.play.is_tls:
+            self.hear_tls(True)
             return
         self.end.called(self, "pause")
         self.end.react("pause")
 
     def resume_writing(self):
         if self.end.play.is_tls:
+            self.hear_tls(False)
             return
         self.end.called(self, "resume")
         self.end.react("resume")

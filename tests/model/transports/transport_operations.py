@@ -287,6 +287,8 @@ class Operations:
         return self.may(end) and not end.way_out.is_bulk and not (self.is_tls and end.is_lost)
 
     def op_limits(self, end, high):
+        # At 0 TLS pauses and resumes in turn, whatever it holds.
+        end.is_toggling = high == 0
         return end.transport.set_write_buffer_limits(high)
 
     def op_ask(self, end, name):

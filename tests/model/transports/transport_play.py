@@ -189,8 +189,11 @@ class Play(Operations):
                     self.is_stuck = True
                     self.complaints.append(["STUCK", name, self.why_not_calm()])
                     break
-        for way in self.ways:
+        for way, end in zip(self.ways, self.ends, strict=True):
             way.settled(self.is_datagram)
+            is_open = not end.is_lost and not end.is_closing_now() and not end.peer.is_lost
+            if self.is_tls and end.is_writing_paused and is_open and not (way.outstanding or end.is_toggling):
+                end.note("STILL PAUSED")
 
     async def acknowledgements(self):
         """After a bulk the kernel may keep what is sent next until the last is acknowledged, in 40 ms at most."""

@@ -234,13 +234,12 @@ class Streams(Stage):
         return self.writers[actor].write(self.take(actor, BIG))
 
     def may_sendfile(self, actor, size, offset, count):
-        # In how many pieces it arrives is the kernel's business.
-        return self.options["limit"] > LITTLE and (
-            not self.is_closed(actor)
-            and not self.is_gone(1 - actor)
-            and self.has_ended[actor] is False
-            and (self.may_carry(actor, size))
-        )
+        # In how many pieces it arrives, and when, is the kernel's business.
+        if self.options["limit"] <= LITTLE or self.load[actor] or self.running(1 - actor, *READS):
+            return False
+        if self.is_closed(actor) or self.is_gone(1 - actor) or self.has_ended[actor]:
+            return False
+        return self.may_carry(actor, size)
 
     async def op_sendfile(self, actor, size, offset, count):
         with open(f"{self.directory}/sent{actor}", "w+b") as file:
@@ -257,7 +256,7 @@ class Streams(Stage):
         return not self.is_bulk[actor] or self.running(actor, "drain")
 
     def may_read(self, actor, *arguments):
-        return not self.is_bulk[1 - actor]
+        return not self.is_bulk[1 - actor] and not self.running(1 - actor, "sendfile")
 
     may_readline = may_next = may_read
 
