@@ -7,7 +7,9 @@
 
 #define LM_RECORD_HEADER 5
 #define LM_RECORD_PLAIN 16384
-#define LM_RECORD_LARGEST (LM_RECORD_HEADER + LM_RECORD_PLAIN + 2048)
+/* What OpenSSL takes at most: compression, cipher and padding. A longer one is refused by
+   its header, so it is shown that and not waited for. */
+#define LM_RECORD_LARGEST (LM_RECORD_HEADER + LM_RECORD_PLAIN + 1024 + 320)
 
 typedef struct {
     size_t bytes;   /* of whole records at the front */
@@ -22,7 +24,7 @@ lm_record_size(const unsigned char *raw)
 {
     size_t length = ((size_t)raw[3] << 8) + raw[4];
     int is_sane = raw[0] >= 20 && raw[0] <= 24 && raw[1] == 3 &&
-                  length <= LM_RECORD_LARGEST - LM_RECORD_HEADER;
+                  raw[2] <= 3 && length <= LM_RECORD_LARGEST - LM_RECORD_HEADER;
     return is_sane ? LM_RECORD_HEADER + length : 0;
 }
 

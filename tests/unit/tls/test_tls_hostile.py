@@ -39,6 +39,21 @@ def test_an_empty_record_does_not_end_the_stream(run, version):
     run(main())
 
 
+@pytest.mark.parametrize("begin", [b"\x17\x03", b"\x17\x03\x03"])
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_a_header_that_is_none_is_refused_at_once(run, version, begin):
+    """Its version or its length is; the rest, which never comes, is not waited for."""
+
+    async def main():
+        async with with_raw_peer(version=version) as (_, protocol, peer):
+            await peer.loop.sock_sendall(peer.sock, begin)
+            await turns(5)
+            await peer.loop.sock_sendall(peer.sock, b"GET / HTTP/1.1\r\n\r\n")
+            assert isinstance(await protocol.lost, ssl.SSLError)
+
+    run(main())
+
+
 @pytest.mark.parametrize("method", ["read", "write"])
 def test_bytes_of_one_connection_never_reach_another(run, method, monkeypatch):
     """What a finalizer, a signal handler or a profiler writes while an SSLObject's method begins."""
