@@ -13,19 +13,13 @@ BUILD_EXT = setup.py -q build_ext --inplace
 C_FILES = find src benchmarks -name '*.c' -o -name '*.h'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build servers test test-sanitize test-embedded test-stdlib test-apps test-inside test-sid test-debug model soak leaks coverage \
-.PHONY: help setup build servers test test-sanitize test-embedded test-stdlib test-apps test-inside test-sid test-debug model faults-allocation coverage \
-.PHONY: help setup build servers test test-sanitize test-embedded test-stdlib test-apps test-inside test-sid test-debug model prove faults-guards coverage \
-.PHONY: help setup build servers test test-sanitize test-embedded test-stdlib test-apps test-inside test-sid test-debug model model-tasks coverage \
-.PHONY: help setup build servers test test-sanitize test-embedded test-stdlib test-apps test-inside test-sid test-debug model faults-calls coverage \
-.PHONY: help setup build servers test test-sanitize test-embedded test-stdlib test-apps test-inside test-sid test-debug model model-transports coverage \
+.PHONY: help setup build servers test test-sanitize test-embedded test-stdlib test-apps test-inside test-sid test-debug \
+    model model-transports model-tasks faults-allocation faults-calls faults-guards prove fuzz leaks soak coverage \
     lint stubtest format docs demo wheel bench bench-instructions bench-gil clean
-.PHONY: help setup build servers test test-sanitize test-embedded test-stdlib test-apps test-inside test-sid test-debug model fuzz \
-    coverage lint stubtest format docs demo wheel bench bench-instructions bench-gil clean
 
 help: ## print this list
 	@echo "make TARGET [PYTHON=python3.12] [JOBS=1] [ARGS='arguments for pytest or the benchmark']"
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
 
 setup: ## install what is missing (libev's headers, a virtual environment) and build
 	@bin=$$($(SETUP) build test apps) && "$$bin/python" $(BUILD_EXT)
@@ -82,29 +76,34 @@ test-sid: ## the same suite on CPython 3.14 and 3.15, in a chroot; ARGS='3.15 te
 test-debug: ## tests/unit on a debug build of CPython 3.14, in the same chroot
 	@tools/test-sid 3.14-dbg $(if $(ARGS),$(ARGS),tests/unit)
 
-model: model-transports ## random programs on stock asyncio and on loopmod, their logs compared
+model: model-transports model-tasks ## random programs on stock asyncio and on loopmod, their logs compared
 
 model-transports: ## for transports, streams, sockets: ARGS='--seconds 600 --first 1000' or a seed
 	@bin=$$($(SETUP) build test) && "$$bin/python" $(BUILD_EXT) && "$$bin/python" tests/model/transports $(ARGS)
 
-soak: ## 5,000 connections and all else that come and go for 20 minutes: ARGS='--loop asyncio --minutes 10'
-	@bin=$$($(SETUP) build test) && "$$bin/python" $(BUILD_EXT) && "$$bin/python" tests/soak $(ARGS)
+model-tasks: ## random programs for futures, tasks and all above them, and interrupted loads: ARGS='--seconds 600' or a seed
+	@bin=$$($(SETUP) build test) && "$$bin/python" $(BUILD_EXT) && "$$bin/python" tests/model/tasks $(ARGS)
 
-leaks: ## what one cycle of each kind leaves: bytes, or references on a debug CPython: ARGS='--loop asyncio tcp'
-	@bin=$$($(SETUP) build test) && "$$bin/python" $(BUILD_EXT) && "$$bin/python" tests/leaks $(ARGS)
-fuzz: ## fuzzing with coverage, by clang's libFuzzer; ARGS='tls --seconds 600', see tests/fuzz/README.md
-	@bin=$$($(SETUP) build test) && "$$bin/python" $(BUILD_EXT) && "$$bin/python" tests/fuzz $(ARGS)
 faults-allocation: ## fail each allocation of each scenario in its turn: ARGS='--loop asyncio --allocator libc' or a scenario
 	@bin=$$($(SETUP) build test) && "$$bin/python" $(BUILD_EXT) && "$$bin/python" tests/faults/allocation $(ARGS)
-prove: ## CBMC proves ring, heap, list, output buffer, TLS framing and freelists; ARGS='heap', see tests/proofs/README.md
-	@bin=$$($(SETUP) build) && "$$bin/python" tests/proofs $(ARGS)
+
+faults-calls: ## system calls that fail, by a seed or each in turn: ARGS='--seeds 10000', ARGS=--enumerate or a seed
+	@bin=$$($(SETUP) build test) && "$$bin/python" $(BUILD_EXT) && "$$bin/python" tests/faults/calls $(ARGS)
 
 faults-guards: ## take guards out of the C source, one by one, and see that a test notices: ARGS='poll:'
 	@bin=$$($(SETUP) build test) && "$$bin/python" tests/faults/guards $(ARGS)
-model-tasks: ## random programs for futures, tasks and all above them, and interrupted loads: ARGS='--seconds 600' or a seed
-	@bin=$$($(SETUP) build test) && "$$bin/python" $(BUILD_EXT) && "$$bin/python" tests/model/tasks $(ARGS)
-faults-calls: ## system calls that fail, by a seed or each in turn: ARGS='--seeds 10000', ARGS=--enumerate or a seed
-	@bin=$$($(SETUP) build test) && "$$bin/python" $(BUILD_EXT) && "$$bin/python" tests/faults/calls $(ARGS)
+
+prove: ## CBMC proves ring, heap, list, output buffer, TLS framing and freelists; ARGS='heap', see tests/proofs/README.md
+	@bin=$$($(SETUP) build) && "$$bin/python" tests/proofs $(ARGS)
+
+fuzz: ## fuzzing with coverage, by clang's libFuzzer; ARGS='tls --seconds 600', see tests/fuzz/README.md
+	@bin=$$($(SETUP) build test) && "$$bin/python" $(BUILD_EXT) && "$$bin/python" tests/fuzz $(ARGS)
+
+leaks: ## what one cycle of each kind leaves: bytes, or references on a debug CPython: ARGS='--loop asyncio tcp'
+	@bin=$$($(SETUP) build test) && "$$bin/python" $(BUILD_EXT) && "$$bin/python" tests/leaks $(ARGS)
+
+soak: ## 5,000 connections and all else that come and go for 20 minutes: ARGS='--loop asyncio --minutes 10'
+	@bin=$$($(SETUP) build test) && "$$bin/python" $(BUILD_EXT) && "$$bin/python" tests/soak $(ARGS)
 
 coverage: ## run the suite on a build with gcov counters; the report goes to build/coverage/report
 	@bin=$$($(SETUP) build test apps coverage) && tree=$$(tools/variant coverage) && cd "$$tree" && \

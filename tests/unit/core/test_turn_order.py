@@ -130,7 +130,7 @@ def scenes(new_loop, debug):
 
 
 def orders(size, kind):
-    """The orders of so many events: for loopmod every one, for asyncio beside itself, a mere control, every seventh."""
+    """The orders of so many events: of loopmod every one, of asyncio, a mere control, every seventh."""
     # Of the orders of six and seven, too, every seventh is enough, and takes a seventh of the time.
     step = 7 if size > 5 or kind == "asyncio" else 1
     return itertools.islice(itertools.permutations(SOURCES, size), None, None, step)
