@@ -23,8 +23,8 @@ static inline size_t
 lm_record_size(const unsigned char *raw)
 {
     size_t length = ((size_t)raw[3] << 8) + raw[4];
-    int is_sane = raw[0] >= 20 && raw[0] <= 24 && raw[1] == 3 &&
-                  raw[2] <= 3 && length <= LM_RECORD_LARGEST - LM_RECORD_HEADER;
+    int is_sane = raw[0] >= 20 && raw[0] <= 24 && raw[1] == 3 && raw[2] <= 3 &&
+                  length <= LM_RECORD_LARGEST - LM_RECORD_HEADER;
     return is_sane ? LM_RECORD_HEADER + length : 0;
 }
 
