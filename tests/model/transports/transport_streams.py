@@ -72,6 +72,7 @@ class Streams(Stage):
         self.was_closed = [False, False]
         # Has written to an end that is gone, in this step.
         self.has_missed = [False, False]
+        self.has_written = [False, False]
         self.has_ended = [False, False]
         self.ended_now = [False, False]
         self.moving = None
@@ -130,6 +131,7 @@ class Streams(Stage):
         super().new_step(number)
         self.ended_now = [False, False]
         self.has_missed = [False, False]
+        self.has_written = [False, False]
         self.was_closed = [self.is_closed(0), self.is_closed(1)]
         self.moving = None
 
@@ -192,11 +194,15 @@ class Streams(Stage):
         start = self.written[actor] % 65537
         self.written[actor] += count
         self.load[actor] += count
+        self.has_written[actor] = True
         self.has_missed[actor] = self.has_missed[actor] or self.is_gone(1 - actor)
         return TEXT[start : start + count]
 
     def may_carry(self, actor, count):
         if self.is_bulk[actor] or self.running(actor, "sendfile", "start_tls") or self.ended_now[1 - actor]:
+            return False
+        # TCP may keep a small piece a while that follows another.
+        if self.kind == "stream_tcp" and self.has_written[actor]:
             return False
         if self.running(1 - actor, "start_tls"):
             return False
