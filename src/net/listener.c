@@ -162,15 +162,14 @@ resume_later(Listener *l)
                          : lm_handle_report_fault(l->loop, &accept_def, (PyObject *)l);
 }
 
+/* Tells of the exception that is set, and comes back later. */
 static int
-back_off(Listener *l, int err)
+back_off(Listener *l)
 {
+    PyObject *exc = lm_exc_hold();
     PyObject *sock = PyObject_CallOneArg(l->loop->st->TransportSocket, l->sock);
-    if (sock == NULL) {
-        PyErr_Clear(); /* of less interest than what is told */
-    }
     stop(l);
-    lm_oserr_set(err);
+    lm_exc_restore(exc); /* what hindered the other is of less interest */
     int failed =
         lm_fault_report((PyObject *)l->loop, l->loop->st,
                         "socket.accept() out of system resource", "socket", sock, NULL);
@@ -199,7 +198,8 @@ on_accept_error(Listener *l, int err)
     case ENFILE:
     case ENOBUFS:
     case ENOMEM:
-        return back_off(l, err);
+        lm_oserr_set(err);
+        return back_off(l);
     default:
         lm_oserr_set(err);
         return lm_handle_report_fault(l->loop, &accept_def, (PyObject *)l);
@@ -210,9 +210,29 @@ on_accept_error(Listener *l, int err)
 static int
 start_again(Listener *l)
 {
-    int err = l->watch.error;
-    l->watch.error = 0;
-    return back_off(l, err);
+    lm_watch_set_error(&l->watch);
+    return back_off(l);
+}
+
+/* Whether the exception that is set is about what there may be enough of later, and not
+   about the descriptor. */
+static int
+is_shortage(void)
+{
+    if (PyErr_ExceptionMatches(PyExc_MemoryError)) {
+        return 1;
+    }
+    if (!PyErr_ExceptionMatches(PyExc_OSError)) {
+        return 0;
+    }
+    PyObject *exc = lm_exc_hold();
+    PyObject *number = PyObject_GetAttrString(exc, "errno");
+    long err = number != NULL && PyLong_Check(number) ? PyLong_AsLong(number) : 0;
+    Py_XDECREF(number);
+    PyErr_Clear();
+    lm_exc_restore(exc);
+    return err == ENOMEM || err == ENOSPC || err == ENOBUFS || err == EMFILE ||
+           err == ENFILE;
 }
 
 /* -1 with errno set where the exception that is set is an OSError that is a part of
@@ -395,7 +415,7 @@ listener_resume(PyObject *self, PyObject *unused LM_UNUSED)
         PyErr_Clear(); /* closed meanwhile */
         Py_RETURN_NONE;
     }
-    if (start(l) < 0) {
+    if (start(l) < 0 && (!is_shortage() || back_off(l) < 0)) {
         return NULL;
     }
     Py_RETURN_NONE;

@@ -1028,3 +1028,52 @@ spin(loop, 3)
 @no_sanitizer
 def test_a_child_that_has_closed_all_descriptors(program):
     assert program(DAEMON) == "True True\nTrue\n0\n" * 9
+
+
+AGAIN = """
+asyncio.constants.ACCEPT_RETRY_DELAY = 0.02
+
+async def main(name, times):
+    loop = asyncio.get_running_loop()
+    told, accepted = [], asyncio.Event()
+
+    class Protocol(asyncio.Protocol):
+        def connection_made(self, transport):
+            accepted.set()
+            transport.close()
+
+    # Until the turn's end, and until it was told of so often.
+    def handler(loop, context):
+        told.append(errno.errorcode[context["exception"].errno])
+        loop.call_soon(mend, "accept4")
+        if told.count(name) == times:
+            loop.call_soon(mend, "epoll_ctl")
+
+    loop.set_exception_handler(handler)
+    server = await loop.create_server(Protocol, "127.0.0.1", 0, backlog=1)
+    with socket.socket() as peer:
+        peer.setblocking(False)
+        fault("accept4", errno.EMFILE)
+        fault("epoll_ctl", getattr(errno, name), fd=server.sockets[0].fileno())
+        await loop.sock_connect(peer, server.sockets[0].getsockname())
+        try:
+            async with asyncio.timeout(0.3 if sys.argv[1] == "asyncio" or name == "EPERM" else 20):
+                await accepted.wait()
+            print("accepted", end=" ")
+        except TimeoutError:
+            print("deaf", end=" ")
+    mend("epoll_ctl")
+    server.close()
+    print(*dict.fromkeys(told))
+
+for name, times in ("ENOSPC", 1), ("ENOMEM", 3), ("EPERM", 1):
+    loop = new_loop()
+    loop.run_until_complete(main(name, times))
+    loop.close()
+"""
+
+
+def test_a_server_that_cannot_be_watched_yet_comes_back(program, kind):
+    # asyncio's, which backed off, is told of once and deaf from then on; so is ours where time does not help
+    found = "deaf" if kind == "asyncio" else "accepted"
+    assert program(AGAIN) == f"{found} EMFILE ENOSPC\n{found} EMFILE ENOMEM\ndeaf EMFILE EPERM\n"
