@@ -135,6 +135,38 @@ lm_fault_report(PyObject *loop, LmState *st, const char *message, ...)
     return done != NULL ? 0 : -1;
 }
 
+int
+lm_fault_is_shortage(void)
+{
+    if (PyErr_ExceptionMatches(PyExc_MemoryError)) {
+        return 1;
+    }
+    if (!PyErr_ExceptionMatches(PyExc_OSError)) {
+        return 0;
+    }
+    PyObject *exc = lm_exc_hold();
+    PyObject *number = PyObject_GetAttrString(exc, "errno");
+    long err = number != NULL && PyLong_Check(number) ? PyLong_AsLong(number) : 0;
+    Py_XDECREF(number);
+    PyErr_Clear();
+    lm_exc_restore(exc);
+    return err == ENOMEM || err == ENOSPC || err == ENOBUFS || err == EMFILE ||
+           err == ENFILE;
+}
+
+int
+lm_fault_retry_later(LmLoop *loop, PyObject *callback)
+{
+    PyObject *delay = lm_state_import("asyncio.constants", "ACCEPT_RETRY_DELAY");
+    PyObject *timer =
+        delay != NULL
+            ? PyObject_CallMethod((PyObject *)loop, "call_later", "OO", delay, callback)
+            : NULL;
+    Py_XDECREF(delay);
+    Py_XDECREF(timer);
+    return timer != NULL ? 0 : -1;
+}
+
 /* At the interpreter's end asyncio's modules may be gone: then from where we are. */
 static int
 warn_unclosed(LmState *st, PyObject *transport)

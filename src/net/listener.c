@@ -148,18 +148,10 @@ static int
 resume_later(Listener *l)
 {
     PyObject *resume = PyObject_GetAttrString((PyObject *)l, "_resume");
-    PyObject *delay = resume != NULL
-                          ? lm_state_import("asyncio.constants", "ACCEPT_RETRY_DELAY")
-                          : NULL;
-    PyObject *timer = delay != NULL
-                          ? PyObject_CallMethod((PyObject *)l->loop, "call_later", "OO",
-                                                delay, resume)
-                          : NULL;
-    Py_XDECREF(delay);
+    int failed = resume != NULL ? lm_fault_retry_later(l->loop, resume) : -1;
     Py_XDECREF(resume);
-    Py_XDECREF(timer);
-    return timer != NULL ? 0
-                         : lm_handle_report_fault(l->loop, &accept_def, (PyObject *)l);
+    return failed == 0 ? 0
+                       : lm_handle_report_fault(l->loop, &accept_def, (PyObject *)l);
 }
 
 /* Tells of the exception that is set, and comes back later. */
@@ -212,27 +204,6 @@ start_again(Listener *l)
 {
     lm_watch_set_error(&l->watch);
     return back_off(l);
-}
-
-/* Whether the exception that is set is about what there may be enough of later, and not
-   about the descriptor. */
-static int
-is_shortage(void)
-{
-    if (PyErr_ExceptionMatches(PyExc_MemoryError)) {
-        return 1;
-    }
-    if (!PyErr_ExceptionMatches(PyExc_OSError)) {
-        return 0;
-    }
-    PyObject *exc = lm_exc_hold();
-    PyObject *number = PyObject_GetAttrString(exc, "errno");
-    long err = number != NULL && PyLong_Check(number) ? PyLong_AsLong(number) : 0;
-    Py_XDECREF(number);
-    PyErr_Clear();
-    lm_exc_restore(exc);
-    return err == ENOMEM || err == ENOSPC || err == ENOBUFS || err == EMFILE ||
-           err == ENFILE;
 }
 
 /* -1 with errno set where the exception that is set is an OSError that is a part of
@@ -415,7 +386,7 @@ listener_resume(PyObject *self, PyObject *unused LM_UNUSED)
         PyErr_Clear(); /* closed meanwhile */
         Py_RETURN_NONE;
     }
-    if (start(l) < 0 && (!is_shortage() || back_off(l) < 0)) {
+    if (start(l) < 0 && (!lm_fault_is_shortage() || back_off(l) < 0)) {
         return NULL;
     }
     Py_RETURN_NONE;

@@ -110,13 +110,55 @@ read_rest_soon(LmLoop *loop)
 }
 
 static int
+report_unread(LmLoop *loop)
+{
+    return lm_fault_report((PyObject *)loop, loop->st,
+                           "Exception while reading signals", NULL);
+}
+
+static int watch_later(LmLoop *loop);
+
+/* By a timer. The pipe keeps what came meanwhile. */
+static PyObject *
+watch_again(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    LmLoop *loop = (LmLoop *)self;
+    if (has_pipe(loop) && !loop->signals->watch.is_active &&
+        lm_poll_watch_now(&loop->poll, &loop->signals->watch) < 0 &&
+        (!lm_fault_is_shortage() || watch_later(loop) < 0)) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef watch_again_def = {"_watch_signals", watch_again, METH_NOARGS, NULL};
+
+/* The kernel does not watch the pipe, says the exception that is set: it is told, and the
+   kernel asked again later. */
+static int
+watch_later(LmLoop *loop)
+{
+    if (report_unread(loop) < 0) {
+        return -1;
+    }
+    PyObject *again = PyCFunction_New(&watch_again_def, (PyObject *)loop);
+    int failed =
+        again != NULL && !loop->is_closed ? lm_fault_retry_later(loop, again) : 0;
+    failed = again == NULL || failed < 0 ? report_unread(loop) : 0;
+    Py_XDECREF(again);
+    return failed;
+}
+
+static int
 read_signals(LmLoop *loop, PyObject *self)
 {
     int failed = 0;
     lm_loop_leave_task(loop);
-    if (loop->signals != NULL && loop->signals->watch.error != 0) {
+    if (LM_UNLIKELY(has_pipe(loop) && loop->signals->watch.error != 0)) {
         lm_watch_set_error(&loop->signals->watch);
-        failed = -1;
+        failed = watch_later(loop);
+        Py_DECREF(self);
+        return failed;
     }
     while (failed == 0 && has_signal(loop)) {
         failed = handle_signal(loop);
@@ -127,8 +169,7 @@ read_signals(LmLoop *loop, PyObject *self)
             PyErr_Clear();
         }
         lm_exc_restore(exc);
-        failed = lm_fault_report((PyObject *)loop, loop->st,
-                                 "Exception while reading signals", NULL);
+        failed = report_unread(loop);
     }
     Py_DECREF(self);
     return failed;
