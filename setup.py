@@ -8,6 +8,9 @@ Switches, all read from the environment (1 switches on, 0 or nothing off):
     LOOPMOD_WERROR=1        warnings are errors
     LOOPMOD_LIBEV_SRC=DIR   compile DIR/ev.c in, in place of linking the system's libev
 
+An ordinary build is hardened with what the compiler and the linker take of HARDENED; what CC, CFLAGS, CPPFLAGS and
+LDFLAGS say otherwise wins.
+
 Relies on setuptools alone. An object is compiled again when its source, any header, this file or a switch
 changed, and objects are compiled side by side, one job for each processor.
 """
@@ -16,6 +19,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -33,6 +37,13 @@ NO_PYTHON = (
     "python3-devel (dnf) or python3-dev (apk)"
 )
 NO_COMPILER = "loopmod needs a C compiler, and {} did not run: install gcc (apt, dnf), build-base (apk)"
+
+# Each is asked for by itself. Of the last two, for the targets of indirect jumps, a processor's compiler knows one.
+HARDENED = ("-fstack-protector-strong", "-fstack-clash-protection", "-fcf-protection", "-mbranch-protection=standard")
+# Checked calls of the C library; 3 where it and the compiler know sizes that are known when it runs, else 2.
+FORTIFIED = (["-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=3"], ["-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2"])
+# The tables of the linker are read-only when the module is loaded; no page is written and executed, or data and code.
+HARDENED_LINK = ("-Wl,-z,relro", "-Wl,-z,now", "-Wl,-z,noexecstack", "-Wl,-z,separate-code")
 
 
 def is_on(switch: str) -> bool:
@@ -86,6 +97,17 @@ def instrument_flags() -> list[str]:
     return flags
 
 
+def is_instrumented() -> bool:
+    """Whether this build is one to look into: not optimized, or with checks that hardening would hide things from."""
+    return any(map(is_on, ("LOOPMOD_DEBUG", "LOOPMOD_SANITIZE", "LOOPMOD_COVERAGE")))
+
+
+def put_first(command: list[str], flags: list[str]) -> list[str]:
+    """The command with flags before its own, which then win."""
+    names = next((at for at, word in enumerate(command) if word.startswith("-")), len(command))
+    return [*command[:names], *flags, *command[names:]]
+
+
 def extension() -> Extension:
     macros = [("LOOPMOD_VERSION", f'"{version()}"')]
     flags = compile_flags()
@@ -115,8 +137,11 @@ class BuildExt(build_ext):
     def build_extensions(self) -> None:
         (ext,) = self.extensions
         self.check_headers(ext)
+        if not is_instrumented():
+            self.harden(ext)
         stamp = Path(self.build_temp, "switches")
         command = [*self.compiler.compiler_so, *self.compiler.include_dirs, *ext.extra_compile_args]
+        command += self.compiler.linker_so
         switches = "\n".join([*command, repr(ext.define_macros)])
         if not stamp.is_file() or stamp.read_text(encoding="utf-8") != switches:
             self.force = True
@@ -138,6 +163,28 @@ class BuildExt(build_ext):
                 raise PlatformError(NO_COMPILER.format(command[0])) from None
             if probe.returncode:
                 raise PlatformError(complaint)
+
+    def harden(self, ext: Extension) -> None:
+        """Add what the compiler and the linker take without a word."""
+        compiler, linker = self.compiler.compiler_so, self.compiler.linker_so
+        with tempfile.TemporaryDirectory() as directory:
+            out = ["-o", str(Path(directory, "probe"))]
+
+            def takes(*command: str) -> bool:
+                source = "#include <string.h>\nint probe(void);\nint probe(void) { return 0; }\n"
+                probe = subprocess.run(
+                    [*command, "-x", "c", "-", *out], input=source, capture_output=True, text=True, check=False
+                )
+                return probe.returncode == 0 and not probe.stderr
+
+            flags = [flag for flag in HARDENED if takes(*put_first(compiler, [flag]), "-c")]
+            links = [flag for flag in HARDENED_LINK if takes(*put_first(linker, [flag]))]
+            own = " ".join(os.environ.get(name, "") for name in ("CC", "CFLAGS", "CPPFLAGS"))
+            if "_FORTIFY_SOURCE" not in own:
+                # After Python's flags, which may name another level.
+                words = (words for words in FORTIFIED if takes(*compiler, *ext.extra_compile_args, *words, "-c"))
+                ext.extra_compile_args += next(words, [])
+        self.compiler.set_executables(compiler_so=put_first(compiler, flags), linker_so=put_first(linker, links))
 
     def build_extension(self, ext: Extension) -> None:
         compile_serially = self.compiler.compile
