@@ -4,6 +4,7 @@ Needs a compiler and libev's headers, as every build does, and no network: the b
 environment are used, and what is built is installed into an environment with nothing in it.
 """
 
+import json
 import os
 import re
 import shutil
@@ -55,6 +56,23 @@ def test_a_package_has_one_version():
         for name, version in re.findall(r"^([\w.-]+)[^=#\n]*==([^\s;]+)", path.read_text(encoding="utf-8"), re.M):
             versions.setdefault(re.sub(r"[-_.]+", "-", name).lower(), set()).add(version)
     assert {name: found for name, found in versions.items() if len(found) > 1} == {}
+
+
+def test_what_a_release_is_made_with_is_pinned_by_hash():
+    """Each package of these files has hashes, and the version that everybody builds with."""
+    for locked, sets in (("build-hashes.txt", ["build.txt"]), ("release-hashes.txt", ["build.txt", "release.txt"])):
+        text = (ROOT / "requirements" / locked).read_text(encoding="utf-8").replace("\\\n", " ")
+        lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+        assert [
+            line for line in lines if not re.match(r"[\w.-]+==\S+( ;.*?)? +--hash=sha256:[0-9a-f]{64}", line)
+        ] == []
+        pinned = {re.split("[ ;]", line)[0].lower() for line in lines}
+        for name in sets:
+            wanted = re.findall(r"^[\w.-]+==\S+", (ROOT / "requirements" / name).read_text(encoding="utf-8"), re.M)
+            assert wanted and {each.lower() for each in wanted} <= pinned
+    workflow = (ROOT / ".github" / "workflows" / "wheels.yml").read_text(encoding="utf-8")
+    installs = re.findall(r"pip install .*", workflow)
+    assert installs and all("--require-hashes" in line for line in installs), installs
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +144,27 @@ def test_wheel_from_sdist_installs_and_imports(wheel, tmp_path):
     assert Path(done.stdout.strip()).is_relative_to(tmp_path / "venv")
 
 
+def check_bill_of_materials(wheel: Path) -> None:
+    """The wheel says which libev it brings along: by package, version and hash of the library."""
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if re.search(r"\.dist-info/sboms/[^/]+$", name))
+        bill = json.loads(archive.read(name))
+    assert bill["bomFormat"] == "CycloneDX"
+    by_name = {component["name"]: component for component in bill["components"]}
+    assert by_name["loopmod"]["version"]
+    (libev,) = (component for name, component in by_name.items() if name.startswith("libev"))
+    assert libev["version"] and libev["purl"].startswith("pkg:")
+    assert re.search(r"#[0-9a-f]{64}$", libev["bom-ref"])
+
+
+def check_is_hardened(python: Path, tmp_path: Path) -> None:
+    """What tests/test_hardening.py asks of the tree's module holds for the one that was stripped and repaired."""
+    (packages,) = (python.parent.parent / "lib").glob("python*/site-packages")
+    tests = ["-q", "-n0", "-pno:cacheprovider", "-c", ROOT / "pyproject.toml", ROOT / "tests" / "test_hardening.py"]
+    said = run(sys.executable, "-m", "pytest", *tests, cwd=tmp_path, PYTHONPATH=str(packages)).stdout
+    assert " passed" in said and "skipped" not in said, said
+
+
 def test_repaired_wheel_brings_its_own_libev(wheel, tmp_path):
     """What `make wheel` makes: a wheel for other systems, whose program uses the libev that came with it."""
     pytest.importorskip("auditwheel")
@@ -140,8 +179,10 @@ def test_repaired_wheel_brings_its_own_libev(wheel, tmp_path):
     assert len([name for name in names if name.startswith("loopmod.libs/libev-")]) == 1
     licences = {name.rpartition("/")[2] for name in names if ".dist-info/licenses/" in name}
     assert {"LICENSE", "LICENSE.libev"} <= licences
+    check_bill_of_materials(repaired)
 
     python = install_alone(repaired, tmp_path)
+    check_is_hardened(python, tmp_path)
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     said = run(python, "-m", "loopmod", "examples/chat.py", cwd=tmp_path).stdout
     assert "50 clients sent 5,000 messages: 250,000 deliveries, all in one order" in said
