@@ -133,6 +133,17 @@ lm_args_call_named(LmState *st, const char *function, PyObject *const *args,
     return take_by_keyword(function, args, nargs, kwnames, lead, call);
 }
 
+PyObject *
+lm_args_only_named(const char *function, PyObject *const *args, Py_ssize_t nargs,
+                   PyObject *kwnames, const char *name)
+{
+    const char *const names[] = {name, NULL};
+    PyObject *value = NULL;
+    return lm_args_parse(function, args, nargs, kwnames, 1, 1, names, &value) < 0
+               ? NULL
+               : value;
+}
+
 int
 lm_args_fd(PyObject *obj)
 {

@@ -53,20 +53,19 @@ int lm_args_parse(const char *function, PyObject *const *args, Py_ssize_t nargs,
                   PyObject *kwnames, Py_ssize_t most_positional, Py_ssize_t required,
                   const char *const *names, PyObject **values);
 
+/* The rest of lm_args_only: it came by keyword, or not alone. */
+PyObject *lm_args_only_named(const char *function, PyObject *const *args,
+                             Py_ssize_t nargs, PyObject *kwnames, const char *name);
+
 /* The only argument of a method that names it, by position or keyword. Borrowed; NULL
    with TypeError set. */
 static inline PyObject *
 lm_args_only(const char *function, PyObject *const *args, Py_ssize_t nargs,
              PyObject *kwnames, const char *name)
 {
-    if (LM_LIKELY(nargs == 1 && kwnames == NULL)) {
-        return args[0];
-    }
-    const char *const names[] = {name, NULL};
-    PyObject *value = NULL;
-    return lm_args_parse(function, args, nargs, kwnames, 1, 1, names, &value) < 0
-               ? NULL
-               : value;
+    return LM_LIKELY(nargs == 1 && kwnames == NULL)
+               ? args[0]
+               : lm_args_only_named(function, args, nargs, kwnames, name);
 }
 
 /* The descriptor of an int or of an object with fileno(). -1 with asyncio's ValueError

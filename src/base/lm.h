@@ -16,6 +16,8 @@
 
 /* On the way of every step: compilers keep a function that several call out of line. */
 #define LM_INLINE static inline __attribute__((always_inline))
+/* Beside that way: its locals would cost the caller the check of the stack's end. */
+#define LM_APART __attribute__((noinline))
 
 /* An invariant: checked in debug builds (-UNDEBUG), a statement of fact elsewhere. */
 #define LM_ASSERT(x) assert(x)

@@ -23,8 +23,8 @@ due_of(const LmHandle *handle)
     return isnan(handle->due) ? -INFINITY : handle->due;
 }
 
-/* Not within lm_timers_deadline, which mostly finds no timer. */
-int __attribute__((noinline)) lm_timers_now(LmLoop *loop, double *now)
+int
+lm_timers_now(LmLoop *loop, double *now)
 {
     if (LM_UNLIKELY(lm_patched_is_clock_new(loop->st)) && lm_patched_look(loop) < 0) {
         return -1;
@@ -74,16 +74,11 @@ lm_timers_expire(LmLoop *loop, double now)
     return 0;
 }
 
-int
-lm_timers_deadline(LmLoop *loop, int64_t *deadline_ns)
+static LM_APART int
+find_deadline(LmLoop *loop, const LmHandle *first, int64_t *deadline_ns)
 {
-    const LmHeapSlot *top = lm_heap_top(&loop->timers);
-    *deadline_ns = LM_POLL_FOREVER;
-    if (top == NULL) {
-        return 0;
-    }
     /* An overridden time() may change the heap. */
-    double due = due_of(LM_CONTAINER_OF(top->node, LmHandle, node));
+    double due = due_of(first);
     double now;
     if (lm_timers_now(loop, &now) < 0) {
         return -1;
@@ -96,6 +91,16 @@ lm_timers_deadline(LmLoop *loop, int64_t *deadline_ns)
     wait = wait > LONGEST_WAIT_S ? LONGEST_WAIT_S : wait;
     *deadline_ns = wait > 0 ? lm_clock_ns() + (int64_t)ceil(wait * 1e9) : 0;
     return 0;
+}
+
+int
+lm_timers_deadline(LmLoop *loop, int64_t *deadline_ns)
+{
+    const LmHeapSlot *top = lm_heap_top(&loop->timers);
+    *deadline_ns = LM_POLL_FOREVER;
+    return top == NULL ? 0
+                       : find_deadline(loop, LM_CONTAINER_OF(top->node, LmHandle, node),
+                                       deadline_ns);
 }
 
 void

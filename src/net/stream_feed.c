@@ -287,7 +287,7 @@ feed_reader(LmState *st, PyObject *reader, const char *data, size_t size)
 }
 
 /* FED, NOT_FED with nothing changed, or FAILED with an exception set. */
-static int
+static LM_APART int
 feed_stream(LmState *st, PyObject *protocol, const char *data, size_t size)
 {
     if (!has_own(protocol, st->str.data_received, st->stream_methods, 0)) {

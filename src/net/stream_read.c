@@ -17,7 +17,7 @@
 
 /* Bytes received, 0 at the end of the stream, -1 with an exception set, LM_WOULD_BLOCK
    where there is nothing yet. The number is the transport's own. */
-static ssize_t
+LM_INLINE ssize_t
 receive(LmTransport *t, char *into, size_t size)
 {
     ssize_t count = recv(t->fd, into, size, 0);
@@ -31,13 +31,13 @@ receive(LmTransport *t, char *into, size_t size)
     return -1;
 }
 
-static int
+static LM_APART int
 call_fatal(PyObject *self, const char *message)
 {
     return lm_exc_leaves_loop() ? -1 : lm_transport_fatal(self, message);
 }
 
-static int
+static LM_APART int
 on_end_of_stream(PyObject *self)
 {
     LmTransport *t = lm_transport(self);
@@ -77,7 +77,7 @@ without_data(PyObject *self, ssize_t count)
 }
 
 /* What the socket's own method gives, to a protocol with data_received. */
-static int
+static LM_APART int
 read_by_method(PyObject *self)
 {
     LmTransport *t = lm_transport(self);
@@ -181,7 +181,7 @@ tell_updated(PyObject *self, ssize_t count)
     return 0;
 }
 
-static int
+static LM_APART int
 read_into_protocol(PyObject *self)
 {
     LmTransport *t = lm_transport(self);
@@ -200,7 +200,7 @@ read_into_protocol(PyObject *self)
 
 /* Hands bytes to a protocol in C, which takes them by portions. -1 with an exception
    set. */
-static int
+static LM_APART int
 feed_native(LmTransport *t, const char *bytes, size_t count)
 {
     const LmNativeProtocol *native = t->st->native_protocol;
@@ -224,7 +224,7 @@ feed_native(LmTransport *t, const char *bytes, size_t count)
 }
 
 /* The protocol's own memory is not shown to the socket's method, which might keep it. */
-static int
+static LM_APART int
 read_into_native_by_method(PyObject *self)
 {
     LmTransport *t = lm_transport(self);

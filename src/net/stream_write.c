@@ -70,20 +70,11 @@ write_buffer(PyObject *self, PyObject *owner, const char *bytes, size_t length)
     return lm_flow_maybe_pause(self);
 }
 
-int
-lm_stream_write(PyObject *self, PyObject *data)
+/* Of anything but plain bytes. */
+static LM_APART int
+write_by_view(PyObject *self, PyObject *data)
 {
     LmTransport *t = lm_transport(self);
-    if (LM_LIKELY(PyBytes_CheckExact(data))) {
-        if (check_writable(t) < 0) {
-            return -1;
-        }
-        Py_ssize_t length = PyBytes_GET_SIZE(data);
-        int is_open = length > 0 ? check_open(t) : 0;
-        return is_open <= 0
-                   ? is_open
-                   : write_buffer(self, data, PyBytes_AS_STRING(data), (size_t)length);
-    }
     if (!PyBytes_Check(data) && !PyByteArray_Check(data) && !PyMemoryView_Check(data)) {
         PyErr_Format(PyExc_TypeError, WRONG_DATA, lm_type_name(Py_TYPE(data)));
         return -1;
@@ -98,6 +89,23 @@ lm_stream_write(PyObject *self, PyObject *data)
     }
     PyBuffer_Release(&view);
     return result;
+}
+
+int
+lm_stream_write(PyObject *self, PyObject *data)
+{
+    LmTransport *t = lm_transport(self);
+    if (LM_UNLIKELY(!PyBytes_CheckExact(data))) {
+        return write_by_view(self, data);
+    }
+    if (check_writable(t) < 0) {
+        return -1;
+    }
+    Py_ssize_t length = PyBytes_GET_SIZE(data);
+    int is_open = length > 0 ? check_open(t) : 0;
+    return is_open <= 0
+               ? is_open
+               : write_buffer(self, data, PyBytes_AS_STRING(data), (size_t)length);
 }
 
 int

@@ -351,6 +351,20 @@ lm_registry_enter(PyObject *task, PyObject *held)
     return 0;
 }
 
+static LM_APART void
+leave_unnoted(PyObject *task, PyObject *held)
+{
+    LmFuture *f = &lm_task(task)->future;
+    /* Nothing notes it as its loop's current task, so nobody would empty the slot later. */
+    PyObject *exc = lm_exc_hold();
+    PyObject *old = NULL;
+    if (swap_slot(f->st, held, NULL, &old) < 0) {
+        PyErr_WriteUnraisable(task);
+    }
+    Py_XDECREF(old);
+    lm_exc_restore(exc);
+}
+
 void
 lm_registry_leave(PyObject *task, PyObject *held)
 {
@@ -366,14 +380,7 @@ lm_registry_leave(PyObject *task, PyObject *held)
         lm_loop_leave_task((LmLoop *)held); /* begun anew for another loop */
         return;
     }
-    /* Nothing notes it as its loop's current task, so nobody would empty the slot later. */
-    PyObject *exc = lm_exc_hold();
-    PyObject *old = NULL;
-    if (swap_slot(f->st, held, NULL, &old) < 0) {
-        PyErr_WriteUnraisable(task);
-    }
-    Py_XDECREF(old);
-    lm_exc_restore(exc);
+    leave_unnoted(task, held);
 }
 
 /* The slot names `task` again: where lm_registry_enter() notes such a task, so that the loop

@@ -342,7 +342,7 @@ lm_task_step_item(LmLoop *loop, PyObject *self)
     return failed;
 }
 
-static int
+static LM_APART int
 schedule_on_foreign(PyObject *self)
 {
     LmTask *t = lm_task(self);

@@ -147,7 +147,7 @@ wait_for_foreign(PyObject *self, PyObject *future, int is_blocking)
     return now_awaits(t, future);
 }
 
-static int
+static LM_APART int
 take_other_yielded(PyObject *self, PyObject *yielded)
 {
     LmState *st = lm_task(self)->future.st;
