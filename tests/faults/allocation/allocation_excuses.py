@@ -9,6 +9,16 @@ def in_stack(*names):
     return lambda failed, ended: bool(set(names) & set(functions(failed)))
 
 
+def called_by(inner, outer):
+    """Where `outer` called `inner`, at whatever depth."""
+
+    def shows(failed, ended):
+        names = functions(failed)
+        return inner in names and outer in names[names.index(inner) :]
+
+    return shows
+
+
 # What shows it, the beginnings or ends of the problems that come of it, and what it is.
 EXCUSES = [
     (
@@ -27,12 +37,29 @@ EXCUSES = [
         "what was held by an object's dict, or by a tuple that should grow, is forgotten",
     ),
     (in_stack("task_eager_start"), ("SystemError",), "asyncio's own eager tasks, in C"),
+    (in_stack("enter_task"), ("ended by",), "asyncio's own tasks, in C: that of a loop is entered in a dict that cannot grow"),
+    (
+        in_stack("lm_registry_enter"),
+        ("stuck",),
+        "a task that cannot be entered, of which the handler is told, waits on as asyncio's; Runner.close() waits for it",
+    ),
     (
         in_stack("_asn1obj2py", "_get_peer_alt_names"),
         ("SystemError",),
         "the certificate of a peer, as the ssl module shows it",
     ),
     (in_stack("_io_open_impl"), ("descriptors left",), "open() of a descriptor"),
+    (
+        in_stack("PyByteArray_FromStringAndSize"),
+        ("SystemError: deallocated bytearray object has exported buffers",),
+        "a bytearray that gets no room is freed before it knows that nobody exports it",
+    ),
+    (
+        called_by("_PyEval_EvalFrameDefault", "try_again"),
+        ("descriptors left",),
+        "socket.accept(), between the call and the object",
+    ),
+    (in_stack("newPySSLSocket"), ("ended by",), "the error of SSL_new is made with an object that was let go before"),
     (
         in_stack("thread_run", "pythread_wrapper"),
         ("stuck", "nothing was told", "without MemoryError", "left alive", "unraisable"),
@@ -44,20 +71,19 @@ EXCUSES = [
         "OpenSSL goes on with memory that it did not get",
     ),
 ]
-# And by the scenario, where it is Python code of the standard library that both loops use.
+# And of Python code of the standard library that both loops use, by the scenario as well.
 OF_THE_LIBRARY = {
-    "task_group": ("nothing was told",),  # the group waits for a task whose add_done_callback failed
-    "subprocess": ("nothing was told", "descriptors left"),  # base_subprocess waits for a pipe; Popen's pipes
-    "sock_connect": ("descriptors left",),  # socket.accept(), between the call and the object
-    "executor": ("stuck",),  # Thread.start() waits for the thread
-    "resolving": ("stuck",),
+    # The group waits for a task whose add_done_callback failed.
+    "task_group": (in_stack("PyMethod_New", "lm_future_method_add_done_callback"), ("waits, and nothing was told",)),
+    # base_subprocess waits for a pipe that it could not connect, whatever failed.
+    "subprocess": (in_stack("resume_coroutine"), ("waits, and nothing was told",)),
 }
 
 
 def without_excused(name, problems, failed, ended):
     """The problems that are left."""
-    kinds = OF_THE_LIBRARY.get(name, ())
-    for shows, more, _ in EXCUSES:
-        if shows(failed, ended):
-            kinds += more
+    excuses = [(shows, kinds) for shows, kinds, _ in EXCUSES]
+    if name in OF_THE_LIBRARY:
+        excuses.append(OF_THE_LIBRARY[name])
+    kinds = tuple(kind for shows, more in excuses if shows(failed, ended) for kind in more)
     return [text for text in problems if not text.startswith(kinds) and not text.endswith(kinds)]

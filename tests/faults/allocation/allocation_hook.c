@@ -37,7 +37,10 @@ typedef struct {
 static Shared *shared;
 static volatile int armed = NONE, paused = NONE;
 static long first, last;
-static uintptr_t interpreter_begin, interpreter_end;
+/* The interpreter, and this library: what Python's allocators ask for comes by way of its functions, too. */
+static struct {
+    uintptr_t begin, end;
+} others[2];
 
 void *__libc_malloc(size_t);
 void *__libc_calloc(size_t, size_t);
@@ -65,7 +68,8 @@ fails(int allocator)
 
 /* --- libc's ----------------------------------------------------------------------------- */
 
-#define OURS(where) ((uintptr_t)(where) - interpreter_begin >= interpreter_end - interpreter_begin)
+#define WITHIN(where, range) ((uintptr_t)(where) - (range).begin < (range).end - (range).begin)
+#define OURS(where) (!WITHIN(where, others[0]) && !WITHIN(where, others[1]))
 #define LIBC_FAILS() (OURS(__builtin_return_address(0)) && fails(LIBC))
 
 void *
@@ -144,16 +148,17 @@ on_end(int number)
 }
 
 static int
-note_interpreter(struct dl_phdr_info *info, size_t size, void *data)
+note_others(struct dl_phdr_info *info, size_t size, void *data)
 {
-    uintptr_t inside = (uintptr_t)&PyObject_Malloc;
+    uintptr_t inside[] = {(uintptr_t)&PyObject_Malloc, (uintptr_t)&hook_malloc};
     for (int i = 0; i < info->dlpi_phnum; i++) {
         uintptr_t begin = info->dlpi_addr + info->dlpi_phdr[i].p_vaddr;
         uintptr_t end = begin + info->dlpi_phdr[i].p_memsz;
-        if (inside >= begin && inside < end) {
-            interpreter_begin = begin;
-            interpreter_end = end;
-            return 1;
+        for (int which = 0; which < 2; which++) {
+            if (inside[which] >= begin && inside[which] < end) {
+                others[which].begin = begin;
+                others[which].end = end;
+            }
         }
     }
     return 0;
@@ -275,7 +280,7 @@ PyInit_allocation_hook(void)
         return PyErr_SetFromErrno(PyExc_OSError);
     }
     backtrace(unused, 4); /* loads what it needs */
-    dl_iterate_phdr(note_interpreter, NULL);
+    dl_iterate_phdr(note_others, NULL);
     for (int domain = 0; domain < 3; domain++) {
         PyMem_GetAllocator(domain, &below[domain]);
         PyMemAllocatorEx hook = {&below[domain], hook_malloc, hook_calloc, hook_realloc, hook_free};
