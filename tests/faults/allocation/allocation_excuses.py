@@ -77,6 +77,9 @@ OF_THE_LIBRARY = {
     "task_group": (in_stack("PyMethod_New", "lm_future_method_add_done_callback"), ("waits, and nothing was told",)),
     # base_subprocess waits for a pipe that it could not connect, whatever failed.
     "subprocess": (in_stack("resume_coroutine"), ("waits, and nothing was told",)),
+    # Condition.__exit__ does not get at its lock's __exit__: a thread of the executor waits for that for ever.
+    "executor": (in_stack("PyCMethod_New"), ("stuck",)),
+    "resolving": (in_stack("PyCMethod_New"), ("stuck",)),
 }
 
 
