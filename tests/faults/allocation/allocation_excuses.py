@@ -37,11 +37,11 @@ EXCUSES = [
         "what was held by an object's dict, or by a tuple that should grow, is forgotten",
     ),
     (in_stack("task_eager_start"), ("SystemError",), "asyncio's own eager tasks, in C"),
-    (in_stack("enter_task"), ("ended by",), "asyncio's own tasks, in C: that of a loop is entered in a dict that cannot grow"),
+    (in_stack("enter_task"), ("ended by",), "asyncio's own tasks, in C: entered in a dict that cannot grow"),
     (
         in_stack("lm_registry_enter"),
         ("stuck",),
-        "a task that cannot be entered, of which the handler is told, waits on as asyncio's; Runner.close() waits for it",
+        "a task that cannot be entered waits on, as asyncio's do, and Runner.close() for it",
     ),
     (
         in_stack("_asn1obj2py", "_get_peer_alt_names"),
@@ -73,20 +73,24 @@ EXCUSES = [
 ]
 # And of Python code of the standard library that both loops use, by the scenario as well.
 OF_THE_LIBRARY = {
-    # The group waits for a task whose add_done_callback failed.
-    "task_group": (in_stack("PyMethod_New", "lm_future_method_add_done_callback"), ("waits, and nothing was told",)),
-    # base_subprocess waits for a pipe that it could not connect, whatever failed.
-    "subprocess": (in_stack("resume_coroutine"), ("waits, and nothing was told",)),
+    "task_group": [
+        # The group waits for a task whose add_done_callback failed.
+        (in_stack("PyMethod_New", "lm_future_method_add_done_callback"), ("waits, and nothing was told",)),
+    ],
+    "subprocess": [
+        # base_subprocess waits for a pipe that it could not connect, whatever failed.
+        (in_stack("resume_coroutine"), ("waits, and nothing was told",)),
+        # Popen.__init__ loses its pipes.
+        (called_by("_PyEval_EvalFrameDefault", "slot_tp_init"), ("descriptors left",)),
+    ],
     # Condition.__exit__ does not get at its lock's __exit__: a thread of the executor waits for that for ever.
-    "executor": (in_stack("PyCMethod_New"), ("stuck",)),
-    "resolving": (in_stack("PyCMethod_New"), ("stuck",)),
+    "executor": [(in_stack("PyCMethod_New"), ("stuck",))],
+    "resolving": [(in_stack("PyCMethod_New"), ("stuck",))],
 }
 
 
 def without_excused(name, problems, failed, ended):
     """The problems that are left."""
-    excuses = [(shows, kinds) for shows, kinds, _ in EXCUSES]
-    if name in OF_THE_LIBRARY:
-        excuses.append(OF_THE_LIBRARY[name])
+    excuses = [(shows, kinds) for shows, kinds, _ in EXCUSES] + OF_THE_LIBRARY.get(name, [])
     kinds = tuple(kind for shows, more in excuses if shows(failed, ended) for kind in more)
     return [text for text in problems if not text.startswith(kinds) and not text.endswith(kinds)]
