@@ -373,3 +373,16 @@ def test_one_added_by_another_thread_is_seen_by_a_loop_that_sleeps(loop, pair):
     loop.run_forever()
     thread.join()
     assert loop.remove_reader(left) is True
+
+
+@pytest.mark.parametrize("kind", ["reader", "writer"])
+def test_the_watch_of_a_cancelled_handle_ends(loop, pair, kind):
+    """Where its descriptor is ready it is taken out: else the loop would be woken for nobody, for ever."""
+    left, right = pair
+    right.send(b"x")
+    seen = []
+    handle = getattr(loop, f"_add_{kind}")(left, seen.append, kind)
+    handle.cancel()
+    spin(loop)
+    assert seen == []
+    assert getattr(loop, f"remove_{kind}")(left) is False
