@@ -14,10 +14,11 @@ class Guard:
     edits: tuple  # of (text, what stands there without the guard)
     instruments: tuple
     is_memory: bool = False  # to be seen by AddressSanitizer
+    hangs: bool = False  # without it something hangs: else a limit of time has not noticed anything
 
 
-def guard(name, path, old, new, *instruments, memory=False):
-    return Guard(name, path, ((old, new),), instruments, memory)
+def guard(name, path, old, new, *instruments, memory=False, hangs=False):
+    return Guard(name, path, ((old, new),), instruments, memory, hangs)
 
 
 def hold(name, path, taken, dropped, *instruments):
@@ -41,7 +42,7 @@ def played(piece):
     return ("script", "tests/proofs", piece, "--played", "300")
 
 
-MODEL = ("script", "tests/model", "--seconds", "30")
+MODEL = ("script", "tests/model/transports", "--seconds", "30")
 
 
 GUARDS = [
@@ -81,6 +82,7 @@ GUARDS = [
         "        lm_poll_wake(poll);",
         "        ;",
         unit("net/test_readers.py", "another_thread"),
+        hangs=True,
     ),
     guard(
         "poll: a call from another thread wakes it",
@@ -88,6 +90,7 @@ GUARDS = [
         "        lm_poll_wake(&loop->poll);",
         "        ;",
         unit("core/test_threadsafe.py"),
+        hangs=True,
     ),
     guard(
         "poll: one wake-up ends, the next is sent",
@@ -95,6 +98,7 @@ GUARDS = [
         "        poll->is_woken = 0;",
         "        ;",
         unit("core/test_threadsafe.py"),
+        hangs=True,
     ),
     guard(
         "poll: a child makes its own",
@@ -125,6 +129,7 @@ GUARDS = [
         "    if (once->wanted != 0 && tell_wanted(set, once) < 0) {",
         "    if (0) {",
         unit("net/test_sock_wait.py", "both_directions"),
+        hangs=True,
     ),
     guard(
         "turn: what is scheduled waits for the next one",
@@ -238,6 +243,7 @@ GUARDS = [
         "    return lm_flow_maybe_pause(self);",
         unit("net/test_transport_write.py"),
         MODEL,
+        hangs=True,
     ),
     guard(
         "stream: the rest of a short write is what was not sent",
@@ -259,8 +265,7 @@ GUARDS = [
         "net/stream_read.c",
         "would report it again. */\n    lm_transport_stop_reading(self);",
         "would report it again. */\n    ;",
-        adversary("nested_run_ends_transport"),
-        unit("net/test_transport_protocol.py"),
+        unit("core/test_nested_runs.py", "callbacks_of_protocols"),
     ),
     guard(
         "stream: a buffer of the protocol that closed us",
@@ -290,8 +295,7 @@ GUARDS = [
         "net/readers.c",
         "    if (lm_handle(side->handle)->is_cancelled) {",
         "    if (0) {",
-        unit("net/test_readers.py"),
-        unit("net/test_reader_lifetime.py"),
+        unit("net/test_readers.py", "cancelled_handle"),
     ),
     guard(
         "kept: a loop keeps a transport once",

@@ -17,7 +17,8 @@ def test_a_guard_stands_where_the_table_says(guard):
     assert guard.instruments
     for kind, path, *_ in guard.instruments:
         assert kind in ("pytest", "script")
-        assert (guard_run.ROOT / path).exists(), path
+        program = guard_run.ROOT / path
+        assert program.is_file() or (program / ("" if kind == "pytest" else "__main__.py")).exists(), path
 
 
 def test_the_table_has_all_rooms():
@@ -32,6 +33,7 @@ class MadeUpTree:
     is_memory = False
 
     def __init__(self, root, watched):
+        self.known = {}
         self.root = root
         self.watched = watched
 
@@ -54,8 +56,31 @@ def test_a_survivor_shows(tmp_path, watched, said):
 
     one = guard("made up", "a.c", "if (ok)", "if (1)", ("script", "x"))
     tree = MadeUpTree(tmp_path, watched)
-    assert guard_run.outcome(one, tree, set()).startswith(said)
+    assert guard_run.outcome(one, tree).startswith(said)
     assert "if (ok)" in (tmp_path / "src/a.c").read_text(), "it is put back"
+
+
+def test_one_that_fails_anyway_has_not_noticed(tmp_path):
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src/a.c").write_text("if (ok) go();\n")
+    from guard_table import guard
+
+    tree = MadeUpTree(tmp_path, "a.c")
+    tree.run = lambda instrument: "fails"
+    assert guard_run.outcome(guard("made up", "a.c", "if (ok)", "if (1)", ("script", "x")), tree) == "MISSED"
+
+
+@pytest.mark.parametrize("hangs, said", [(True, "caught by"), (False, "MISSED")])
+def test_what_only_hangs_has_not_noticed_unless_it_has_to(tmp_path, hangs, said):
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src/a.c").write_text("if (ok) go();\n")
+    from guard_table import guard
+
+    one = guard("made up", "a.c", "if (ok)", "if (1)", ("script", "x"), hangs=hangs)
+    tree = MadeUpTree(tmp_path, "a.c")
+    notices = tree.run
+    tree.run = lambda instrument: notices(instrument) and guard_run.HUNG
+    assert guard_run.outcome(one, tree).startswith(said)
 
 
 @pytest.mark.parametrize("text", ["go();\n", "if (ok) go();\nif (ok) go();\n"])
@@ -65,5 +90,5 @@ def test_a_guard_that_is_not_there_shows(tmp_path, text):
     from guard_table import guard
 
     one = guard("made up", "a.c", "if (ok)", "if (1)", ("script", "x"))
-    said = guard_run.outcome(one, MadeUpTree(tmp_path, "a.c"), set())
+    said = guard_run.outcome(one, MadeUpTree(tmp_path, "a.c"))
     assert "times" in said and not said.startswith("caught")
