@@ -171,6 +171,7 @@ PROOFS = [
         "gather",
         Fault("net/outbuf.c", "    PyBuffer_Release(&view);", "    ;", {"CAPACITY": 2}),
         unwind=6,
+        unwindset=("lm_outbuf_gather.0:3", "lm_outbuf_clear.0:3"),
         sizes=[{"CAPACITY": 2}],
     ),
     Proof(
@@ -225,7 +226,8 @@ PROOFS = [
             "    while (list->size > LM_FREELIST_SIZE) {",
             "    while (list->size > LM_FREELIST_SIZE + 1) {",
         ),
-        unwind=260,
+        unwind=6,
+        unwindset=("make_list.0:260", "lm_freelist_trim.0:5"),
         sizes=[{"CAPACITY": 259, "SIZES": 255}],
     ),
     Proof(
