@@ -27,7 +27,7 @@ def main():
     parser.add_argument("--build", choices=["plain", "asan"], help="only those that are tried on this one")
     parser.add_argument("--list", action="store_true", help="name the guards and their instruments")
     parser.add_argument(
-        "--unchecked", action="store_true", help="do not show that those that fail pass with all guards in place"
+        "--unchecked", action="store_true", help="do not show that what fails passes with the guard"
     )
     options = parser.parse_args()
     guards = [guard for guard in GUARDS if not options.part or any(part in guard.name for part in options.part)]
