@@ -197,7 +197,7 @@ GUARDS = [
         "task/step.c",
         "    if (LM_UNLIKELY(t->future.state != LM_PENDING || t->coro == NULL)) {",
         "    if (0) {",
-        unit("task/test_task_step.py"),
+        unit("task/test_task_step.py", "done_takes_no_step"),
         adversary("wakeup_reentry"),
         memory=True,
     ),

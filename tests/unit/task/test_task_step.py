@@ -379,3 +379,20 @@ def test_what_began_anew_before_the_wake_up_has_no_result(loop, is_task):
             await waited
 
     loop.run_until_complete(main())
+
+
+def test_a_task_that_is_done_takes_no_step(loop, turn, make_task):
+    """Its wake-up, kept from what it awaited, is refused, and the result stays."""
+    future = loop.create_future()
+
+    async def wait():
+        return await future
+
+    task = make_task(loop, wait())
+    turn()
+    wake_up = future._callbacks[0][0]
+    future.set_result("first")
+    assert loop.run_until_complete(task) == "first"
+    with pytest.raises(asyncio.InvalidStateError, match="already done"):
+        wake_up(future)
+    assert task.result() == "first"
