@@ -143,9 +143,7 @@ GUARDS = [
         "core/run.c",
         "loop->turns_unpolled < MOST_TURNS_UNPOLLED && has_time_left(loop);",
         "1;",
-        unit("core/test_turn_order.py"),
-        unit("core/test_loop_run.py"),
-        unit("net/test_readers.py"),
+        unit("net/test_readers.py", "beside_busy_callbacks"),
     ),
     guard(
         "handle: cancelled ones do not run",

@@ -386,3 +386,29 @@ def test_the_watch_of_a_cancelled_handle_ends(loop, pair, kind):
     spin(loop)
     assert seen == []
     assert getattr(loop, f"remove_{kind}")(left) is False
+
+
+def test_one_that_gets_ready_is_seen_beside_busy_callbacks(loop, pair):
+    """The kernel is asked at least once in 64 turns; stock asyncio asks in every one."""
+    left, right = pair
+    turns, seen = 0, []
+
+    def busy():
+        nonlocal turns
+        turns += 1
+        if turns == 100:
+            right.send(b"x")
+        if seen or turns == 1000:
+            loop.stop()
+        else:
+            loop.call_soon(busy)
+
+    def readable():
+        seen.append(turns)
+        loop.remove_reader(left)
+
+    loop.add_reader(left, readable)
+    loop.call_soon(busy)
+    loop.run_forever()
+    assert seen and 100 <= seen[0] <= 100 + 66
+    loop.remove_reader(left)
