@@ -26,9 +26,7 @@ def main():
     parser.add_argument("part", nargs="*", help="of the name of a guard")
     parser.add_argument("--build", choices=["plain", "asan"], help="only those that are tried on this one")
     parser.add_argument("--list", action="store_true", help="name the guards and their instruments")
-    parser.add_argument(
-        "--unchecked", action="store_true", help="do not show that what fails passes with the guard"
-    )
+    parser.add_argument("--unchecked", action="store_true", help="do not show that what fails passes with the guard")
     options = parser.parse_args()
     guards = [guard for guard in GUARDS if not options.part or any(part in guard.name for part in options.part)]
     guards = [guard for guard in guards if not options.build or guard.is_memory == (options.build == "asan")]
