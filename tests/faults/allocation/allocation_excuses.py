@@ -36,6 +36,11 @@ EXCUSES = [
         ("left alive", "descriptors left"),
         "what was held by an object's dict, or by a tuple that should grow, is forgotten",
     ),
+    (
+        in_stack("PyCell_New"),
+        ("left alive", "descriptors left"),
+        "3.11: a frame one of whose cells cannot be made forgets its arguments",
+    ),
     (in_stack("task_eager_start"), ("SystemError",), "asyncio's own eager tasks, in C"),
     (in_stack("enter_task"), ("ended by",), "asyncio's own tasks, in C: entered in a dict that cannot grow"),
     (
