@@ -393,6 +393,13 @@ def test_a_task_that_is_done_takes_no_step(loop, turn, make_task):
     wake_up = future._callbacks[0][0]
     future.set_result("first")
     assert loop.run_until_complete(task) == "first"
-    with pytest.raises(asyncio.InvalidStateError, match="already done"):
-        wake_up(future)
-    assert task.result() == "first"
+    refused = []
+
+    def call():
+        with pytest.raises(asyncio.InvalidStateError, match="already done"):
+            wake_up(future)
+        refused.append(True)
+
+    loop.call_soon(call)  # newer versions ask first whether the loop runs
+    turn()
+    assert refused and task.result() == "first"
