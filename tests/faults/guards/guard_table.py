@@ -256,7 +256,7 @@ GUARDS = [
         "net/transport.c",
         "    if (lm_transport_settle(self) < 0) {\n        return -1;\n    }\n    if (t->is_closing) {",
         "    if (t->is_closing) {",
-        unit("net/test_join.py"),
+        unit("net/test_join.py", "in_its_turn"),
     ),
     guard(
         "stream: the end is told once",
@@ -337,7 +337,8 @@ GUARDS = [
         "tls/shutdown.c",
         "    if (lm_tls_app_eof(p) < 0 || lm_tls_start_shutdown_timer(p) < 0) {",
         "    if (lm_tls_app_eof(p) < 0) {",
-        unit("tls", "shutdown or timeout"),
+        unit("tls/test_tls_hostile.py", "reads_nothing"),
+        hangs=True,
     ),
     guard(
         "signals: another's wake-up descriptor is put back",

@@ -651,3 +651,22 @@ def test_a_socket_that_was_given_and_is_held(run):
         await end(transport, other)
 
     run(main())
+
+
+def test_an_end_comes_in_its_turn(run):
+    """What is joined is sent before the transport closes, so that its loss is told before what is scheduled later."""
+
+    async def main():
+        transport, protocol, other = await pair()
+
+        def write_and_close():
+            transport.write(b"last")
+            transport.close()
+            asyncio.get_running_loop().call_soon(protocol.events.append, "later")
+
+        await in_a_step(write_and_close)
+        assert protocol.events == [None, "later"]
+        assert arrived(other) == b"last"
+        other.close()
+
+    run(main())

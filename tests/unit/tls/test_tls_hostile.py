@@ -7,6 +7,7 @@ import _ssl
 import asyncio
 import contextlib
 import gc
+import socket
 import ssl
 import sys
 
@@ -251,5 +252,20 @@ def test_a_peer_that_wants_answers_and_reads_none(run, kind):
         assert peer.read() == b"answer"
         assert await protocol.until_received(wishes) == b"x" * wishes
         tls.connection_lost(None)
+
+    run(main())
+
+
+def test_a_peer_that_ends_and_reads_nothing_is_waited_for_so_long(run, kind):
+    """What is to be sent to it would never be, and nothing else would end the connection."""
+    if kind == "asyncio":
+        pytest.skip("on some versions asyncio waits for ever")
+
+    async def main():
+        async with with_raw_peer(timeout=0.05) as (transport, protocol, peer):
+            transport.write(bytes(8 << 20))
+            await turns(5)
+            peer.sock.shutdown(socket.SHUT_WR)
+            assert isinstance(await protocol.lost, TimeoutError)
 
     run(main())
