@@ -7,6 +7,7 @@ for it is skipped (`make servers` installs both). The fixtures are in conftest.p
 import contextlib
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -36,9 +37,15 @@ class Address:
 
 
 def free_ports(count):
+    """Ports below those that the kernel gives to connections, one of which might have taken a free one meanwhile."""
     with contextlib.ExitStack() as held:
-        made = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [listening.getsockname()[1] for listening in made]
+        ports = []
+        while len(ports) < count:
+            port = random.SystemRandom().randrange(10_000, 32_768)
+            with contextlib.suppress(OSError):
+                held.enter_context(socket.create_server(("127.0.0.1", port)))
+                ports.append(port)
+        return ports
 
 
 def wait_for(port, process):
