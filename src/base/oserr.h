@@ -15,6 +15,18 @@ lm_oserr_set(int err)
     return PyErr_SetFromErrno(PyExc_OSError);
 }
 
+/* The number that an exception has as its errno, 0 where it has none. No exception is set,
+   before or after. */
+static inline long
+lm_oserr_number(PyObject *exc)
+{
+    PyObject *number = PyObject_GetAttrString(exc, "errno");
+    long err = number != NULL && PyLong_Check(number) ? PyLong_AsLong(number) : 0;
+    Py_XDECREF(number);
+    PyErr_Clear();
+    return err;
+}
+
 /* Holds the exception that is set, NULL for none, while something is done that must not
    find it, or may raise. Then one of the following two puts it back. */
 static inline PyObject *

@@ -145,10 +145,7 @@ lm_fault_is_shortage(void)
         return 0;
     }
     PyObject *exc = lm_exc_hold();
-    PyObject *number = PyObject_GetAttrString(exc, "errno");
-    long err = number != NULL && PyLong_Check(number) ? PyLong_AsLong(number) : 0;
-    Py_XDECREF(number);
-    PyErr_Clear();
+    long err = lm_oserr_number(exc);
     lm_exc_restore(exc);
     return err == ENOMEM || err == ENOSPC || err == ENOBUFS || err == EMFILE ||
            err == ENFILE;

@@ -212,12 +212,8 @@ static int
 take_oserror(void)
 {
     PyObject *exc = PyErr_GetRaisedException();
-    PyObject *number = PyErr_GivenExceptionMatches(exc, PyExc_OSError)
-                           ? PyObject_GetAttrString(exc, "errno")
-                           : NULL;
-    long err = number != NULL && PyLong_Check(number) ? PyLong_AsLong(number) : 0;
-    Py_XDECREF(number);
-    PyErr_Clear();
+    long err =
+        PyErr_GivenExceptionMatches(exc, PyExc_OSError) ? lm_oserr_number(exc) : 0;
     if (PyErr_GivenExceptionMatches(exc, PyExc_BlockingIOError) ||
         PyErr_GivenExceptionMatches(exc, PyExc_InterruptedError) ||
         PyErr_GivenExceptionMatches(exc, PyExc_ConnectionAbortedError)) {

@@ -84,11 +84,7 @@ static PyMethodDef read_ready_def = {"_read_ready", reader_method_read_ready,
 static int
 is_end_of_terminal(PyObject *exc)
 {
-    PyObject *number = PyObject_GetAttrString(exc, "errno");
-    long err = number != NULL && PyLong_Check(number) ? PyLong_AsLong(number) : -1;
-    Py_XDECREF(number);
-    PyErr_Clear();
-    return err == EIO;
+    return lm_oserr_number(exc) == EIO;
 }
 
 const LmPipeKind lm_pipe_reads = {
