@@ -16,7 +16,8 @@
 
 /* On the way of every step: compilers keep a function that several call out of line. */
 #define LM_INLINE static inline __attribute__((always_inline))
-/* Beside that way: its locals would cost the caller the check of the stack's end. */
+/* Beside that way: what it needs (registers, and the check of the stack's end where the
+   address of a local is handed out) would cost the caller each time. */
 #define LM_APART __attribute__((noinline))
 
 /* An invariant: checked in debug builds (-UNDEBUG), a statement of fact elsewhere. */

@@ -1,8 +1,9 @@
 /* Exceptions that no caller is there to take: they go to the loop's exception handler.
 
-   Each call but those that say so takes the exception that is set. It returns 0 where the handler has had it,
-   and -1 with an exception set where one has to leave run_forever: SystemExit,
-   KeyboardInterrupt, or what escaped the handler itself. All of them run Python. */
+   Each call but those that say so takes the exception that is set. It returns 0 where the
+   handler has had it, and -1 with an exception set where one has to leave run_forever:
+   SystemExit, KeyboardInterrupt, or what escaped the handler itself. All of them run
+   Python. */
 #ifndef LM_CORE_FAULT_H
 #define LM_CORE_FAULT_H
 
@@ -20,9 +21,9 @@ int lm_fault_report(PyObject *loop, LmState *st, const char *message, ...);
    later (memory, descriptors, the kernel's watches), and not about who asks. */
 int lm_fault_is_shortage(void);
 
-/* What there was not enough of is asked for again: calls it after the time that asyncio's
-   servers take for that. Takes no exception: none may
-   be set. -1 with one set where it failed. */
+/* What there was not enough of is asked for again: calls `callback` after the time that
+   asyncio's servers take for that. Takes no exception: none may be set. -1 with one set
+   where it failed. */
 int lm_fault_retry_later(LmLoop *loop, PyObject *callback);
 
 /* A transport is dropped without being closed: asyncio's ResourceWarning, from the place and

@@ -28,7 +28,7 @@ sent_or_failed(ssize_t sent)
     return -1;
 }
 
-static __attribute__((noinline)) ssize_t
+static LM_APART ssize_t
 send_one_by_method(LmTransport *t, const char *bytes, size_t length)
 {
     struct iovec vector = {(void *)bytes, length};

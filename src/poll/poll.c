@@ -337,7 +337,8 @@ is_poll_ready(const LmPoll *poll)
 
 /* Before the kernel is told of anything. -1 with an exception set where nothing could wake
    the poll. */
-static int __attribute__((noinline)) make_poll_ready(LmPoll *poll)
+static LM_APART int
+make_poll_ready(LmPoll *poll)
 {
     if (lm_poll_check_set(poll) < 0) {
         return -1;
@@ -349,7 +350,8 @@ static int __attribute__((noinline)) make_poll_ready(LmPoll *poll)
 }
 
 /* The kernel refused to watch it, just now. -1 with OSError set. */
-static int __attribute__((noinline)) refuse_unwakeable(LmPoll *poll)
+static LM_APART int
+refuse_unwakeable(LmPoll *poll)
 {
     lm_list_remove(&poll->wake.fired);
     lm_oserr_set(poll->wake.error ? poll->wake.error : EBADF);

@@ -20,7 +20,8 @@ ev_of(LmWatch *watch)
 }
 
 /* The kernel refused it, and libev has stopped it. Out of the way of what is ready. */
-static void __attribute__((noinline)) note_refusal(LmPoll *poll, LmWatch *watch)
+static LM_APART void
+note_refusal(LmPoll *poll, LmWatch *watch)
 {
     watch->error = (uint8_t)lm_poll_refusal(poll, watch->fd);
     watch->is_active = 0;
