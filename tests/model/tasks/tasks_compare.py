@@ -3,9 +3,14 @@
 import asyncio
 import copy
 import difflib
+import os
 import re
+import sys
 import time
 
+sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from model_shrink import shorter_lists, smallest
 from tasks_run import play
 
 import loopmod
@@ -61,16 +66,6 @@ def show_difference(program, factory, is_python=False, whole=False):
 # Shrinking: a program is lists in lists
 
 
-def shorter_lists(items):
-    """The list without a half of it, or without one of its items."""
-    half = len(items) // 2
-    if half > 1:
-        yield items[half:]
-        yield items[:half]
-    for at in range(len(items)):
-        yield items[:at] + items[at + 1 :]
-
-
 def is_operation(node):
     return isinstance(node, list) and bool(node) and isinstance(node[0], str)
 
@@ -120,14 +115,12 @@ def simpler_programs(program):
 def shrunk(program, factory, is_python=False):
     """The smallest program found within a minute that differs as this one does."""
     wanted = differences(program, factory, is_python)
+    if not wanted:
+        return program
     until = time.monotonic() + SHRINKING
-    found = bool(wanted)
-    while found:
-        found = False
-        for simpler in simpler_programs(program):
-            if time.monotonic() > until:
-                break
-            if differences(simpler, factory, is_python) == wanted:
-                program, found = simpler, True
-                break
-    return program
+    return smallest(
+        program,
+        simpler_programs,
+        lambda simpler: differences(simpler, factory, is_python) == wanted,
+        lambda: time.monotonic() > until,
+    )

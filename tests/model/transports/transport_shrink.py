@@ -1,6 +1,12 @@
 """Makes a program that fails smaller, while it still fails."""
 
 import copy
+import os
+import sys
+
+sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from model_shrink import shorter_lists, smallest
 
 
 def simpler_operations(operation):
@@ -27,16 +33,6 @@ def simpler_operations(operation):
             yield ["write", sizes[0], form]
     elif name in ("write", "sendto") and len(arguments) > 1 and arguments[1] != "bytes":
         yield [name, arguments[0], "bytes", *arguments[2:]]
-
-
-def shorter_lists(items):
-    """The list without a half of it, or without one of its items."""
-    half = len(items) // 2
-    if half > 1:
-        yield items[half:]
-        yield items[:half]
-    for at in range(len(items)):
-        yield items[:at] + items[at + 1 :]
 
 
 def simpler_programs(program):
@@ -69,13 +65,4 @@ def simpler_programs(program):
 
 def shrink(program, fails, is_time_over=lambda: False):
     """The smallest program found that `fails` still says True of."""
-    found = True
-    while found and not is_time_over():
-        found = False
-        for simpler in simpler_programs(program):
-            if is_time_over():
-                break
-            if fails(simpler):
-                program, found = simpler, True
-                break
-    return program
+    return smallest(program, simpler_programs, fails, is_time_over)
