@@ -118,22 +118,37 @@ def test_subscriptions(run, client):
 
 def test_blocking_commands_are_cancelled_and_time_out(run, client, errors):
     async def main():
-        async with client() as redis:
+        async with client() as redis, client() as other:
+
+            async def blocked():
+                """Wait until the command of `redis` has come to the server: before, while a connection is made, this
+                version of the client loses a cancellation, on every loop."""
+                while not (await other.info("clients"))["blocked_clients"]:
+                    await asyncio.sleep(0.01)
+
+            async def expire(limit):
+                await blocked()
+                limit.reschedule(asyncio.get_running_loop().time() + 0.02)
+
             await redis.delete("queue")
             assert await redis.blpop("queue", timeout=0.05) is None
             waiting = asyncio.create_task(redis.blpop("queue"))
-            await asyncio.sleep(0.02)
+            await blocked()
             waiting.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await waiting
+            while len(await other.client_list()) > 1:
+                await asyncio.sleep(0.01)
             with pytest.raises(TimeoutError):
-                async with asyncio.timeout(0.02):
+                async with asyncio.timeout(None) as limit:
+                    expires = asyncio.create_task(expire(limit))
                     await redis.blpop("queue")
-            # Neither of the two takes what is pushed now, once the server has seen that their connections ended.
-            while (await redis.info("clients"))["blocked_clients"]:
+            await expires
+            # Neither of the two takes what is pushed now, once the server knows of no connection but the other's.
+            while len(await other.client_list()) > 1:
                 await asyncio.sleep(0.01)
             takes = asyncio.create_task(redis.blpop("queue"))
-            await redis.rpush("queue", "value")
+            await other.rpush("queue", "value")
             assert await asyncio.wait_for(takes, 20) == (b"queue", b"value")
             assert await redis.ping()
 
