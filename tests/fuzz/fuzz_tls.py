@@ -11,16 +11,15 @@ What is below is a transport in Python or the loop's own over a socket pair. Wha
 - descriptors are closed.
 """
 
-import _ssl
 import asyncio
 import contextlib
-import ctypes
 import functools
-import socket
 import ssl
 from pathlib import Path
 
 from fuzz_draw import Broken, Descriptors, Draw, expect, pattern, run_turns, shown
+from fuzz_tls_below import Below, BelowSocket
+from fuzz_tls_peer import Peer
 
 PEM = Path(__file__).with_name("peer.pem")
 MOST_STEPS = 64
@@ -28,18 +27,6 @@ MOST_STEPS = 64
 MOST_INPUT = 256 * 1024 + 256 * 1024 + 20_000
 # What OpenSSL answers by itself and nobody reads: loopmod's mark for it, and what one buffer may ask for.
 MOST_ANSWERS = 64 * 1024 + 256 * 1024 + 20_000
-
-
-def openssl():
-    """The ssl module's OpenSSL; None where it cannot be reached."""
-    library = ctypes.CDLL(_ssl.__file__) if hasattr(_ssl, "__file__") else None
-    if library is None or not hasattr(library, "SSL_key_update"):
-        return None
-    library.SSL_key_update.argtypes = [ctypes.c_void_p, ctypes.c_int]
-    return library
-
-
-OPENSSL = openssl()
 
 
 @functools.cache
@@ -108,200 +95,6 @@ class BufferedApp(App, asyncio.BufferedProtocol):
         self.told("data")
         expect(0 < count <= len(self.room), "buffer_updated({})", count)
         self.received += self.room[:count]
-
-
-class Below(asyncio.Transport):
-    """A transport over nothing: what is written is kept for the peer, what the peer sends comes in drawn pieces."""
-
-    def __init__(self, loop, protocol):
-        super().__init__()
-        self.loop, self.protocol = loop, protocol
-        self.to_peer = bytearray()
-        self.waiting = bytearray()
-        self.is_paused = self.is_closing_ = self.is_lost = self.is_eof = self.is_full = False
-        self.fed = 0
-
-    def begin(self):
-        self.protocol.connection_made(self)
-
-    def send(self, data, piece):
-        """From the peer."""
-        self.waiting += data
-        while self.waiting and not self.is_paused and not self.is_closing_ and not self.is_lost:
-            room = self.protocol.get_buffer(-1)
-            count = min(piece, len(room), len(self.waiting))
-            room[:count] = self.waiting[:count]
-            del room, self.waiting[:count]
-            self.fed += count
-            self.protocol.buffer_updated(count)
-
-    def end_of_peer(self):
-        if not self.is_eof and not self.is_lost and not self.is_closing_:
-            self.is_eof = True
-            if not self.protocol.eof_received():
-                self.close()
-
-    def received_by_peer(self):
-        taken = bytes(self.to_peer)
-        self.to_peer.clear()
-        return taken
-
-    def set_full(self, is_full):
-        if self.is_full != is_full and not self.is_lost:
-            self.is_full = is_full
-            (self.protocol.pause_writing if is_full else self.protocol.resume_writing)()
-
-    def lose(self, exc):
-        if not self.is_lost:
-            self.is_lost = self.is_closing_ = True
-            self.loop.call_soon(self.protocol.connection_lost, exc)
-
-    def pause_reading(self):
-        self.is_paused = True
-
-    def resume_reading(self):
-        self.is_paused = False
-
-    def is_reading(self):
-        return not self.is_paused
-
-    def is_closing(self):
-        return self.is_closing_
-
-    def write(self, data):
-        self.to_peer += data
-
-    def writelines(self, pieces):
-        for data in pieces:
-            self.write(data)
-
-    def get_write_buffer_size(self):
-        return 0
-
-    def close(self):
-        self.lose(None)
-
-    def abort(self):
-        self.lose(None)
-
-    def _force_close(self, exc):
-        self.lose(exc)
-
-    def get_protocol(self):
-        return self.protocol
-
-    def set_protocol(self, protocol):
-        self.protocol = protocol
-
-    def finish(self):
-        self.close()
-
-
-class BelowSocket:
-    """The loop's own transport over a socket, with the peer's end of it."""
-
-    def __init__(self, loop, protocol):
-        self.loop, self.protocol = loop, protocol
-        near, self.far = socket.socketpair()
-        for sock in (near, self.far):
-            sock.setblocking(False)
-        self.near = near
-        self.waiting = bytearray()
-        self.is_eof = False
-
-    def begin(self):
-        self.transport = self.loop._make_socket_transport(self.near, self.protocol)
-        run_turns(self.loop, 3)
-
-    def send(self, data, piece):
-        self.waiting += data
-        while self.waiting and not self.is_eof:
-            try:
-                sent = self.far.send(self.waiting[: max(piece, len(self.waiting) // 64)])
-            except BlockingIOError:
-                break
-            except OSError:
-                self.is_eof = True
-                break
-            del self.waiting[:sent]
-            run_turns(self.loop)
-        run_turns(self.loop)
-
-    def end_of_peer(self):
-        with contextlib.suppress(OSError):
-            self.far.shutdown(socket.SHUT_WR)
-        self.is_eof = True
-        run_turns(self.loop)
-
-    def received_by_peer(self):
-        taken = b""
-        with contextlib.suppress(OSError):
-            while piece := self.far.recv(1 << 18):
-                taken += piece
-                run_turns(self.loop)
-        return taken
-
-    def set_full(self, is_full):
-        run_turns(self.loop)
-
-    def lose(self, exc):
-        self.far.close()
-        run_turns(self.loop, 2)
-
-    def finish(self):
-        self.transport.abort()
-        self.far.close()
-
-
-class Peer:
-    """The other end: the ssl module's own, as long as it plays by the rules."""
-
-    def __init__(self, context, is_server):
-        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.tls = context.wrap_bio(self.incoming, self.outgoing, server_side=is_server)
-        self.wrote = bytearray()
-        self.received = bytearray()
-        self.is_made = self.is_failed = False
-
-    def take(self, data):
-        with contextlib.suppress(ssl.SSLError):
-            self.incoming.write(data)
-
-    def step(self):
-        """As far as it gets with what it has; its records are returned."""
-        if not self.is_failed:
-            try:
-                if not self.is_made:
-                    self.tls.do_handshake()
-                    self.is_made = True
-                while piece := self.tls.read(1 << 16):
-                    self.received += piece
-            except ssl.SSLWantReadError:
-                pass
-            except ssl.SSLError:
-                self.is_failed = True
-        return self.outgoing.read()
-
-    def write(self, data):
-        if self.is_made and not self.is_failed and data:
-            try:
-                self.tls.write(data)
-            except ssl.SSLError:
-                self.is_failed = True
-                return
-            self.wrote += data
-
-    def ask_for_new_keys(self):
-        """And, behind that, send a byte. The pointer stands behind the object's header and one word."""
-        if self.is_made and not self.is_failed and OPENSSL is not None and self.tls.version() == "TLSv1.3":
-            pointer = ctypes.c_void_p.from_address(id(self.tls._sslobj) + object.__basicsize__ + 8).value
-            if OPENSSL.SSL_key_update(pointer, 1):
-                self.write(b"x")
-
-    def close(self):
-        if self.is_made and not self.is_failed:
-            with contextlib.suppress(ssl.SSLError):
-                self.tls.unwrap()
 
 
 class Scene:
