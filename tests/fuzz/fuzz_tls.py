@@ -5,6 +5,8 @@ passed on as they are, in pieces, changed, doubled, held back or dropped, with o
 What is below is a transport in Python or the loop's own over a socket pair. What holds, whatever is done:
 
 - what the application receives is the beginning of what the peer wrote, and the reverse;
+- while all that the peer said has come, unchanged and in order, it meets no error of TLS, and where nobody ends the
+  connection the handshake succeeds and every byte arrives, both ways;
 - connection_lost comes exactly once behind connection_made, and without it never;
 - exceptions are those of a network and of the ssl module;
 - while the application pauses reading, what waits is bounded, and so is what the peer makes us send;
@@ -23,6 +25,7 @@ from fuzz_tls_peer import Peer
 
 PEM = Path(__file__).with_name("peer.pem")
 MOST_STEPS = 64
+MOST_CALM = 20
 # asyncio's mark for raw bytes that wait, one buffer that comes on top, and a record.
 MOST_INPUT = 256 * 1024 + 256 * 1024 + 20_000
 # What OpenSSL answers by itself and nobody reads: loopmod's mark for it, and what one buffer may ask for.
@@ -109,6 +112,7 @@ class Scene:
         is_server = bool(flags & 1)
         version = ssl.TLSVersion.TLSv1_2 if flags & 2 else ssl.TLSVersion.TLSv1_3
         ours, theirs = contexts(version) if is_server else reversed(contexts(version))
+        self.steps = self.HONEST_STEPS if flags & 0x30 == 0x30 else self.STEPS
         self.app = BufferedApp(draw.size(70_000) or 1) if flags & 8 else PlainApp()
         self.waiter = loop.create_future()
         protocol = make_protocol(loop, self.app, ours, self.waiter, is_server, None if is_server else "peer")
@@ -119,6 +123,8 @@ class Scene:
         self.held = b""
         self.last = b""
         self.is_paused = False
+        self.is_true = True  # what the peer said, and nothing else, has come
+        self.is_open = True  # nobody has ended the connection
         self.fed_before = 0
         self.piece = 1 << 18
 
@@ -138,11 +144,14 @@ class Scene:
             self.last = data
             self.below.send(data, self.piece)
 
+    def give_untrue(self, data):
+        self.is_true = self.is_true and not data
+        self.give(data)
+
     def honest(self):
-        self.peer.take(self.below.received_by_peer())
-        self.give(self.peer.step())
-        self.peer.take(self.below.received_by_peer())
-        self.peer.step()
+        for _ in range(2):
+            self.peer.take(self.below.received_by_peer())
+            self.give(self.peer.step())
 
     def converse(self):
         """Until neither has more to say, or some turns."""
@@ -157,7 +166,7 @@ class Scene:
             place, value = self.draw.below(65536), self.draw.byte()
             if data:
                 data[place % len(data)] ^= value or 1
-        self.give(bytes(data))
+        self.give_untrue(bytes(data))
 
     def short(self):
         self.peer.take(self.below.received_by_peer())
@@ -168,24 +177,24 @@ class Scene:
 
     def lost_records(self):
         self.peer.take(self.below.received_by_peer())
-        self.peer.step()
+        self.is_true = not self.peer.step() and self.is_true
 
     def raw(self):
-        self.give(self.draw.bytes(255))
+        self.give_untrue(self.draw.bytes(255))
 
     def record(self):
         kind = self.draw.choice((22, 23, 21, 20, 24, 0, 255, 25))
         version = self.draw.choice((b"\3\3", b"\3\1", b"\3\4", b"\2\0", b"\0\0"))
         body = self.draw.bytes(64)
         length = self.draw.choice((len(body), 0, 16384, 16640, 18432, 18433, 65535))
-        self.give(bytes([kind]) + version + length.to_bytes(2) + body)
+        self.give_untrue(bytes([kind]) + version + length.to_bytes(2) + body)
 
     def filled_record(self):
         body = pattern(self.draw.size(18_500))
-        self.give(bytes([self.draw.choice((22, 23, 21, 20)), 3, 3]) + len(body).to_bytes(2) + body)
+        self.give_untrue(bytes([self.draw.choice((22, 23, 21, 20)), 3, 3]) + len(body).to_bytes(2) + body)
 
     def again(self):
-        self.give(self.last[: self.draw.size(len(self.last))] if self.draw.one_in(2) else self.last)
+        self.give_untrue(self.last[: self.draw.size(len(self.last))] if self.draw.one_in(2) else self.last)
 
     def peer_writes(self):
         size = self.draw.size(100_000)
@@ -203,10 +212,12 @@ class Scene:
         self.give(self.peer.step())
 
     def peer_closes(self):
+        self.is_open = False
         self.peer.close()
         self.give(self.peer.outgoing.read())
 
     def peer_ends(self):
+        self.is_open = False
         self.below.end_of_peer()
 
     def set_piece(self):
@@ -216,6 +227,7 @@ class Scene:
         self.below.set_full(self.draw.one_in(2))
 
     def breaks(self):
+        self.is_open = False
         self.below.lose(self.draw.choice((None, ConnectionResetError(104, "reset"), OSError(5, "error"))))
 
     # --- what the application does
@@ -242,9 +254,11 @@ class Scene:
         self.is_paused = False
 
     def close(self):
+        self.is_open = False
         self.transport.close()
 
     def abort(self):
+        self.is_open = False
         self.transport.abort()
 
     def limit(self):
@@ -266,6 +280,11 @@ class Scene:
         write_lines, pause, resume, close, abort, limit, ask, turn, converse, converse, write, peer_writes,
         peer_wants_keys,
     )  # fmt: skip
+    # Without those that tell untruths and those that end the connection.
+    HONEST_STEPS = (
+        honest, converse, short, peer_writes, peer_writes_small_ones, peer_wants_keys, set_piece, fills, write,
+        write_lines, pause, resume, limit, ask, turn,
+    )  # fmt: skip
 
     def play(self):
         self.below.begin()
@@ -274,7 +293,7 @@ class Scene:
         for _ in range(MOST_STEPS):
             if not self.draw:
                 break
-            self.draw.choice(self.STEPS)(self)
+            self.draw.choice(self.steps)(self)
             self.check()
 
     @property
@@ -295,10 +314,37 @@ class Scene:
         expect(unsent <= 2 * len(self.wrote) + MOST_ANSWERS, "{} bytes unsent", unsent)
         expect(peer.wrote.startswith(app.received), "received what the peer did not write")
         expect(self.wrote.startswith(peer.received), "the peer received what was not written")
+        expect(not self.is_true or peer.error is None, "an honest peer met {!r}", peer.error)
+
+    def is_whole(self):
+        """Whether everything that was said has come."""
+        peer = self.peer
+        return peer.is_made and peer.wrote == self.app.received and self.wrote == peer.received
+
+    def settle(self):
+        """Both say all that they have to say."""
+        self.below.set_full(False)
+        self.piece = 1 << 18
+        came, calm = None, 0
+        while not self.is_whole() and calm < MOST_CALM:
+            self.give(b"")
+            self.below.send(b"", self.piece)
+            self.converse()
+            run_turns(self.loop, 3)
+            before, came = came, (len(self.app.received), len(self.peer.received), self.peer.is_made)
+            calm = calm + 1 if came == before else 0
+        self.check()
+        exc = self.waiter.exception() if self.waiter.done() else "nothing"
+        expect(exc is None, "beside an honest peer the waiter was given {!r}", exc)
+        expect(self.peer.is_made and not self.app.is_lost, "beside an honest peer the connection is lost")
+        counts = len(self.app.received), len(self.peer.wrote), len(self.peer.received), len(self.wrote)
+        expect(self.is_whole(), "beside an honest peer {} of {} bytes came, and {} of {} left", *counts)
 
     def finish(self):
         if self.is_paused:
             self.resume()
+        if self.is_true and self.is_open:
+            self.settle()
         self.below.finish()
         run_turns(self.loop, 6)
         self.check()

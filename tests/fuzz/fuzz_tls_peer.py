@@ -26,7 +26,14 @@ class Peer:
         self.tls = context.wrap_bio(self.incoming, self.outgoing, server_side=is_server)
         self.wrote = bytearray()
         self.received = bytearray()
-        self.is_made = self.is_failed = False
+        self.is_made = self.is_failed = self.is_closed = False
+        self.error = None
+
+    def fail(self, exc):
+        """It speaks no more. What its own close has to answer for, and that of the other end, is no error."""
+        self.is_failed = True
+        if not self.is_closed and not isinstance(exc, ssl.SSLZeroReturnError):
+            self.error = exc
 
     def take(self, data):
         with contextlib.suppress(ssl.SSLError):
@@ -43,16 +50,16 @@ class Peer:
                     self.received += piece
             except ssl.SSLWantReadError:
                 pass
-            except ssl.SSLError:
-                self.is_failed = True
+            except ssl.SSLError as exc:
+                self.fail(exc)
         return self.outgoing.read()
 
     def write(self, data):
         if self.is_made and not self.is_failed and data:
             try:
                 self.tls.write(data)
-            except ssl.SSLError:
-                self.is_failed = True
+            except ssl.SSLError as exc:
+                self.fail(exc)
                 return
             self.wrote += data
 
@@ -65,5 +72,6 @@ class Peer:
 
     def close(self):
         if self.is_made and not self.is_failed:
+            self.is_closed = True
             with contextlib.suppress(ssl.SSLError):
                 self.tls.unwrap()
