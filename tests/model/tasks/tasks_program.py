@@ -129,7 +129,7 @@ class Maker:
             self.random.shuffle(ops)
             phases.append([name, self.random.choice([3, 10, 30]), ops])
         debug = self.random.random() < 0.2
-        clock = self.random.choice(["turns", "turns", "real"])
+        clock = self.random.choice(["turns", "ties", "real"])
         ending = self.random.choice(["close", "cancel", "cancel", "runner"])
         return Program(seed, debug, clock, phases, ending)
 

@@ -1,10 +1,10 @@
 """Plays a program on one loop, and returns what was logged.
 
 A heart beats once in each turn of the loop and counts them; the loop never sleeps. By the clock "turns" the loop's
-time *is* that count, so a timer is due in a turn that is the same on each loop. By the clock "real" all timers are
-due at once or never, and `time` is the loop's own. A phase of a program makes things from outside of the loop, then
-runs it for some turns: for ever, until a future is done, or until a coroutine is; what leaves the loop is logged, and
-it runs on.
+time *is* that count, so a timer is due in a turn that is the same on each loop; by the clock "ties" too, and there
+many timers have the same deadline. By the clock "real" all timers are due at once or never, and `time` is the loop's
+own. A phase of a program makes things from outside of the loop, then runs it for some turns: for ever, until a future
+is done, or until a coroutine is; what leaves the loop is logged, and it runs on.
 """
 
 import asyncio
@@ -46,7 +46,8 @@ class Play:
     def __init__(self, program, factory, is_python):
         self.program = program
         self.loop = factory()
-        if program.clock == "turns":
+        self.world = None
+        if program.clock != "real":
             self.loop.time = self.time
         self.loop.set_debug(program.debug)
         self.loop.slow_callback_duration = 60.0
@@ -63,7 +64,7 @@ class Play:
         self.loop.call_soon(self.beat)
 
     def time(self):
-        return float(self.world.turn)
+        return float(self.world.turn if self.world is not None else 0)
 
     def beat(self):
         self.world.turn += 1

@@ -106,6 +106,7 @@ class World:
         self.late = []
         self.turn = 0
         self.timers = 0
+        self.began_at = loop.time()
         self.is_over = False
         self.named = 0
         self.labels = {}
@@ -230,11 +231,12 @@ class World:
     def delay(self, turns, is_zero_kept=False):
         """A delay that no other has, so that no two timers are due at once; by a real clock it is over at once.
 
-        A real clock passes on by more than 1 ns between two calls, so the order there is that of the calls.
+        By the clock "ties" it is whole, so that many are. A real clock passes on by more than 1 ns between two calls,
+        so the order there is that of the calls.
         """
         self.timers += 1
-        if turns == 0 and is_zero_kept:
-            return 0
+        if self.program.clock == "ties" or (turns == 0 and is_zero_kept):
+            return turns
         if turns >= 100 or self.program.clock == "turns":
             return turns + self.timers * 1e-6
         return turns if turns <= 0 else 1e-9
