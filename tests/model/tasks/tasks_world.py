@@ -23,6 +23,7 @@ SAME_TEXT = [
     (re.compile(r"\nCoroutine created at .*", re.DOTALL), ""),
     (re.compile(r" created at [^>,]*"), ""),
     (re.compile(r"\.\.\.[\w./]*\.py:\d+"), "..."),
+    (re.compile(r"Task\.(__|task_)wakeup\(\)"), "WAKEUP"),
     (re.compile(r"<TaskStepMethWrapper object at 0x>|Task\.__step"), "STEP"),
     # Caught by hand from next(): docs/differences.md.
     (re.compile(r"\bStopIteration\(None\)"), "StopIteration()"),
@@ -120,6 +121,9 @@ class World:
     def set_up(self):
         """What the mixins begin with."""
 
+    def on_beat(self):
+        """What they do once in each turn."""
+
     # The log
 
     def note(self, who, what, outcome=None):
@@ -152,13 +156,15 @@ class World:
         return f"a {type(value).__name__}"
 
     def show_exception(self, exc, depth=0):
-        text = f"{type(exc).__name__}{self.show(exc.args)}"
+        # nest_asyncio takes futures and tasks in Python, which have other texts and leave other contexts.
+        has_text = not (self.program.is_nested and isinstance(exc, asyncio.InvalidStateError))
+        text = f"{type(exc).__name__}{self.show(exc.args) if has_text else ''}"
         if isinstance(exc, BaseExceptionGroup):
             text += "[" + ", ".join(self.show_exception(inner) for inner in exc.exceptions) + "]"
         if depth < 4:
             if exc.__cause__ is not None:
                 text += f" from {self.show_exception(exc.__cause__, depth + 1)}"
-            elif exc.__context__ is not None:
+            elif exc.__context__ is not None and not self.program.is_nested:
                 text += f"{' without' if exc.__suppress_context__ else ' in'} "
                 text += self.show_exception(exc.__context__, depth + 1)
         if notes := getattr(exc, "__notes__", None):
