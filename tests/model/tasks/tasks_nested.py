@@ -25,7 +25,7 @@ HAS_ORACLE = sys.version_info < (3, 14)
 # by a callback more, which makes a turn longer; and a callback in a context that is entered already is refused by
 # asyncio, and runs in a copy on loopmod.
 UNNESTED_FAMILIES = {"generator", "context", "yield", "thread", "executor"}
-UNNESTED_OPERATIONS = {"stop", "call_soon_threadsafe"}
+UNNESTED_OPERATIONS = {"stop", "call_soon_threadsafe", "profile"}
 
 
 @functools.cache

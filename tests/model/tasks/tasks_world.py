@@ -23,6 +23,8 @@ SAME_TEXT = [
     (re.compile(r"\nCoroutine created at .*", re.DOTALL), ""),
     (re.compile(r" created at [^>,]*"), ""),
     (re.compile(r"\.\.\.[\w./]*\.py:\d+"), "..."),
+    # Shortened, and sets in the order of addresses.
+    (re.compile(r" result=[\[(].*<\w+ \w+\.\.\..*", re.DOTALL), " result=SHORTENED"),
     (re.compile(r"Task\.(__|task_)wakeup\(\)"), "WAKEUP"),
     (re.compile(r"<TaskStepMethWrapper object at 0x>|Task\.__step"), "STEP"),
     # Caught by hand from next(): docs/differences.md.
