@@ -25,7 +25,7 @@ SAME_TEXT = [
     (re.compile(r"\.\.\.[\w./]*\.py:\d+"), "..."),
     # Shortened, and sets in the order of addresses.
     (re.compile(r" result=[\[(].*<\w+ \w+\.\.\..*", re.DOTALL), " result=SHORTENED"),
-    (re.compile(r"Task\.(__|task_)wakeup\(\)"), "WAKEUP"),
+    (re.compile(r"[\w.<>]*Task\.(__|task_)wakeup\(\)"), "WAKEUP"),
     (re.compile(r"<TaskStepMethWrapper object at 0x>|Task\.__step"), "STEP"),
     # Caught by hand from next(): docs/differences.md.
     (re.compile(r"\bStopIteration\(None\)"), "StopIteration()"),
