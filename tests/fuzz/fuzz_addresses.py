@@ -79,6 +79,7 @@ PORTS = (
     PORT, 0, 1, 65535, 65536, -1, 2**31, 2**63, 2**64, -(2**64), True, str(PORT), b"80", 1.5, None, OddNumber(PORT),
     Index(), object, "http", "", "\0", "\ud800",
 )  # fmt: skip
+ENDINGS = ("", "", "", "", "", "\0", "\0junk", ".", "%1", " ")  # behind a host that is one
 NUMBERS = (
     0, 1, 2, 2**20 - 1, 2**20, 2**31, 2**32 - 1, 2**32, -1, -(2**31), 2**64, True, OddNumber(1), Index(), None, "0",
     0.0,
@@ -94,7 +95,7 @@ def text_of(draw):
 
 def host_of(draw, family):
     if family != socket.AF_UNIX and draw.one_in(2):
-        return OWN[family][0]
+        return OWN[family][0] + draw.choice(ENDINGS)
     return text_of(draw) if draw.one_in(8) else draw.choice(HOSTS)
 
 
@@ -123,8 +124,8 @@ def address_of(draw, family):
         makers = (lambda data: data, os.fsdecode, bytearray, memoryview, OddText, lambda data: (data,))
         made = draw.choice(makers)
         return OddText(os.fsdecode(name)) if made is OddText else made(name)
-    length = draw.choice((2, 2, 2, 4, 4, 3, 1, 0, 5, 6))
-    host, port = host_of(draw, family), number_of(draw, PORTS)
+    length = draw.choice((2, 2, 2, 2, 2, 2, 4, 4, 4, 3, 1, 0, 5, 6))
+    host, port = host_of(draw, family), PORT if draw.one_in(2) else number_of(draw, PORTS)
     items = [host, port, number_of(draw, NUMBERS), number_of(draw, NUMBERS), 0, None]
     shape = draw.choice((tuple, tuple, tuple, OddTuple, list)) if kind < 9 else tuple
     if length == 2 and draw.one_in(8):

@@ -68,7 +68,12 @@ class Scene:
         self.give(b"\n".join(pattern(self.draw.below(40), 3).replace(b"\n", b"x") for _ in range(self.draw.below(6))))
 
     def send_much(self):
-        self.give(pattern(self.draw.size(100_000)))
+        """Any amount, or as much as makes the reader pause, or nearly so."""
+        size = self.draw.size(100_000)
+        limit = self.reader._limit
+        if size % 2 and isinstance(limit, int) and 0 <= limit <= 1 << 16:
+            size = max(0, 2 * limit - len(self.reader._buffer) + size // 2 % 3)
+        self.give(pattern(size))
 
     def give(self, data):
         with contextlib.suppress(OSError):

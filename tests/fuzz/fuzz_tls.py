@@ -5,41 +5,31 @@ passed on as they are, in pieces, changed, doubled, held back or dropped, with o
 What is below is a transport in Python or the loop's own over a socket pair. What holds, whatever is done:
 
 - what the application receives is the beginning of what the peer wrote, and the reverse;
+- while all that the peer said has come, unchanged and in order, it meets no error of TLS, and where nobody ends the
+  connection the handshake succeeds and every byte arrives, both ways;
 - connection_lost comes exactly once behind connection_made, and without it never;
 - exceptions are those of a network and of the ssl module;
 - while the application pauses reading, what waits is bounded, and so is what the peer makes us send;
 - descriptors are closed.
 """
 
-import _ssl
 import asyncio
 import contextlib
-import ctypes
 import functools
-import socket
 import ssl
 from pathlib import Path
 
 from fuzz_draw import Broken, Descriptors, Draw, expect, pattern, run_turns, shown
+from fuzz_tls_below import Below, BelowSocket
+from fuzz_tls_peer import Peer
 
 PEM = Path(__file__).with_name("peer.pem")
 MOST_STEPS = 64
+MOST_CALM = 20
 # asyncio's mark for raw bytes that wait, one buffer that comes on top, and a record.
 MOST_INPUT = 256 * 1024 + 256 * 1024 + 20_000
 # What OpenSSL answers by itself and nobody reads: loopmod's mark for it, and what one buffer may ask for.
 MOST_ANSWERS = 64 * 1024 + 256 * 1024 + 20_000
-
-
-def openssl():
-    """The ssl module's OpenSSL; None where it cannot be reached."""
-    library = ctypes.CDLL(_ssl.__file__) if hasattr(_ssl, "__file__") else None
-    if library is None or not hasattr(library, "SSL_key_update"):
-        return None
-    library.SSL_key_update.argtypes = [ctypes.c_void_p, ctypes.c_int]
-    return library
-
-
-OPENSSL = openssl()
 
 
 @functools.cache
@@ -110,200 +100,6 @@ class BufferedApp(App, asyncio.BufferedProtocol):
         self.received += self.room[:count]
 
 
-class Below(asyncio.Transport):
-    """A transport over nothing: what is written is kept for the peer, what the peer sends comes in drawn pieces."""
-
-    def __init__(self, loop, protocol):
-        super().__init__()
-        self.loop, self.protocol = loop, protocol
-        self.to_peer = bytearray()
-        self.waiting = bytearray()
-        self.is_paused = self.is_closing_ = self.is_lost = self.is_eof = self.is_full = False
-        self.fed = 0
-
-    def begin(self):
-        self.protocol.connection_made(self)
-
-    def send(self, data, piece):
-        """From the peer."""
-        self.waiting += data
-        while self.waiting and not self.is_paused and not self.is_closing_ and not self.is_lost:
-            room = self.protocol.get_buffer(-1)
-            count = min(piece, len(room), len(self.waiting))
-            room[:count] = self.waiting[:count]
-            del room, self.waiting[:count]
-            self.fed += count
-            self.protocol.buffer_updated(count)
-
-    def end_of_peer(self):
-        if not self.is_eof and not self.is_lost and not self.is_closing_:
-            self.is_eof = True
-            if not self.protocol.eof_received():
-                self.close()
-
-    def received_by_peer(self):
-        taken = bytes(self.to_peer)
-        self.to_peer.clear()
-        return taken
-
-    def set_full(self, is_full):
-        if self.is_full != is_full and not self.is_lost:
-            self.is_full = is_full
-            (self.protocol.pause_writing if is_full else self.protocol.resume_writing)()
-
-    def lose(self, exc):
-        if not self.is_lost:
-            self.is_lost = self.is_closing_ = True
-            self.loop.call_soon(self.protocol.connection_lost, exc)
-
-    def pause_reading(self):
-        self.is_paused = True
-
-    def resume_reading(self):
-        self.is_paused = False
-
-    def is_reading(self):
-        return not self.is_paused
-
-    def is_closing(self):
-        return self.is_closing_
-
-    def write(self, data):
-        self.to_peer += data
-
-    def writelines(self, pieces):
-        for data in pieces:
-            self.write(data)
-
-    def get_write_buffer_size(self):
-        return 0
-
-    def close(self):
-        self.lose(None)
-
-    def abort(self):
-        self.lose(None)
-
-    def _force_close(self, exc):
-        self.lose(exc)
-
-    def get_protocol(self):
-        return self.protocol
-
-    def set_protocol(self, protocol):
-        self.protocol = protocol
-
-    def finish(self):
-        self.close()
-
-
-class BelowSocket:
-    """The loop's own transport over a socket, with the peer's end of it."""
-
-    def __init__(self, loop, protocol):
-        self.loop, self.protocol = loop, protocol
-        near, self.far = socket.socketpair()
-        for sock in (near, self.far):
-            sock.setblocking(False)
-        self.near = near
-        self.waiting = bytearray()
-        self.is_eof = False
-
-    def begin(self):
-        self.transport = self.loop._make_socket_transport(self.near, self.protocol)
-        run_turns(self.loop, 3)
-
-    def send(self, data, piece):
-        self.waiting += data
-        while self.waiting and not self.is_eof:
-            try:
-                sent = self.far.send(self.waiting[: max(piece, len(self.waiting) // 64)])
-            except BlockingIOError:
-                break
-            except OSError:
-                self.is_eof = True
-                break
-            del self.waiting[:sent]
-            run_turns(self.loop)
-        run_turns(self.loop)
-
-    def end_of_peer(self):
-        with contextlib.suppress(OSError):
-            self.far.shutdown(socket.SHUT_WR)
-        self.is_eof = True
-        run_turns(self.loop)
-
-    def received_by_peer(self):
-        taken = b""
-        with contextlib.suppress(OSError):
-            while piece := self.far.recv(1 << 18):
-                taken += piece
-                run_turns(self.loop)
-        return taken
-
-    def set_full(self, is_full):
-        run_turns(self.loop)
-
-    def lose(self, exc):
-        self.far.close()
-        run_turns(self.loop, 2)
-
-    def finish(self):
-        self.transport.abort()
-        self.far.close()
-
-
-class Peer:
-    """The other end: the ssl module's own, as long as it plays by the rules."""
-
-    def __init__(self, context, is_server):
-        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.tls = context.wrap_bio(self.incoming, self.outgoing, server_side=is_server)
-        self.wrote = bytearray()
-        self.received = bytearray()
-        self.is_made = self.is_failed = False
-
-    def take(self, data):
-        with contextlib.suppress(ssl.SSLError):
-            self.incoming.write(data)
-
-    def step(self):
-        """As far as it gets with what it has; its records are returned."""
-        if not self.is_failed:
-            try:
-                if not self.is_made:
-                    self.tls.do_handshake()
-                    self.is_made = True
-                while piece := self.tls.read(1 << 16):
-                    self.received += piece
-            except ssl.SSLWantReadError:
-                pass
-            except ssl.SSLError:
-                self.is_failed = True
-        return self.outgoing.read()
-
-    def write(self, data):
-        if self.is_made and not self.is_failed and data:
-            try:
-                self.tls.write(data)
-            except ssl.SSLError:
-                self.is_failed = True
-                return
-            self.wrote += data
-
-    def ask_for_new_keys(self):
-        """And, behind that, send a byte. The pointer stands behind the object's header and one word."""
-        if self.is_made and not self.is_failed and OPENSSL is not None and self.tls.version() == "TLSv1.3":
-            pointer = ctypes.c_void_p.from_address(id(self.tls._sslobj) + object.__basicsize__ + 8).value
-            if OPENSSL.SSL_key_update(pointer, 1):
-                self.write(b"x")
-
-    def close(self):
-        if self.is_made and not self.is_failed:
-            with contextlib.suppress(ssl.SSLError):
-                self.tls.unwrap()
-
-
 class Scene:
     """One connection between the two, and what the input does with it."""
 
@@ -316,6 +112,7 @@ class Scene:
         is_server = bool(flags & 1)
         version = ssl.TLSVersion.TLSv1_2 if flags & 2 else ssl.TLSVersion.TLSv1_3
         ours, theirs = contexts(version) if is_server else reversed(contexts(version))
+        self.steps = self.HONEST_STEPS if flags & 0x30 == 0x30 else self.STEPS
         self.app = BufferedApp(draw.size(70_000) or 1) if flags & 8 else PlainApp()
         self.waiter = loop.create_future()
         protocol = make_protocol(loop, self.app, ours, self.waiter, is_server, None if is_server else "peer")
@@ -326,6 +123,8 @@ class Scene:
         self.held = b""
         self.last = b""
         self.is_paused = False
+        self.is_true = True  # what the peer said, and nothing else, has come
+        self.is_open = True  # nobody has ended the connection
         self.fed_before = 0
         self.piece = 1 << 18
 
@@ -345,11 +144,14 @@ class Scene:
             self.last = data
             self.below.send(data, self.piece)
 
+    def give_untrue(self, data):
+        self.is_true = self.is_true and not data
+        self.give(data)
+
     def honest(self):
-        self.peer.take(self.below.received_by_peer())
-        self.give(self.peer.step())
-        self.peer.take(self.below.received_by_peer())
-        self.peer.step()
+        for _ in range(2):
+            self.peer.take(self.below.received_by_peer())
+            self.give(self.peer.step())
 
     def converse(self):
         """Until neither has more to say, or some turns."""
@@ -364,7 +166,7 @@ class Scene:
             place, value = self.draw.below(65536), self.draw.byte()
             if data:
                 data[place % len(data)] ^= value or 1
-        self.give(bytes(data))
+        self.give_untrue(bytes(data))
 
     def short(self):
         self.peer.take(self.below.received_by_peer())
@@ -375,24 +177,24 @@ class Scene:
 
     def lost_records(self):
         self.peer.take(self.below.received_by_peer())
-        self.peer.step()
+        self.is_true = not self.peer.step() and self.is_true
 
     def raw(self):
-        self.give(self.draw.bytes(255))
+        self.give_untrue(self.draw.bytes(255))
 
     def record(self):
         kind = self.draw.choice((22, 23, 21, 20, 24, 0, 255, 25))
         version = self.draw.choice((b"\3\3", b"\3\1", b"\3\4", b"\2\0", b"\0\0"))
         body = self.draw.bytes(64)
         length = self.draw.choice((len(body), 0, 16384, 16640, 18432, 18433, 65535))
-        self.give(bytes([kind]) + version + length.to_bytes(2) + body)
+        self.give_untrue(bytes([kind]) + version + length.to_bytes(2) + body)
 
     def filled_record(self):
         body = pattern(self.draw.size(18_500))
-        self.give(bytes([self.draw.choice((22, 23, 21, 20)), 3, 3]) + len(body).to_bytes(2) + body)
+        self.give_untrue(bytes([self.draw.choice((22, 23, 21, 20)), 3, 3]) + len(body).to_bytes(2) + body)
 
     def again(self):
-        self.give(self.last[: self.draw.size(len(self.last))] if self.draw.one_in(2) else self.last)
+        self.give_untrue(self.last[: self.draw.size(len(self.last))] if self.draw.one_in(2) else self.last)
 
     def peer_writes(self):
         size = self.draw.size(100_000)
@@ -410,10 +212,12 @@ class Scene:
         self.give(self.peer.step())
 
     def peer_closes(self):
+        self.is_open = False
         self.peer.close()
         self.give(self.peer.outgoing.read())
 
     def peer_ends(self):
+        self.is_open = False
         self.below.end_of_peer()
 
     def set_piece(self):
@@ -423,6 +227,7 @@ class Scene:
         self.below.set_full(self.draw.one_in(2))
 
     def breaks(self):
+        self.is_open = False
         self.below.lose(self.draw.choice((None, ConnectionResetError(104, "reset"), OSError(5, "error"))))
 
     # --- what the application does
@@ -449,9 +254,11 @@ class Scene:
         self.is_paused = False
 
     def close(self):
+        self.is_open = False
         self.transport.close()
 
     def abort(self):
+        self.is_open = False
         self.transport.abort()
 
     def limit(self):
@@ -473,6 +280,11 @@ class Scene:
         write_lines, pause, resume, close, abort, limit, ask, turn, converse, converse, write, peer_writes,
         peer_wants_keys,
     )  # fmt: skip
+    # Without those that tell untruths and those that end the connection.
+    HONEST_STEPS = (
+        honest, converse, short, peer_writes, peer_writes_small_ones, peer_wants_keys, set_piece, fills, write,
+        write_lines, pause, resume, limit, ask, turn,
+    )  # fmt: skip
 
     def play(self):
         self.below.begin()
@@ -481,7 +293,7 @@ class Scene:
         for _ in range(MOST_STEPS):
             if not self.draw:
                 break
-            self.draw.choice(self.STEPS)(self)
+            self.draw.choice(self.steps)(self)
             self.check()
 
     @property
@@ -502,10 +314,37 @@ class Scene:
         expect(unsent <= 2 * len(self.wrote) + MOST_ANSWERS, "{} bytes unsent", unsent)
         expect(peer.wrote.startswith(app.received), "received what the peer did not write")
         expect(self.wrote.startswith(peer.received), "the peer received what was not written")
+        expect(not self.is_true or peer.error is None, "an honest peer met {!r}", peer.error)
+
+    def is_whole(self):
+        """Whether everything that was said has come."""
+        peer = self.peer
+        return peer.is_made and peer.wrote == self.app.received and self.wrote == peer.received
+
+    def settle(self):
+        """Both say all that they have to say."""
+        self.below.set_full(False)
+        self.piece = 1 << 18
+        came, calm = None, 0
+        while not self.is_whole() and calm < MOST_CALM:
+            self.give(b"")
+            self.below.send(b"", self.piece)
+            self.converse()
+            run_turns(self.loop, 3)
+            before, came = came, (len(self.app.received), len(self.peer.received), self.peer.is_made)
+            calm = calm + 1 if came == before else 0
+        self.check()
+        exc = self.waiter.exception() if self.waiter.done() else "nothing"
+        expect(exc is None, "beside an honest peer the waiter was given {!r}", exc)
+        expect(self.peer.is_made and not self.app.is_lost, "beside an honest peer the connection is lost")
+        counts = len(self.app.received), len(self.peer.wrote), len(self.peer.received), len(self.wrote)
+        expect(self.is_whole(), "beside an honest peer {} of {} bytes came, and {} of {} left", *counts)
 
     def finish(self):
         if self.is_paused:
             self.resume()
+        if self.is_true and self.is_open:
+            self.settle()
         self.below.finish()
         run_turns(self.loop, 6)
         self.check()

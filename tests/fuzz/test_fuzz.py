@@ -44,6 +44,23 @@ class LostTwice(asyncio.sslproto.SSLProtocol):
         self._loop.call_soon(protocol.connection_lost, exc)
 
 
+class Forgetful(asyncio.sslproto.SSLProtocol):
+    """Drops the last of several writes."""
+
+    def _write_appdata(self, pieces):
+        super()._write_appdata(pieces[:2])
+
+
+class Flipping(asyncio.sslproto.SSLProtocol):
+    """Changes a byte of what it sends."""
+
+    def _process_outgoing(self):
+        write = self._transport.write
+        self._transport.write = lambda data: write(data[:-1] + bytes([data[-1] ^ 1]) if len(data) > 500 else data)
+        super()._process_outgoing()
+        self._transport.write = write
+
+
 class Deaf(asyncio.selector_events._SelectorSocketTransport):
     def resume_reading(self):
         pass
@@ -64,14 +81,17 @@ class FaultyLoop(asyncio.SelectorEventLoop):
         return Truncating(self, sock, protocol, address, waiter, extra, **more)
 
 
-@pytest.mark.parametrize("target, factory, text", [
-    ("tls", asyncio.SelectorEventLoop, "behind connection_lost"),
+@pytest.mark.parametrize("target, fault, text", [
+    ("tls", LostTwice, "behind connection_lost"),
+    ("tls", Flipping, "an honest peer met SSLError"),
+    ("tls", Forgetful, "left"),
     ("streams", FaultyLoop, "where asyncio has"),
     ("addresses", FaultyLoop, "log differs"),
 ])  # fmt: skip
-def test_a_planted_fault_is_found(target, factory, text, monkeypatch):
+def test_a_planted_fault_is_found(target, fault, text, monkeypatch):
     """By the kept inputs alone."""
-    monkeypatch.setattr(fuzz_tls, "stock_protocol", LostTwice)
+    factory = asyncio.SelectorEventLoop if target == "tls" else fault
+    monkeypatch.setattr(fuzz_tls, "stock_protocol", fault)
     monkeypatch.setattr(fuzz_targets, "factory_of", lambda kind: factory)
     try:
         fuzz_targets.check(target)

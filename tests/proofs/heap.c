@@ -1,8 +1,9 @@
 /* The heap of timers: in order after every operation, on any heap that is in order.
 
    Which node lies in which slot is a matter of naming: the i-th node lies in the i-th slot
-   before the operation. Nothing but their order is asked of deadlines and numbers, so as many
-   of them do as can stand in a heap of that size, in any order. */
+   before the operation. Each has memory of its own: CBMC then thinks of which node it is,
+   and not of bytes within an array of nodes. Nothing but their order is asked of deadlines
+   and numbers, so as many of them do as can stand in a heap of that size, in any order. */
 #include "proof.h"
 
 #include "base/heap.c"
@@ -23,7 +24,7 @@ on_release(PyObject *obj)
 #define ORDERS 15 /* more than there are nodes */
 
 static LmHeap heap;
-static LmHeapNode nodes[SIZE + 1];
+static LmHeapNode *nodes[SIZE + 1];
 static int64_t keys[SIZE + 1];
 
 static void
@@ -40,12 +41,13 @@ make_heap(void)
         int64_t least = i > 0 ? keys[parent] : 0;
         keys[i] = (int64_t)any_between((uint64_t)least, ORDERS);
         /* Numbers in the order of making, which no two share. */
-        nodes[i].seq = any_between(0, ORDERS);
-        SUPPOSE(i == 0 || keys[i] > least || nodes[i].seq > nodes[parent].seq);
+        nodes[i] = HAVE(1, LmHeapNode);
+        nodes[i]->seq = any_between(0, ORDERS);
+        SUPPOSE(i == 0 || keys[i] > least || nodes[i]->seq > nodes[parent]->seq);
         for (size_t j = 0; j < i; j++) {
-            SUPPOSE(nodes[i].seq != nodes[j].seq);
+            SUPPOSE(nodes[i]->seq != nodes[j]->seq);
         }
-        place_node(&heap, i, (LmHeapSlot){keys[i], &nodes[i]});
+        place_node(&heap, i, (LmHeapSlot){keys[i], nodes[i]});
     }
     heap.size = SIZE;
 }
@@ -58,9 +60,9 @@ check(size_t count, size_t out)
     HOLDS(heap.size <= heap.capacity, "no more than there is room for");
     for (size_t i = 0; i < count; i++) {
         if (i != out) {
-            HOLDS(nodes[i].index < heap.size, "a node knows a place in the heap");
-            HOLDS(heap.slots[nodes[i].index].node == &nodes[i], "and is found there");
-            HOLDS(heap.slots[nodes[i].index].key == keys[i], "with its deadline");
+            HOLDS(nodes[i]->index < heap.size, "a node knows a place in the heap");
+            HOLDS(heap.slots[nodes[i]->index].node == nodes[i], "and is found there");
+            HOLDS(heap.slots[nodes[i]->index].key == keys[i], "with its deadline");
         }
     }
     for (size_t i = 1; i < SIZE + 1 && i < heap.size; i++) {
@@ -74,8 +76,8 @@ static void
 prove_remove(void)
 {
     make_heap();
-    lm_heap_remove(&heap, &nodes[OUT]);
-    HOLDS(nodes[OUT].index == LM_HEAP_NOWHERE, "what was taken out knows it");
+    lm_heap_remove(&heap, nodes[OUT]);
+    HOLDS(nodes[OUT]->index == LM_HEAP_NOWHERE, "what was taken out knows it");
     check(SIZE, OUT);
     lm_heap_free(&heap);
 }
@@ -88,12 +90,13 @@ prove_push(void)
     double due;
     uint64_t bits = any_between(0, ORDERS); /* the least of positive numbers */
     memcpy(&due, &bits, sizeof(due));
-    nodes[SIZE].seq = any_between(0, ORDERS);
+    nodes[SIZE] = HAVE(1, LmHeapNode);
+    nodes[SIZE]->seq = any_between(0, ORDERS);
     for (size_t i = 0; i < SIZE; i++) {
-        SUPPOSE(nodes[SIZE].seq != nodes[i].seq);
+        SUPPOSE(nodes[SIZE]->seq != nodes[i]->seq);
     }
     keys[SIZE] = lm_heap_key(due);
-    if (lm_heap_push(&heap, &nodes[SIZE], due) < 0) {
+    if (lm_heap_push(&heap, nodes[SIZE], due) < 0) {
         check(SIZE, SIZE); /* out of memory: nothing has changed */
     }
     else {

@@ -42,10 +42,9 @@ def queues(*overheads):
 
 
 def removals():
-    """Every place of heaps up to two levels below the root, the lower of a larger, and one that gives memory back."""
-    for size in (1, 2, 3, 4, 5, 6, 7):
+    """Every place of heaps up to two levels below the root, and one that gives memory back."""
+    for size in (1, 2, 3, 4, 5, 6, 7, 10):
         yield from ({"SIZE": size, "OUT": out} for out in range(size))
-    yield from ({"SIZE": 10, "OUT": out} for out in range(5, 10))
     yield {"SIZE": 3, "OUT": 1, "CAPACITY": 128}
 
 

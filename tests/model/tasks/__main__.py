@@ -25,7 +25,7 @@ def replay(options):
             print(seed, point.show(), wrong or "holds", "" if point.has_fired else "(was not reached)")
         return failed
     for seed in options.seed:
-        program = make_program(seed)
+        program = make_program(seed, options.nested)
         factory = FACTORIES[options.factory]
         if options.shrink:
             program = shrunk(program, factory, options.python_tasks)
@@ -39,7 +39,7 @@ def play_one(options, seed):
     if options.interrupts:
         point, wrong = play_point(seed, factory)
         return point.has_fired, [f"{point.show()}: {'; '.join(wrong)}"] if wrong else []
-    return True, differences(make_program(seed), factory, options.python_tasks)
+    return True, differences(make_program(seed, options.nested), factory, options.python_tasks)
 
 
 def play_batch(options, first, count, told):
@@ -98,7 +98,7 @@ def search(options):
     things = f"interruptions in {seed - options.first} loads" if options.interrupts else "programs"
     print(f"{reached} {things}, seeds {options.first} to {seed - 1}, {took:.0f} s: {len(failed)} fail")
     if failed:
-        how = "--interrupts" if options.interrupts else "--shrink"
+        how = "--interrupts" if options.interrupts else "--nested --shrink" if options.nested else "--shrink"
         print(f"see: python tests/model/tasks {failed[0].split()[0]} --factory {options.factory} {how}")
     return len(failed)
 
@@ -112,6 +112,7 @@ def main():
     parser.add_argument("--factory", default="new_event_loop", choices=list(FACTORIES))
     parser.add_argument("--python-tasks", action="store_true", help="all tasks are of asyncio's own Python code")
     parser.add_argument("--interrupts", action="store_true", help="points of interruption in place of programs")
+    parser.add_argument("--nested", action="store_true", help="programs with runs within runs, which are permitted")
     parser.add_argument("--keep-going", action="store_true", help="do not stop at the first that fails")
     parser.add_argument("--shrink", action="store_true")
     options = parser.parse_args()

@@ -8,6 +8,10 @@ from tasks_rules import rule
 from tasks_world import VARIABLE, is_in_circle
 
 
+def when_of(handle):
+    return handle.when() if hasattr(handle, "when") else None
+
+
 class FutureOperations:
     # Futures, and tasks as futures
 
@@ -137,6 +141,32 @@ class FutureOperations:
         callback, value = self.make_callback(ops), self.value(value)
         return self.add_handle(self.loop.call_at(self.loop.time() + self.delay(delay), callback, value))
 
+    @rule("handle", "n b v")
+    def op_call_at_moment(self, who, number, ops, value):
+        """At one of a few moments, of which each has many timers; by a real clock they are over."""
+        callback, value = self.make_callback(ops), self.value(value)
+        return self.add_handle(self.loop.call_at(self.moment(number), callback, value))
+
+    def moment(self, number):
+        later = number % 3
+        return self.began_at - later if self.program.clock == "real" else float(self.turn + later)
+
+    @rule("handle", "n n i b")
+    def op_ties(self, who, number, count, index, ops):
+        """Some with one deadline, and one among them is cancelled, or what the index says when the first runs."""
+        moment = self.moment(number)
+        bodies = [[["cancel_handle", index]], ops, *([[]] * count)]
+        made = [self.loop.call_at(moment, self.make_callback(body), at) for at, body in enumerate(bodies)]
+        labels = [self.add_handle(handle) for handle in made]
+        return labels, self.pick(made, index).cancel()
+
+    @rule("handle", "i b v")
+    def op_call_at_same(self, who, index, ops, value):
+        """When another timer is due, or was."""
+        callback, value = self.make_callback(ops), self.value(value)
+        timer = self.pick([handle for handle in self.handles if hasattr(handle, "when")], index)
+        return self.add_handle(self.loop.call_at(timer.when(), callback, value))
+
     @rule("handle", "i")
     def op_cancel_handle(self, who, index):
         handle = self.pick(self.handles, index)
@@ -145,13 +175,15 @@ class FutureOperations:
     @rule("handle", "i")
     def op_handle_state(self, who, index):
         handle = self.pick(self.handles, index)
-        text = repr(handle) if self.program.clock == "turns" or not hasattr(handle, "when") else None
+        text = repr(handle) if self.program.clock != "real" or not hasattr(handle, "when") else None
         return handle, handle.cancelled(), hasattr(handle, "when"), text
 
     @rule("handle", "i i")
     def op_compare_handles(self, who, one, other):
         one, other = self.pick(self.handles, one), self.pick(self.handles, other)
-        return one == other, one != other, one < other, one >= other, hash(one) == hash(other)
+        is_tie = one is not other and when_of(one) == when_of(other) is not None
+        order = None if is_tie else (one < other, one >= other)
+        return one == other, one != other, order, hash(one) == hash(other)
 
     @rule("handle odd", "i")
     def op_run_handle(self, who, index):

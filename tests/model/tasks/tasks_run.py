@@ -1,10 +1,11 @@
 """Plays a program on one loop, and returns what was logged.
 
 A heart beats once in each turn of the loop and counts them; the loop never sleeps. By the clock "turns" the loop's
-time *is* that count, so a timer is due in a turn that is the same on each loop. By the clock "real" all timers are
-due at once or never, and `time` is the loop's own. A phase of a program makes things from outside of the loop, then
-runs it for some turns: for ever, until a future is done, or until a coroutine is; what leaves the loop is logged, and
-it runs on.
+time *is* that count, so a timer is due in a turn that is the same on each loop; by the clock "ties" too, and there
+many timers have the same deadline. By the clock "real" all timers are due at once or never, and `time` is the loop's
+own. A phase of a program makes things from outside of the loop, then runs it for some turns: for ever, turn by turn,
+until a future is done, or one after the other, or until a coroutine is; what leaves the loop is logged, and it runs
+on.
 """
 
 import asyncio
@@ -19,15 +20,17 @@ from tasks_awaits import Awaits
 from tasks_futures import FutureOperations
 from tasks_kinds import Kinds, OrderedWeakSet
 from tasks_locks import Locks
+from tasks_nested import Runs, permit
 from tasks_tasks import TaskOperations
 from tasks_world import VARIABLE, StuckError, World, same_text
 
 import loopmod
 
 LONGEST = 10
+AGAIN = 4
 
 
-class TasksWorld(FutureOperations, TaskOperations, Locks, Awaits, World):
+class TasksWorld(FutureOperations, TaskOperations, Locks, Awaits, Runs, World):
     pass
 
 
@@ -46,7 +49,8 @@ class Play:
     def __init__(self, program, factory, is_python):
         self.program = program
         self.loop = factory()
-        if program.clock == "turns":
+        self.world = None
+        if program.clock != "real":
             self.loop.time = self.time
         self.loop.set_debug(program.debug)
         self.loop.slow_callback_duration = 60.0
@@ -59,15 +63,20 @@ class Play:
         asyncio._set_running_loop(self.loop)
         self.world = TasksWorld(program, self.loop, kinds)
         asyncio._set_running_loop(None)
+        self.world.make_loop = factory
+        if program.is_nested:
+            self.world.run = permit()[isinstance(self.loop, loopmod.Loop)]
         self.loop.set_exception_handler(self.world.on_exception)
         self.loop.call_soon(self.beat)
 
     def time(self):
-        return float(self.world.turn)
+        return float(self.world.turn if self.world is not None else 0)
 
     def beat(self):
         self.world.turn += 1
-        if self.world.turn >= self.until:
+        self.world.on_beat()
+        if self.world.turn >= self.until and self.world.depth == 0:
+            self.world.is_stopping = True
             self.loop.stop()
         self.loop.call_soon(self.beat)
 
@@ -90,6 +99,12 @@ class Play:
         until = world.turn + turns
         if name == "until future" and world.futures:
             self.run_until(until, world.futures[-1])
+        elif name == "again and again":
+            for future in world.futures[-AGAIN:]:
+                self.run_until(world.turn + 2, future)
+        elif name == "turn by turn":
+            while world.turn < until:
+                self.run_turn()
         elif name == "until coroutine":
             self.run_until(until, world.new_coroutine([["await", ["sleep", 2, 5], 0], ["return", 6]]))
         while world.turn < until:
@@ -99,6 +114,7 @@ class Play:
     def run_until(self, until, future):
         """Until it is done, or for some turns."""
         self.until = until
+        self.world.is_stopping = False
         try:
             self.world.note("--", "gave", self.loop.run_until_complete(future))
         except StuckError:
@@ -106,8 +122,14 @@ class Play:
         except BaseException as exc:
             self.world.note("--", "raised", exc)
 
+    def run_turn(self):
+        """A run that is asked to stop before it begins."""
+        self.loop.stop()
+        self.run_forever(self.world.turn + 2)
+
     def run_forever(self, until):
         self.until = until
+        self.world.is_stopping = False
         try:
             self.loop.run_forever()
             self.world.note("--", "stopped")
@@ -141,9 +163,8 @@ def drop(play):
     """Let go of all that a play has made, and collect it, while its log is still written to."""
     world = play.world
     log, late = world.log, world.late
-    vars(world).update(
-        futures=[], tasks=[], handles=[], callbacks=[], contexts=[], generators=[], jobs=[], groups=[], timeouts=[]
-    )
+    vars(world).update(futures=[], tasks=[], handles=[], callbacks=[], contexts=[], generators=[], jobs=[])
+    vars(world).update(groups=[], timeouts=[], patient=[], ended=[], settled=[])
     play.loop = play.world = None
     del play
     vars(world).update(log=[], late=late, labels={})

@@ -9,6 +9,14 @@ from tasks_world import StuckError, is_closing, is_in_circle
 
 
 class TaskOperations:
+    def set_up(self):
+        super().set_up()
+        self.ended, self.settled = [], []
+
+    def on_beat(self):
+        super().on_beat()
+        self.settled, self.ended = self.ended, [task for task in self.tasks if task.done()]
+
     @rule("task always", "B k n c")
     def op_task(self, who, ops, kind, name, context):
         coro = self.new_coroutine(ops)
@@ -52,8 +60,8 @@ class TaskOperations:
 
     @rule("task odd", "i B")
     def op_init_task(self, who, index, ops):
-        """A task that is over begins anew."""
-        done = [task for task in self.tasks if task.done()]
+        """A task that is over, and whose waiters have run, begins anew."""
+        done = [task for task in self.settled if task.done()]
         task = self.pick(done, index)
         return task, task.__init__(self.new_coroutine(ops), loop=self.loop)
 
@@ -104,7 +112,8 @@ class TaskOperations:
             await self.handle(who, kind, after, name, exc)
         finally:
             if not is_closing(sys.exc_info()[1]):
-                self.note(who, "finally", sys.exc_info()[1])
+                # A task in Python, which nest_asyncio makes of all, has an exception of its own in hand.
+                self.note(who, "finally", None if self.program.is_nested else sys.exc_info()[1])
 
     async def handle(self, who, kind, after, name, exc):
         if kind == "raise":

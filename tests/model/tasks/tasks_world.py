@@ -23,6 +23,9 @@ SAME_TEXT = [
     (re.compile(r"\nCoroutine created at .*", re.DOTALL), ""),
     (re.compile(r" created at [^>,]*"), ""),
     (re.compile(r"\.\.\.[\w./]*\.py:\d+"), "..."),
+    # Shortened, and sets in the order of addresses.
+    (re.compile(r" result=[\[(].*<\w+ \w+\.\.\..*", re.DOTALL), " result=SHORTENED"),
+    (re.compile(r"[\w.<>]*Task\.(__|task_)wakeup\(\)"), "WAKEUP"),
     (re.compile(r"<TaskStepMethWrapper object at 0x>|Task\.__step"), "STEP"),
     # Caught by hand from next(): docs/differences.md.
     (re.compile(r"\bStopIteration\(None\)"), "StopIteration()"),
@@ -106,6 +109,7 @@ class World:
         self.late = []
         self.turn = 0
         self.timers = 0
+        self.began_at = loop.time()
         self.is_over = False
         self.named = 0
         self.labels = {}
@@ -118,6 +122,9 @@ class World:
 
     def set_up(self):
         """What the mixins begin with."""
+
+    def on_beat(self):
+        """What they do once in each turn."""
 
     # The log
 
@@ -151,13 +158,15 @@ class World:
         return f"a {type(value).__name__}"
 
     def show_exception(self, exc, depth=0):
-        text = f"{type(exc).__name__}{self.show(exc.args)}"
+        # nest_asyncio takes futures and tasks in Python, which have other texts and leave other contexts.
+        has_text = not (self.program.is_nested and isinstance(exc, asyncio.InvalidStateError))
+        text = f"{type(exc).__name__}{self.show(exc.args) if has_text else ''}"
         if isinstance(exc, BaseExceptionGroup):
             text += "[" + ", ".join(self.show_exception(inner) for inner in exc.exceptions) + "]"
         if depth < 4:
             if exc.__cause__ is not None:
                 text += f" from {self.show_exception(exc.__cause__, depth + 1)}"
-            elif exc.__context__ is not None:
+            elif exc.__context__ is not None and not self.program.is_nested:
                 text += f"{' without' if exc.__suppress_context__ else ' in'} "
                 text += self.show_exception(exc.__context__, depth + 1)
         if notes := getattr(exc, "__notes__", None):
@@ -230,11 +239,12 @@ class World:
     def delay(self, turns, is_zero_kept=False):
         """A delay that no other has, so that no two timers are due at once; by a real clock it is over at once.
 
-        A real clock passes on by more than 1 ns between two calls, so the order there is that of the calls.
+        By the clock "ties" it is whole, so that many are. A real clock passes on by more than 1 ns between two calls,
+        so the order there is that of the calls.
         """
         self.timers += 1
-        if turns == 0 and is_zero_kept:
-            return 0
+        if self.program.clock == "ties" or (turns == 0 and is_zero_kept):
+            return turns
         if turns >= 100 or self.program.clock == "turns":
             return turns + self.timers * 1e-6
         return turns if turns <= 0 else 1e-9

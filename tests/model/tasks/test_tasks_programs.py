@@ -7,13 +7,20 @@ interruptions is looked after, on asyncio as it is, which loses a callback that 
 import asyncio
 import gc
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from tasks_compare import FACTORIES, differences, shrunk
 from tasks_interrupts import play_point
+from tasks_nested import HAS_ORACLE
+from tasks_oracle import OracleLoop
 from tasks_program import make_program
 
 import loopmod
+
+ROOM = Path(__file__).resolve().parent
 
 pytestmark = [
     pytest.mark.timeout(300),
@@ -44,6 +51,43 @@ def test_same_log_as_asyncio(name, is_python, first, count):
         assert wrong == [], f"see: python tests/model/tasks {seed} {how}"
 
 
+@pytest.mark.skipif(not HAS_ORACLE, reason="nest_asyncio has no answer on 3.14 and later")
+def test_same_log_with_runs_within_runs():
+    """In a process of its own: what permits them cannot be undone."""
+    command = [sys.executable, ROOM, "--nested", "--count", "250"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=250, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "250 programs" in done.stdout and ": 0 fail" in done.stdout
+
+
+class NestedLoop(OracleLoop):
+    """Puts off, for ever, what was ready when a run within its run began; or the run around it forgets the order."""
+
+    fault = None
+
+    def run_until_complete(self, future):
+        if self.is_running() and len(self._ready) > 1:
+            if self.fault == "lost":
+                self._ready.remove(next(handle for handle in self._ready if "beat" not in repr(handle)))
+            else:
+                self._ready.rotate(1)
+        return super().run_until_complete(future)
+
+
+@pytest.mark.skipif(not HAS_ORACLE, reason="nest_asyncio has no answer on 3.14 and later")
+@pytest.mark.parametrize("fault", ["lost", "order"])
+def test_a_fault_of_nested_runs_is_found(fault):
+    factory = type("Loop", (NestedLoop,), {"fault": fault})
+    child = os.fork()
+    if child == 0:
+        try:
+            found = any(differences(make_program(seed, is_nested=True), factory) for seed in range(100))
+            os._exit(0 if found else 3)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
 class CarelessTask(asyncio.Task):
     def cancel(self, msg=None):
         return super().cancel()
@@ -54,7 +98,7 @@ class CarelessFuture(asyncio.Future):
         super().add_done_callback(callback)
 
 
-class FaultyLoop(asyncio.SelectorEventLoop):
+class FaultyLoop(OracleLoop):
     fault = None
     calls = 0
 
@@ -67,6 +111,8 @@ class FaultyLoop(asyncio.SelectorEventLoop):
         return super().call_soon(callback, *args, context=context)
 
     def call_at(self, when, callback, *args, context=None):
+        if self.fault == "ties":
+            return asyncio.SelectorEventLoop.call_at(self, when, callback, *args, context=context)
         return super().call_at(when - (self.fault == "early"), callback, *args, context=context)
 
     def create_task(self, coro, **more):
@@ -84,7 +130,7 @@ class FaultyLoop(asyncio.SelectorEventLoop):
         super().call_exception_handler(context)
 
 
-FAULTS = ["order", "own context", "early", "message dropped", "context dropped", "untold"]
+FAULTS = ["order", "own context", "early", "message dropped", "context dropped", "untold", "ties"]
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -104,6 +150,7 @@ def test_a_failing_program_shrinks():
 def test_a_seed_is_a_program():
     for seed in range(50):
         assert vars(make_program(seed)) == vars(make_program(seed))
+        assert vars(make_program(seed, True)) == vars(make_program(seed, True))
 
 
 # Interruptions
