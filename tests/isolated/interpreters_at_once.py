@@ -78,8 +78,6 @@ async def threads():
 
 async def main():
     await asyncio.gather(talk(), threads(), *([talk_tls()] if FILES else []))
-    if KIND == "asyncio" and sys.version_info < (3, 13):
-        return  # its child watcher is looked up in a way that other interpreters share
     await asyncio.gather(*[child(number) for number in range(3)])
 
 
