@@ -79,10 +79,16 @@ async def threads():
 async def main():
     await asyncio.gather(talk(), threads(), *([talk_tls()] if FILES else []))
     await asyncio.gather(*[child(number) for number in range(3)])
+    if KIND == "loopmod":
+        # asyncio would start a daemon thread, which this interpreter refuses.
+        vars(os).pop("pidfd_open", None)
+        await child(4)
 
 
 with asyncio.Runner(loop_factory=new) as runner:
     runner.run(main())
+if KIND == "loopmod":
+    assert loopmod.run_threads(threads, threads=2) == [None, None]
 """
 
 
