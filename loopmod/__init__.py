@@ -17,6 +17,7 @@ from .loop import Loop
 from .nested import allow_nested_runs
 from .policy import EventLoopPolicy, new_event_loop, new_server_loop, run
 from .server import Server
+from .threads import run_threads
 
 __version__ = "0.1.0"
 
@@ -34,5 +35,6 @@ __all__ = (
     "new_event_loop",
     "new_server_loop",
     "run",
+    "run_threads",
     "uninstall",
 )

@@ -63,7 +63,7 @@ def _paths(facts: "_loopmod._Facts") -> list[tuple[str, str]]:
         ("watch ends", _choose(facts["knows_set"], "told to epoll at once", "when next ready: its set is not known")),
         ("wake-ups", _choose(facts["has_eventfd"], "eventfd", "a pipe: no eventfd here")),
         ("sendfile", _choose(_has_sendfile(), "by the system", "read and sent: no sendfile here")),
-        ("child's end", _choose(_has_pidfd(), "pidfd", "a thread for each child: no pidfd here")),
+        ("child's end", _choose(_has_pidfd(), "pidfd", "looked for 20 times a second: no pidfd here")),
         (
             "numeric hosts",
             _choose(_looks_up(), "without a thread", "in a thread: socket.getaddrinfo is replaced"),

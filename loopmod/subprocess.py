@@ -2,14 +2,14 @@
 
 A child's end is told by its pidfd, a descriptor that the loop watches like any other: no signal handler, no thread,
 no watcher shared between loops, so loops in any number of threads may start processes at once. Where the system gives
-no pidfd, a thread waits for that one child. A child watcher that the program has set (up to Python 3.13) comes first.
+no pidfd, the loop looks after that one child by timers: a thread would keep the interpreter from ending, or
+be a daemon, which subinterpreters refuse. A child watcher that the program has set (up to Python 3.13) comes first.
 """
 
 import asyncio
 import os
 import signal as _signal
 import sys
-import threading
 from asyncio import events, unix_events
 from functools import cached_property
 from typing import Any
@@ -22,6 +22,9 @@ _unix: Any = unix_events
 # What a call on a pidfd raises where the system has none of it or forbids it, and where Python has not, since it was
 # built with the headers of an older one.
 _LACKS = (OSError, AttributeError)
+
+# Seconds between two looks at a child without a pidfd: the first time, and at most.
+_FIRST_LOOK, _LAST_LOOK = 0.001, 0.05
 
 
 def has_users_watcher(loop: BaseLoop) -> bool:
@@ -90,7 +93,7 @@ class _Transport(_unix._UnixSubprocessTransport):  # type: ignore[misc]
 
 
 class _Child:
-    """Waits for the end of one child. The loop's watch of the pidfd keeps it alive, and with it the transport."""
+    """Waits for the end of one child. What the loop watches keeps it alive, and with it the transport."""
 
     __slots__ = ("_loop", "_pid", "_pidfd", "_transport")
 
@@ -105,7 +108,7 @@ class _Child:
         except _LACKS:
             # Or no descriptor left, or nobody's child any more.
             self._close()
-            threading.Thread(target=self._wait, name=f"loopmod-waitpid-{self._pid}", daemon=True).start()
+            loop.call_soon(self._look, _FIRST_LOOK)
         transport._pidfd = self._pidfd
 
     def _close(self) -> None:
@@ -144,17 +147,15 @@ class _Child:
             self._close()
         self._loop._child_watcher_callback(self._pid, code, self._transport)  # type: ignore[attr-defined]
 
-    def _wait(self) -> None:
-        """Wait in a thread; the loop's thread reaps, so that its pid stays the child's until it knows."""
+    def _look(self, delay: float) -> None:
+        """See whether the child has ended; where it has not, look again after the delay, and less and less often."""
         try:
-            os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOWAIT)
+            if os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
+                self._loop.call_later(delay, self._look, min(2 * delay, _LAST_LOOK))
+                return
         except ChildProcessError:
-            pass
-        try:
-            self._loop.call_soon_threadsafe(self._on_end)
-        except RuntimeError:
-            self._exit_code()
-            _unix.logger.warning("Loop %r that handles pid %r is closed", self._loop, self._pid)
+            pass  # somebody has reaped it
+        self._on_end()
 
 
 async def make_transport(loop: BaseLoop, protocol: Any, *args: Any, **kwargs: Any) -> Any:

@@ -9,13 +9,16 @@ import ast
 import asyncio
 import contextlib
 import importlib.util
+import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -52,6 +55,9 @@ OWN_RUN = {
 }
 LOOPMOD = "loopmod.loop"
 PROCESSES = {"dask_cluster": {"total": 328350, "workers": [LOOPMOD] * 2, "scheduler": LOOPMOD}}
+THREADS = {"threads_guide": (["Loop"] * 4, [0, 1, 2, 3, 4])}
+# One server on several loops: how many threads or interpreters it is told to use.
+SHARED_PORT = {"threads_http": 3, "threads_aiohttp": 3}
 WITH_SERVER = {"asyncpg_pool": {"from": 810, "to": 190}, "redis_queue": 2470}
 SERVERS = [
     ("aiohttp_app", "aiohttp"),
@@ -119,7 +125,10 @@ def test_every_recipe_is_tested():
         *NEW_IN_314,
         *OWN_RUN,
         *PROCESSES,
+        *SHARED_PORT,
+        *THREADS,
         *WITH_SERVER,
+        "interpreters_http",
         *(words.partition(" ")[0] for words, _ in SERVERS),
     }
     assert named == {path.stem for path in RECIPES.glob("*.py")}
@@ -149,9 +158,12 @@ def test_fastapi_on_each_loop(new_loop, kind):
     assert others == OWN_RUN["fastapi_app"][1:]
 
 
-@pytest.mark.parametrize("recipe", {**RESULTS, **OWN_RUN, **PROCESSES})
+PROGRAMS = {**RESULTS, **OWN_RUN, **PROCESSES, **THREADS}
+
+
+@pytest.mark.parametrize("recipe", PROGRAMS)
 def test_program(recipe):
-    assert run_program(recipe).rstrip("\n") == str({**RESULTS, **OWN_RUN, **PROCESSES}[recipe])
+    assert run_program(recipe).rstrip("\n") == str(PROGRAMS[recipe])
 
 
 @pytest.mark.parametrize("recipe", WITH_SERVER)
@@ -175,6 +187,59 @@ def answer_of(process, port):
                 return response.read().decode()
         time.sleep(0.05)
     return None
+
+
+@contextlib.contextmanager
+def serving(recipe, port, *arguments):
+    """The process of a server on several loops, which Ctrl-C ends, and the file of what it says."""
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as log:
+        process = subprocess.Popen(
+            [sys.executable, RECIPES / f"{recipe}.py", str(port), *arguments],
+            env=ENVIRONMENT,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            yield process, log
+            assert process.returncode == 0
+        finally:
+            process.kill()
+            process.wait()
+
+
+def said_at_the_end(process, log):
+    """End the server by Ctrl-C; return all that it said."""
+    process.send_signal(signal.SIGINT)
+    process.wait(60)
+    log.seek(0)
+    return log.read()
+
+
+@pytest.mark.parametrize("recipe", SHARED_PORT)
+def test_server_on_a_loop_in_each_thread(recipe):
+    """All threads answer, and no count is lost between them."""
+    need_imports_of(recipe)
+    (port,) = free_ports(1)
+    answers = []
+    with serving(recipe, port, str(SHARED_PORT[recipe])) as (process, log):
+        while len({answer["thread"] for answer in answers}) < SHARED_PORT[recipe]:
+            answer = answer_of(process, port)
+            assert answer is not None, said_at_the_end(process, log)
+            answers.append(json.loads(answer))
+        hits = json.loads(said_at_the_end(process, log))
+    assert {answer["loop"] for answer in answers} == {LOOPMOD}
+    assert [answer["total"] for answer in answers] == list(range(1, len(answers) + 1))
+    assert hits == Counter(answer["thread"] for answer in answers)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="InterpreterPoolExecutor is new in Python 3.14")
+def test_server_on_a_loop_in_each_interpreter():
+    (port,) = free_ports(1)
+    with serving("interpreters_http", port, "3") as (process, log):
+        answers = [answer_of(process, port) for _ in range(30)]
+        hits = ast.literal_eval(said_at_the_end(process, log))
+    assert answers == [LOOPMOD] * 30 and len(hits) == 3 and sum(hits) == 30
 
 
 @pytest.mark.parametrize(("words", "package"), SERVERS)

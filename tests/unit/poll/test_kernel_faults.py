@@ -318,7 +318,7 @@ def test_a_refused_pipe_is_told(program):
     assert program(PIPES) == "['ENOSPC']\n"
 
 
-# The watch of the child's pidfd is refused, first, second, ...: a thread waits for the child then.
+# The watch of the child's pidfd is refused, first, second, ...: the child is looked after by timers then.
 CHILD = """
 async def main(skip):
     fault("epoll_ctl", errno.ENOSPC, skip=skip, count=1)

@@ -440,7 +440,7 @@ def test_info_tells_a_closed_path(python, files):
     )
     facts = read_info(python, *OURS, PYTHONPATH=environment()["PYTHONPATH"] + ":.")
     assert facts["numeric hosts"] == "no: in a thread: socket.getaddrinfo is replaced"
-    assert facts["child's end"].startswith("no: a thread for each child")
+    assert facts["child's end"].startswith("no: looked for 20 times a second")
 
 
 def test_info_is_a_program_where_there_is_one(python, same, tmp_path):

@@ -1,4 +1,4 @@
-"""How the loop learns of a child's end: by pidfd, by a thread where there is none, by a watcher of the user's; beside
+"""How the loop learns of a child's end: by pidfd, by timers where there is none, by a watcher of the user's; beside
 signal handlers, in many threads, with nothing left behind.
 
 Covers loopmod/subprocess.py, os/signals.c. Relies on tcp_support for scripts in their own process, where what is
@@ -6,6 +6,7 @@ changed is the whole process's.
 """
 
 import asyncio
+import contextlib
 import errno
 import gc
 import logging
@@ -15,9 +16,11 @@ import subprocess
 import sys
 import threading
 import warnings
+import weakref
 
 import pytest
 from tcp_support import loop_factory, only_loopmod, open_fds, run_script, turns
+from tree import ROOT
 
 pytestmark = pytest.mark.timeout(100)
 PIPE = subprocess.PIPE
@@ -206,6 +209,51 @@ def test_without_pidfd(run, kind, monkeypatch, error):
     run(main())
 
 
+def test_without_pidfd_and_reaped_by_others(run, kind, monkeypatch, caplog):
+    only_loopmod(kind, "asyncio asks once per policy or loop")
+    monkeypatch.delattr(os, "pidfd_open", raising=False)
+
+    async def main():
+        process = await ended_unseen(3)
+        os.waitpid(process.pid, 0)
+        return await process.wait()
+
+    assert run(main()) == 255
+    assert any("already read" in record.getMessage() for record in caplog.records)
+
+
+WITHOUT_PIDFD = """
+import asyncio, os, sys
+import loopmod
+del os.pidfd_open
+
+
+async def main():
+    process = await asyncio.create_subprocess_exec("sleep", "60")
+    print(process.pid, flush=True)
+
+
+with asyncio.Runner(loop_factory=loopmod.new_event_loop) as runner:
+    runner.run(main())
+"""
+
+
+def test_without_pidfd_a_program_ends_before_its_child(tmp_path):
+    script = tmp_path / "program.py"
+    script.write_text(WITHOUT_PIDFD)
+    done = subprocess.run(
+        [sys.executable, script],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=PIPE,
+        stderr=subprocess.DEVNULL,
+        timeout=50,
+        check=True,
+    )
+    with contextlib.suppress(ProcessLookupError):  # the transport's end is that of the process
+        os.kill(int(done.stdout), signal.SIGKILL)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_without_pidfd_on_a_closed_loop(new_loop, kind, monkeypatch, caplog):
     only_loopmod(kind, "asyncio asks once per policy or loop")
 
@@ -214,19 +262,23 @@ def test_without_pidfd_on_a_closed_loop(new_loop, kind, monkeypatch, caplog):
 
     monkeypatch.setattr(os, "pidfd_open", refuse)
     loop = new_loop()
-    process = loop.run_until_complete(loop.subprocess_exec(asyncio.SubprocessProtocol, "sleep", "60"))
-    threads = [thread for thread in threading.enumerate() if thread.name.startswith("loopmod-waitpid")]
+    threads = threading.enumerate()
+    transport, _ = loop.run_until_complete(loop.subprocess_exec(asyncio.SubprocessProtocol, "sleep", "60"))
+    loop.run_until_complete(asyncio.sleep(0.1))  # it was looked at
+    assert threading.enumerate() == threads
     loop.close()
-    os.kill(process[0].get_pid(), signal.SIGKILL)
-    with caplog.at_level(logging.WARNING, "asyncio"):
-        for thread in threads:
-            thread.join()
-    assert any("is closed" in record.getMessage() for record in caplog.records)
-    assert zombies() == []
+    gone, pid = weakref.ref(transport), transport.get_pid()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        del process
+        del transport
         gc.collect()
+    assert gone() is None
+    # From 3.14 on the transport has killed it, and Popen may have seen its end already.
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):
+        assert os.waitpid(pid, 0) == (pid, signal.SIGKILL)
+    assert not [record for record in caplog.records if "is closed" in record.getMessage()]
 
 
 def test_loop_closed_while_the_process_runs(new_loop, kind):
