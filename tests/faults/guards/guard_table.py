@@ -105,9 +105,8 @@ GUARDS = [
         "poll/poll.c",
         "    if (lm_poll_is_parents(poll) && leave_parent(poll) < 0) {",
         "    if (0 && leave_parent(poll) < 0) {",
-        adversary("fork_alarm"),
-        adversary("fork_closed_fd"),
-        unit("poll/test_kernel_faults.py"),
+        unit("poll/test_kernel_faults.py", "set_of_its_own"),
+        unit("poll/test_kernel_faults.py", "fork or child"),
     ),
     guard(
         "poll: a watch of a number with another owner is left",
