@@ -321,7 +321,7 @@ GUARDS = [
         "tls/incoming.c",
         "        if (lm_rawbuf_add(&p->in.raw, raw + fed.bytes, size - fed.bytes) < 0) {",
         "        if (0) {",
-        unit("tls/test_tls_random.py"),
+        unit("tls/test_tls_peers.py", "come_in_pieces"),
     ),
     guard(
         "TLS: close_notify is sent",
