@@ -344,7 +344,7 @@ GUARDS = [
         "os/signals.c",
         "    if (found >= -1 && found != mine) {",
         "    if (0) {",
-        unit("os/test_signals.py"),
+        unit("os/test_interrupts.py", "wakeup_descriptor"),
     ),
     guard(
         "signals: a child does not read its parent's pipe",
