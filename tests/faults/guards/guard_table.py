@@ -359,7 +359,7 @@ GUARDS = [
         "face/loop_run.c",
         "    if (loop->thread_id != 0 || loop->is_asleep) {",
         "    if (0) {",
-        unit("core/test_loop_run.py"),
-        unit("core/test_loop_exits.py"),
+        unit("core/test_loop_subclass.py", "says_it_does_not_run"),
+        adversary("two_threads_select"),
     ),
 ]
