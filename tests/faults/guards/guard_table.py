@@ -74,7 +74,7 @@ GUARDS = [
         "base/oserr.h",
         "        PyException_SetContext(later, exc);",
         "        Py_DECREF(exc);",
-        unit("core/test_exceptions.py"),
+        unit("os/test_interrupts.py", "own_as_context"),
     ),
     guard(
         "poll: a start by another thread wakes it",
