@@ -14,7 +14,7 @@ class Guard:
     edits: tuple  # of (text, what stands there without the guard)
     instruments: tuple
     is_memory: bool = False  # to be seen by AddressSanitizer
-    hangs: bool = False  # without it something hangs: else a limit of time has not noticed anything
+    hangs: bool = False  # without it something hangs, soon: else a limit of time has not noticed anything
 
 
 def guard(name, path, old, new, *instruments, memory=False, hangs=False):
@@ -42,7 +42,23 @@ def played(piece):
     return ("script", "tests/proofs", piece, "--played", "300")
 
 
-MODEL = ("script", "tests/model/transports", "--seconds", "30")
+def calls(work):
+    """A piece of work, by its name in tests/faults/calls, under the soft faults of fixed seeds."""
+    return ("script", "tests/faults/calls", "--work", work, "--mode", "soft", "--seeds", "25", "--most", "1")
+
+
+def allocation(scenario):
+    """Each allocation of a scenario fails."""
+    return ("script", "tests/faults/allocation", scenario)
+
+
+def leaks(*cycles):
+    """What small lives leave behind, by names of tests/leaks."""
+    return ("script", "tests/leaks", *cycles, "--count", "40")
+
+
+MODEL = ("script", "tests/model/transports", "--seconds", "20")
+TASKS = ("script", "tests/model/tasks", "--count", "250")
 
 
 GUARDS = [
@@ -74,7 +90,7 @@ GUARDS = [
         "base/oserr.h",
         "        PyException_SetContext(later, exc);",
         "        Py_DECREF(exc);",
-        unit("core/test_exceptions.py"),
+        unit("os/test_interrupts.py", "own_as_context"),
     ),
     guard(
         "poll: a start by another thread wakes it",
@@ -89,7 +105,8 @@ GUARDS = [
         "core/ready.h",
         "        lm_poll_wake(&loop->poll);",
         "        ;",
-        unit("core/test_threadsafe.py"),
+        unit("core/test_threadsafe.py", "wakes_a_sleeping_loop"),
+        calls("threads"),
         hangs=True,
     ),
     guard(
@@ -97,17 +114,24 @@ GUARDS = [
         "poll/wake.c",
         "        poll->is_woken = 0;",
         "        ;",
-        unit("core/test_threadsafe.py"),
+        unit("core/test_threadsafe.py", "wakes_a_sleeping_loop"),
+        calls("threads"),
         hangs=True,
+    ),
+    guard(
+        "poll: its own descriptors are closed",
+        "poll/wake.c",
+        "    if (poll->wake.fd >= 0) {",
+        "    if (0) {",
+        leaks("loops"),
     ),
     guard(
         "poll: a child makes its own",
         "poll/poll.c",
         "    if (lm_poll_is_parents(poll) && leave_parent(poll) < 0) {",
         "    if (0 && leave_parent(poll) < 0) {",
-        adversary("fork_alarm"),
-        adversary("fork_closed_fd"),
-        unit("poll/test_kernel_faults.py"),
+        unit("poll/test_kernel_faults.py", "set_of_its_own"),
+        unit("poll/test_kernel_faults.py", "fork or child"),
     ),
     guard(
         "poll: a watch of a number with another owner is left",
@@ -136,6 +160,7 @@ GUARDS = [
         "core/run.c",
         "    while (count-- > 0 && lm_ring_length(&loop->ready) > 0) {",
         "    while (lm_ring_length(&loop->ready) > 0) {",
+        unit("core/test_turn_order.py", "made_due_by_a_callback and loopmod-normal-1"),
         unit("core/test_turn_order.py"),
     ),
     guard(
@@ -182,6 +207,7 @@ GUARDS = [
         "        return -1;\n    }\n    return 0;",
         "    return 0;",
         unit("task/test_future.py"),
+        TASKS,
     ),
     guard(
         "task: a cancellation is delivered once",
@@ -189,6 +215,7 @@ GUARDS = [
         "    t->must_cancel = 0;\n    return 0;\n}",
         "    return 0;\n}",
         unit("task/test_task_cancel.py"),
+        TASKS,
     ),
     guard(
         "task: a step of a task that is done",
@@ -239,7 +266,8 @@ GUARDS = [
         "net/stream_send.c",
         "    return lm_transport_start_writing(self) < 0 ? -1 : lm_flow_maybe_pause(self);",
         "    return lm_flow_maybe_pause(self);",
-        unit("net/test_transport_write.py"),
+        calls("tcp"),
+        unit("net/test_transport_write.py", "queued_mutable_data"),
         MODEL,
         hangs=True,
     ),
@@ -248,6 +276,7 @@ GUARDS = [
         "net/outbuf.c",
         "            piece->data += bytes;",
         "            ;",
+        calls("tcp"),
         played("outbuf"),
         MODEL,
     ),
@@ -296,19 +325,27 @@ GUARDS = [
         unit("net/test_readers.py", "cancelled_handle"),
     ),
     guard(
+        "sockets: a wait that could not be made",
+        "net/sockops.c",
+        "    if (future == NULL) {\n        return -1;\n    }\n    Py_XSETREF(op->outcome, future);",
+        "    Py_XSETREF(op->outcome, future);",
+        allocation("sock_calls"),
+    ),
+    guard(
         "kept: a loop keeps a transport once",
         "net/kept.c",
         "    if (lm_list_is_empty(&kept->link)) {\n        lm_list_push_back",
         "    {\n        lm_list_push_back",
-        unit("whole/test_leaks.py"),
+        leaks("pipes"),
+        hangs=True,  # in the list that is then a ring
     ),
     guard(
         "listener: no accepting while descriptors are out",
         "net/listener.c",
         "    case EMFILE:\n    case ENFILE:\n    case ENOBUFS:",
         "    case EMFILE: return 0;\n    case ENFILE:\n    case ENOBUFS:",
+        unit("net/test_tcp_accept.py", "no_descriptors_left"),
         unit("net/test_tcp_accept.py"),
-        unit("poll/test_kernel_faults.py", "accept"),
     ),
     guard(
         "TLS: the largest record",
@@ -322,7 +359,8 @@ GUARDS = [
         "tls/incoming.c",
         "        if (lm_rawbuf_add(&p->in.raw, raw + fed.bytes, size - fed.bytes) < 0) {",
         "        if (0) {",
-        unit("tls/test_tls_random.py"),
+        unit("tls/test_tls_peers.py", "come_in_pieces"),
+        calls("tls"),
     ),
     guard(
         "TLS: close_notify is sent",
@@ -345,7 +383,7 @@ GUARDS = [
         "os/signals.c",
         "    if (found >= -1 && found != mine) {",
         "    if (0) {",
-        unit("os/test_signals.py"),
+        unit("os/test_interrupts.py", "wakeup_descriptor"),
     ),
     guard(
         "signals: a child does not read its parent's pipe",
@@ -360,7 +398,7 @@ GUARDS = [
         "face/loop_run.c",
         "    if (loop->thread_id != 0 || loop->is_asleep) {",
         "    if (0) {",
-        unit("core/test_loop_run.py"),
-        unit("core/test_loop_exits.py"),
+        unit("core/test_loop_subclass.py", "says_it_does_not_run"),
+        adversary("two_threads_select"),
     ),
 ]

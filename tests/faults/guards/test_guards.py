@@ -43,7 +43,7 @@ class MadeUpTree:
     def restore(self):
         pass
 
-    def run(self, instrument):
+    def run(self, instrument, limit):
         return "" if "if (ok)" in (self.root / "src" / self.watched).read_text() else "something is missing"
 
 
@@ -66,7 +66,7 @@ def test_one_that_fails_anyway_has_not_noticed(tmp_path):
     from guard_table import guard
 
     tree = MadeUpTree(tmp_path, "a.c")
-    tree.run = lambda instrument: "fails"
+    tree.run = lambda instrument, limit: "fails"
     assert guard_run.outcome(guard("made up", "a.c", "if (ok)", "if (1)", ("script", "x")), tree) == "MISSED"
 
 
@@ -79,7 +79,7 @@ def test_what_only_hangs_has_not_noticed_unless_it_has_to(tmp_path, hangs, said)
     one = guard("made up", "a.c", "if (ok)", "if (1)", ("script", "x"), hangs=hangs)
     tree = MadeUpTree(tmp_path, "a.c")
     notices = tree.run
-    tree.run = lambda instrument: notices(instrument) and guard_run.HUNG
+    tree.run = lambda instrument, limit: notices(instrument, limit) and guard_run.HUNG
     assert guard_run.outcome(one, tree).startswith(said)
 
 

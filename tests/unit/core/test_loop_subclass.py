@@ -291,3 +291,23 @@ def test_only_a_loop_class_gets_the_methods(wrong):
     with pytest.raises(TypeError, match="subclass of Loop"):
         loopmod._loopmod._own_methods(wrong)
     assert not hasattr(wrong, "_close_core")
+
+
+def test_a_running_loop_that_says_it_does_not_run_is_not_closed(derive, kind):
+    """What is closed is taken from under the run: asyncio's then fails."""
+    if kind == "asyncio":
+        pytest.skip("asyncio believes is_running()")
+    derived = derive(is_running=lambda self: False)
+    seen = []
+
+    def close():
+        with pytest.raises(RuntimeError, match="Cannot close a running event loop"):
+            derived.close()
+        derived.call_soon(seen.append, "goes on")
+        derived.call_soon(derived.stop)
+
+    derived.call_soon(close)
+    derived.run_forever()
+    assert seen == ["goes on"] and not derived.is_closed()
+    derived.close()
+    assert derived.is_closed()

@@ -154,6 +154,20 @@ def test_foreign_wakeup_descriptor_after_an_exit(loop, foreign_wakeup):
     assert signal.set_wakeup_fd(-1) == number
 
 
+@pytest.mark.parametrize("end", ["remove_signal_handler", "close"])
+@pytest.mark.parametrize("replaced_by", ["another", "none"])
+def test_what_replaced_the_loops_wakeup_descriptor_stays(loop, kind, foreign_wakeup, replaced_by, end):
+    near, far = socket.socketpair()
+    with near, far:
+        far.setblocking(False)
+        loop.add_signal_handler(signal.SIGUSR1, print)
+        assert signal.set_wakeup_fd(far.fileno() if replaced_by == "another" else -1) != foreign_wakeup[1]
+        getattr(loop, end)(*([signal.SIGUSR1] if end == "remove_signal_handler" else []))
+        # asyncio takes away whatever is there.
+        is_left = replaced_by == "another" and kind == "loopmod"
+        assert signal.set_wakeup_fd(-1) == (far.fileno() if is_left else -1)
+
+
 def test_run_without_handlers_leaves_no_wakeup_descriptor(loop):
     loop.run_until_complete(asyncio.sleep(0.001))
     assert signal.set_wakeup_fd(-1) == -1

@@ -756,6 +756,37 @@ def test_a_child_goes_on_with_the_loop(program, kind):
     assert program(CHILD_GOES_ON) == "0\n[b'p']\n"
 
 
+# What a child watches is not in the parent's set.
+CHILD_WATCHES = """
+def watched():
+    told = {}
+    for fd in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            if "eventpoll" in os.readlink(f"/proc/self/fd/{fd}"):
+                with open(f"/proc/self/fdinfo/{fd}") as lines:
+                    told[fd] = sorted(line.split()[1] for line in lines if line.startswith("tfd:"))
+    return told
+
+loop = new_loop()
+spin(loop)
+near, far = socket.socketpair()
+near.setblocking(False)
+before = watched()
+pid = os.fork()
+if pid == 0:
+    loop.add_reader(near, loop.stop)
+    far.send(b"x")
+    loop.run_forever()
+    os._exit(0)
+print(os.waitpid(pid, 0)[1], len(before) > 0, watched() == before)
+"""
+
+
+def test_a_child_watches_in_a_set_of_its_own(program, kind):
+    # asyncio's child has only the one that both share.
+    assert program(CHILD_WATCHES) == f"0 True {kind == 'loopmod'}\n"
+
+
 # Each descriptor of the process, the loop's own among them, and sets that have the loop's inside.
 OWN_SET = """
 def is_set(fd):
