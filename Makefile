@@ -47,10 +47,10 @@ test-sanitize: ## the same suite on a build with AddressSanitizer and UndefinedB
 	    UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 	    "$$bin/python" $(PYTEST) $(ARGS)
 
-# The interpreter is built first, unless PYTHON names one. Not all that the recipes want has wheels for it.
+# The interpreter is built first, unless PYTHON names one.
 test-freethreaded: ## the same suite without the GIL, on a free-threaded CPython 3.14: see tools/freethreaded
 	@python="$(PYTHON)"; [ -n "$$python" ] || python=$$(tools/freethreaded) || exit; [ -n "$$python" ] || exit 0; \
-	bin=$$(tools/setup -p "$$python" build test) && LOOPMOD_WERROR=1 "$$bin/python" $(BUILD_EXT) && \
+	bin=$$(tools/setup -p "$$python" build test apps) && LOOPMOD_WERROR=1 "$$bin/python" $(BUILD_EXT) && \
 	PYTHON_GIL="$${PYTHON_GIL-0}" "$$bin/python" $(PYTEST) $(ARGS)
 
 test-tsan: ## tests/unit, or ARGS, without the GIL under ThreadSanitizer: see tools/test-tsan
