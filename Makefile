@@ -13,9 +13,9 @@ BUILD_EXT = setup.py -q build_ext --inplace
 C_FILES = find src benchmarks -name '*.c' -o -name '*.h'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build servers test test-sanitize test-embedded test-stdlib test-apps test-inside test-sid test-debug \
-    model model-transports model-tasks faults-allocation faults-calls faults-guards prove fuzz leaks soak coverage \
-    lint stubtest format docs demo wheel bench bench-instructions bench-gil clean
+.PHONY: help setup build servers test test-sanitize test-freethreaded test-tsan test-embedded test-stdlib test-apps \
+    test-inside test-sid test-debug model model-transports model-tasks faults-allocation faults-calls faults-guards \
+    prove fuzz leaks soak coverage lint stubtest format docs demo wheel bench bench-instructions bench-gil clean
 
 help: ## print this list
 	@echo "make TARGET [PYTHON=python3.12] [JOBS=1] [ARGS='arguments for pytest or the benchmark']"
@@ -46,6 +46,15 @@ test-sanitize: ## the same suite on a build with AddressSanitizer and UndefinedB
 	    ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 \
 	    UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 	    "$$bin/python" $(PYTEST) $(ARGS)
+
+# The interpreter is built first, unless PYTHON names one.
+test-freethreaded: ## the same suite without the GIL, on a free-threaded CPython 3.14: see tools/freethreaded
+	@python="$(PYTHON)"; [ -n "$$python" ] || python=$$(tools/freethreaded) || exit; [ -n "$$python" ] || exit 0; \
+	bin=$$(tools/setup -p "$$python" build test apps) && LOOPMOD_WERROR=1 "$$bin/python" $(BUILD_EXT) && \
+	PYTHON_GIL="$${PYTHON_GIL-0}" "$$bin/python" $(PYTEST) $(ARGS)
+
+test-tsan: ## tests/unit, or ARGS, without the GIL under ThreadSanitizer: see tools/test-tsan
+	@tools/test-tsan $(ARGS)
 
 test-embedded: ## the same suite with libev compiled in (its source comes from apt, or LOOPMOD_LIBEV_SRC)
 	@bin=$$($(SETUP) build test apps) && \

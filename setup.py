@@ -4,6 +4,7 @@ Switches, all read from the environment (1 switches on, 0 or nothing off):
 
     LOOPMOD_DEBUG=1         -O0 -g3, asserts on
     LOOPMOD_SANITIZE=1      AddressSanitizer and UndefinedBehaviorSanitizer, asserts on
+    LOOPMOD_SANITIZE=thread ThreadSanitizer, asserts on, for an interpreter that is built with it
     LOOPMOD_COVERAGE=1      gcov counters
     LOOPMOD_WERROR=1        warnings are errors
     LOOPMOD_LIBEV_SRC=DIR   compile DIR/ev.c in, in place of linking the system's libev
@@ -90,7 +91,9 @@ def compile_flags() -> list[str]:
 def instrument_flags() -> list[str]:
     """What both the compiler and the linker must be told."""
     flags = []
-    if is_on("LOOPMOD_SANITIZE"):
+    if os.environ.get("LOOPMOD_SANITIZE") == "thread":
+        flags.append("-fsanitize=thread")
+    elif is_on("LOOPMOD_SANITIZE"):
         flags += ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
     if is_on("LOOPMOD_COVERAGE"):
         flags.append("--coverage")

@@ -12,7 +12,7 @@ import platform
 import socket
 import sys
 
-from . import _loopmod, resolver
+from . import _loopmod, gil, resolver
 
 
 def text() -> str:
@@ -30,6 +30,7 @@ def _versions(facts: "_loopmod._Facts") -> list[tuple[str, str]]:
         ("libev", f"{libev}, {'compiled in' if facts['is_embedded'] else 'linked'}"),
         ("backend", facts["backend"]),
         ("Python", f"{platform.python_implementation()} {platform.python_version()}, {sys.executable}"),
+        ("GIL", gil.described()),
         ("OpenSSL", _openssl()),
         ("system", f"{platform.system()} {platform.release()}, {platform.machine()}"),
         ("extension", str(_loopmod.__file__)),

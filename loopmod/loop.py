@@ -10,7 +10,7 @@ import os
 from asyncio import base_events, coroutines
 from typing import Any, Literal, TypeVar
 
-from . import _loopmod, nested, signals
+from . import _loopmod, gil, nested, signals
 from .selector import SelectorMixin
 from .sendfile import SendfileMixin
 from .server import ServersMixin
@@ -65,6 +65,8 @@ class Loop(SelectorMixin, SocketsMixin, SendfileMixin, TlsMixin, ServersMixin, S
     def __init__(self, *, join_writes: bool | Literal["step", "turn"] = False) -> None:
         if not Loop._was_made:
             Loop._was_made = True
+        if gil.is_watched:
+            gil.look()
         if self._calls_base_init:
             super().__init__(self._selector)  # type: ignore[arg-type]
         else:

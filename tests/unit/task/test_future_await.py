@@ -6,12 +6,22 @@ the loop under test waits for them.
 
 import asyncio
 import sys
+import sysconfig
 import types
 
 import pytest
 
 V314 = sys.version_info >= (3, 14)
 VALUES = [None, 0, (), (1, 2), ValueError("a value"), StopIteration(7), KeyError]
+
+
+@pytest.fixture
+def loop_of_lasting_iterators(loop, kind):
+    """The loop, where iterators of its futures may be asked again after their end: asyncio's crash then on
+    free-threaded builds, whose FutureIter_am_send locks the future that an ended iterator has not any more."""
+    if kind == "asyncio" and sysconfig.get_config_var("Py_GIL_DISABLED"):
+        pytest.skip("asyncio's own iterator crashes here")
+    return loop
 
 
 def start(fut):
@@ -121,8 +131,8 @@ def test_each_iterator_is_its_own(loop):
 
 
 @pytest.mark.parametrize("started", [True, False])
-def test_throw(loop, started):
-    fut = loop.create_future()
+def test_throw(loop_of_lasting_iterators, started):
+    fut = loop_of_lasting_iterators.create_future()
     it = start(fut) if started else iter(fut)
     error = ValueError("thrown")
     with pytest.raises(ValueError) as caught:
@@ -160,8 +170,8 @@ def test_throw_of_three_arguments(loop):
         iter(fut).throw(ValueError, ValueError("a"), "no traceback")
 
 
-def test_close(loop):
-    fut = loop.create_future()
+def test_close(loop_of_lasting_iterators):
+    fut = loop_of_lasting_iterators.create_future()
     it = start(fut)
     assert it.close() is None
     assert it.close() is None
