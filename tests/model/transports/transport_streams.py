@@ -76,6 +76,10 @@ class Streams(Stage):
         self.has_ended = [False, False]
         self.ended_now = [False, False]
         self.moving = None
+        # TLS whose mark is 0, which pauses writing and resumes it at each read and write; and whether a bulk has come
+        # by since, of which the kernel decides how many reads and writes it takes.
+        self.is_toggling = [False, False]
+        self.is_uncounted = [False, False]
         self.server = None
 
     # The connection
@@ -237,6 +241,7 @@ class Streams(Stage):
         self.is_bulk[actor] = True
         self.moving = actor
         self.left[actor] = self.load[actor] + len(self.readers[1 - actor]._buffer) + BIG
+        self.lose_count()
         return self.writers[actor].write(self.take(actor, BIG))
 
     def may_sendfile(self, actor, size, offset, count):
@@ -245,7 +250,8 @@ class Streams(Stage):
             return False
         if self.is_closed(actor) or self.is_gone(1 - actor) or self.has_ended[actor]:
             return False
-        return self.may_carry(actor, size)
+        # With a mark of 0 it may begin paused, and waits with nothing left, and keeps what comes from the reader.
+        return not self.is_toggling[actor] and self.may_carry(actor, size)
 
     async def op_sendfile(self, actor, size, offset, count):
         with open(f"{self.directory}/sent{actor}", "w+b") as file:
@@ -259,7 +265,7 @@ class Streams(Stage):
 
     def may_drain(self, actor):
         # Whether what is left is above the mark would be the kernel's business.
-        return not self.is_bulk[actor] or self.running(actor, "drain")
+        return (not self.is_bulk[actor] or self.running(actor, "drain")) and not self.is_uncounted[actor]
 
     def may_read(self, actor, *arguments):
         return not self.is_bulk[1 - actor] and not self.running(1 - actor, "sendfile")
@@ -299,7 +305,17 @@ class Streams(Stage):
         return answers
 
     def op_limits(self, actor, high):
+        # Any other mark resumes what is paused with nothing left; 0 once more only goes on in turn.
+        self.is_toggling[actor] = self.is_tls and high == 0
+        self.is_uncounted[actor] = self.is_uncounted[actor] and self.is_toggling[actor]
+        self.lose_count()
         return self.writers[actor].transport.set_write_buffer_limits(high)
+
+    def lose_count(self):
+        """While bytes move in bulk, either way, it is not known whether an end that toggles is paused after them."""
+        if any(self.is_bulk):
+            for actor in range(2):
+                self.is_uncounted[actor] = self.is_uncounted[actor] or self.is_toggling[actor]
 
     def may_limits(self, actor, high):
         return not self.is_bulk[actor] and not (self.is_tls and self.is_closed(actor))

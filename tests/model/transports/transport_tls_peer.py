@@ -120,7 +120,7 @@ class TlsPeer(Stage):
         self.raises = None
         self.received = self.decrypted = self.encrypted = self.written = 0
         self.has_sent = False
-        self.is_gone = self.has_fault = self.said_goodbye = False
+        self.is_gone = self.has_fault = self.said_goodbye = self.has_ended = False
         # What the peer has encrypted and not sent.
         self.held = bytearray()
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -317,26 +317,31 @@ class TlsPeer(Stage):
         self.held[len(self.held) // 2] ^= 1
         return len(self.held)
 
+    def is_unread(self):
+        """Whether something came of which asyncio, at such an end, gives a BufferedProtocol one buffer at most."""
+        return self.encrypted > self.received and not self.is_lost
+
     def may_end(self, actor):
-        # Of what came before such an end, asyncio drops all but one buffer of a BufferedProtocol.
-        is_dropped = isinstance(self.transport.get_protocol(), Buffered) and self.encrypted > self.received
-        return not self.is_gone and not self.is_paused and not (is_dropped and not self.is_lost)
+        is_dropped = isinstance(self.transport.get_protocol(), Buffered) and self.is_unread()
+        return not self.is_gone and not self.is_paused and not is_dropped
 
     may_gone = may_cut = may_end
 
     def op_end(self, actor):
         """The plain end of the connection, after what was held."""
+        self.has_ended = True
         self.op_send(actor, 100_000)
         self.sock.shutdown(socket.SHUT_WR)
 
     def op_cut(self, actor):
         """The same, in the midst of what was held."""
+        self.has_ended = True
         self.op_send(actor, len(self.held) // 2)
         self.has_fault = True
         self.sock.shutdown(socket.SHUT_WR)
 
     def op_gone(self, actor):
-        self.is_gone = True
+        self.has_ended = self.is_gone = True
         self.sock.close()
 
     # The transport's
@@ -382,7 +387,9 @@ class TlsPeer(Stage):
         return self.transport.resume_reading()
 
     def may_set_protocol(self, actor, buffered):
-        return not self.is_lost
+        # Reading may have been paused before the end came: see may_end.
+        is_dropped = buffered is not None and self.has_ended and self.is_unread()
+        return not self.is_lost and not is_dropped
 
     def op_set_protocol(self, actor, buffered):
         return self.transport.set_protocol(self.make_protocol(buffered))

@@ -377,6 +377,18 @@ def test_exceptions_of_flow_control_are_reported_only(run, errors):
     }
 
 
+def test_a_mark_of_0_pauses_and_resumes_in_turn(run):
+    async def main():
+        async with tls_linked() as (near, _):
+            near.transport.set_write_buffer_limits(high=0)
+            near.transport.write(b"x")
+            near.transport.set_write_buffer_limits(high=0)
+            near.transport.write(b"y")
+            assert near.events == ["made", "pause", "resume", "pause", "resume"]
+
+    run(main())
+
+
 def test_the_protocol_is_switched(run):
     class Narrow(BufferedRecorder):
         size = 10

@@ -419,8 +419,24 @@ class PausesOnce(Recorder):
             asyncio.get_running_loop().call_later(0.01, self.transport.resume_reading)
 
 
+class BecomesBuffered(Recorder):
+    """Puts a BufferedProtocol in its place while it has paused; what that gets is noted here."""
+
+    def data_received(self, data):
+        super().data_received(data)
+        if len(self.received) == len(data):
+            self.transport.pause_reading()
+            asyncio.get_running_loop().call_later(0.01, self.exchange)
+
+    def exchange(self):
+        other = SmallBuffer()
+        vars(other).update(vars(self))
+        self.transport.set_protocol(other)
+        self.transport.resume_reading()
+
+
 @pytest.mark.parametrize("kind", ["loopmod"])
-@pytest.mark.parametrize("factory", [SmallBuffer, PausesOnce])
+@pytest.mark.parametrize("factory", [SmallBuffer, PausesOnce, BecomesBuffered])
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
 def test_what_came_before_the_end_of_the_stream_is_delivered(run, version, factory):
     """Without close_notify; asyncio gives a BufferedProtocol one buffer more and drops the rest."""
