@@ -20,9 +20,6 @@ typedef struct {
 /* 0, or -1 where memory is out or the list is closed (no exception is set). */
 int lm_freelist_grow(LmFreelist *list);
 
-/* Frees what is there beyond LM_FREELIST_SIZE, each by `release`. */
-void lm_freelist_trim(LmFreelist *list, void (*release)(PyObject *));
-
 /* Frees all that is there, each by `release`, for good. */
 void lm_freelist_close(LmFreelist *list, void (*release)(PyObject *));
 

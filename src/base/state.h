@@ -7,7 +7,6 @@
 #ifndef LM_BASE_STATE_H
 #define LM_BASE_STATE_H
 
-#include "base/freelist.h"
 #include "base/list.h"
 #include "base/lm.h"
 #include "base/ring.h"
@@ -77,8 +76,6 @@
     X(stream_methods)                                                                     \
     /* a stdlib future whose result is None, to wake stdlib tasks with (task/waiters.c) */ \
     X(finished_future)                                                                    \
-    /* an empty context that nobody has seen (core/context.h), or NULL while it is in use */ \
-    X(blank_context)                                                                      \
     /* what a program has patched (core/patched.h): dicts that are watched, by each of them \
        what a change opens, functions with their code; who looks, and who makes a handle; \
        loopmod.Loop, who looks at what a loop has of its own, and names to look at */     \
@@ -189,7 +186,7 @@ typedef struct LmState {
     } str;
 #undef LM_FIELD
 
-    size_t holders; /* the module, and instances that are allocated */
+    size_t holders; /* the module, loops, and other instances that say so */
     LmMirror mirror;
     const struct LmNativeProtocol *native_protocol; /* of SSLProtocolType */
     Py_ssize_t sock_fd_offset;   /* of a socket's number, or 0: net/sock_fd.h */
@@ -207,10 +204,6 @@ typedef struct LmState {
     LmReadyFn step_task;    /* steps a task that is ready: task/step.c */
     PyMethodDef *wake_task; /* the callable that does it for a foreign loop or future */
     uint64_t task_names;    /* number of the last default task name given */
-    LmFreelist handles, timer_handles, safe_handles;
-    LmFreelist future_iters;
-    LmFreelist tasks;
-    LmFreelist sock_ops;
 } LmState;
 
 static inline PyTypeObject *

@@ -179,7 +179,7 @@ lm_handle_new(LmLoop *loop, PyObject *callback, PyObject *const *args, Py_ssize_
 {
     LmState *st = loop->st;
     return track_late(loop,
-                      make_handle(loop, st->HandleType, &st->handles, callback, args,
+                      make_handle(loop, st->HandleType, &loop->spares.handles, callback, args,
                                   nargs, context_kept(context)),
                       0);
 }
@@ -190,7 +190,7 @@ lm_handle_new_queued(LmLoop *loop, PyObject *callback, PyObject *const *args,
 {
     LmState *st = loop->st;
     return track_late(loop,
-                      make_handle(loop, st->HandleType, &st->handles, callback, args,
+                      make_handle(loop, st->HandleType, &loop->spares.handles, callback, args,
                                   nargs, context_queued(loop, context)),
                       1);
 }
@@ -203,7 +203,7 @@ lm_handle_new_threadsafe(LmLoop *loop, PyObject *callback, PyObject *const *args
     if (st->SafeHandleType == NULL) {
         return lm_handle_new_queued(loop, callback, args, nargs, context);
     }
-    PyObject *self = make_handle(loop, st->SafeHandleType, &st->safe_handles, callback,
+    PyObject *self = make_handle(loop, st->SafeHandleType, &loop->spares.safe_handles, callback,
                                  args, nargs, context_queued(loop, context));
     if (self != NULL) {
         lm_handle(self)->is_safe = 1;
@@ -216,7 +216,7 @@ lm_handle_new_timer(LmLoop *loop, double due, PyObject *when, PyObject *callback
                     PyObject *const *args, Py_ssize_t nargs, PyObject *context)
 {
     LmState *st = loop->st;
-    PyObject *self = make_handle(loop, st->TimerHandleType, &st->timer_handles,
+    PyObject *self = make_handle(loop, st->TimerHandleType, &loop->spares.timer_handles,
                                  callback, args, nargs, context_kept(context));
     if (self != NULL) {
         LmHandle *h = lm_handle(self);
@@ -298,12 +298,12 @@ static int
 run_in_blank(LmLoop *loop, PyObject *self)
 {
     LmHandle *h = lm_handle(self);
-    if (lm_context_fill(loop->st, &h->context) < 0) {
+    if (lm_context_fill(loop, &h->context) < 0) {
         return lm_fault_in_callback(loop, self);
     }
     int failed = run_and_report(loop, self);
     if (LM_LIKELY(failed == 0) && !h->is_context_shown) {
-        lm_context_empty(loop->st, &h->context);
+        lm_context_empty(loop, &h->context);
     }
     return failed;
 }

@@ -86,11 +86,8 @@ void lm_handle_unschedule(LmLoop *loop, LmHandle *handle);
 /* The run ends: tracks all that is queued. */
 void lm_handle_track_queued(LmLoop *loop);
 
-/* A loop is closed: what was kept for its bursts is freed. */
-void lm_handle_trim_spare(LmState *st);
-
-/* The module is gone: so is all that was kept. */
-void lm_handle_close_spare(LmState *st);
+/* Frees a handle that was kept for reuse. */
+void lm_handle_free(PyObject *handle);
 
 /* A handle of the callback; `context` NULL copies the current one. New reference, or
    NULL with an exception. */

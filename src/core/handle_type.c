@@ -8,7 +8,7 @@
 #include "core/timers.h"
 
 /* A burst is rarely the last, and fresh memory costs more than all else about a handle:
-   this many of a kind, 5 MB of the largest, are kept until a loop is closed. */
+   this many of a kind, 5 MB of the largest, are kept until the loop is closed. */
 #define MOST_SPARE 32768
 
 static int
@@ -41,37 +41,23 @@ handle_clear(PyObject *self)
 }
 
 static LmFreelist *
-spare_list(LmState *st, PyTypeObject *type)
+spare_list(LmLoop *loop, PyTypeObject *type)
 {
-    return type == lm_type(st->HandleType)        ? &st->handles
-           : type == lm_type(st->TimerHandleType) ? &st->timer_handles
-           : type == lm_type(st->SafeHandleType)  ? &st->safe_handles
+    const LmState *st = loop->st;
+    LmSpares *spares = &loop->spares;
+    return type == lm_type(st->HandleType)        ? &spares->handles
+           : type == lm_type(st->TimerHandleType) ? &spares->timer_handles
+           : type == lm_type(st->SafeHandleType)  ? &spares->safe_handles
                                                   : NULL;
 }
 
-static void
-free_handle(PyObject *self)
+void
+lm_handle_free(PyObject *self)
 {
     if (lm_handle(self)->is_safe) {
         lm_safe_handle_free(lm_handle(self));
     }
     Py_TYPE(self)->tp_free(self);
-}
-
-void
-lm_handle_trim_spare(LmState *st)
-{
-    lm_freelist_trim(&st->handles, free_handle);
-    lm_freelist_trim(&st->timer_handles, free_handle);
-    lm_freelist_trim(&st->safe_handles, free_handle);
-}
-
-void
-lm_handle_close_spare(LmState *st)
-{
-    lm_freelist_close(&st->handles, free_handle);
-    lm_freelist_close(&st->timer_handles, free_handle);
-    lm_freelist_close(&st->safe_handles, free_handle);
 }
 
 static void
@@ -87,12 +73,11 @@ handle_dealloc(PyObject *self)
     Py_CLEAR(h->source_traceback);
     Py_CLEAR(h->repr);
     Py_CLEAR(h->when);
-    LmLoop *loop =
-        h->loop; /* may be what keeps the state, and so the spare list, alive */
+    LmLoop *loop = h->loop;
     h->loop = NULL;
-    LmFreelist *spare = loop != NULL ? spare_list(loop->st, type) : NULL;
+    LmFreelist *spare = loop != NULL ? spare_list(loop, type) : NULL;
     if (spare == NULL || !lm_freelist_give(spare, self, MOST_SPARE)) {
-        free_handle(self);
+        lm_handle_free(self);
     }
     Py_DECREF(type);
     Py_XDECREF(loop);

@@ -20,6 +20,7 @@
 #include "base/heap.h"
 #include "base/life.h"
 #include "base/ring.h"
+#include "core/spares.h"
 #include "poll/poll.h"
 
 /* Until the end of what a room may put off work that comes up in a step. */
@@ -81,6 +82,7 @@ typedef struct LmLoop {
     LmRing postponed;
     int64_t postponed_until_ns;
 
+    LmSpares spares;
     LmList kept;   /* what the loop keeps alive because it watches it: net/kept.h */
     char *scratch; /* lm_loop_scratch(), or NULL until it was asked for */
     struct LmReaders *readers;

@@ -2,7 +2,6 @@
    timers, handles and the poll. Runs Python where references are dropped. */
 #include "core/loop.h"
 
-#include "core/handle.h"
 #include "core/ready.h"
 #include "core/timers.h"
 
@@ -34,7 +33,7 @@ lm_loop_close(LmLoop *loop)
     loop->is_closed = 1;
     lm_ring_clear(&loop->ready);
     lm_timers_clear(loop);
-    lm_handle_trim_spare(loop->st);
+    lm_spares_close(&loop->spares);
     loop->st->is_patch_new |= loop->has_own_methods;
     lm_poll_close(&loop->poll);
 }
@@ -44,6 +43,7 @@ lm_loop_traverse(LmLoop *loop, visitproc visit, void *arg)
 {
     Py_VISIT(loop->task_factory);
     Py_VISIT(loop->shown_handle);
+    Py_VISIT(loop->spares.blank_context);
     int failed = lm_ready_traverse(loop, visit, arg);
     return failed ? failed : lm_timers_traverse(loop, visit, arg);
 }

@@ -22,7 +22,7 @@ static PyObject *
 new_op(LmLoop *loop, LmSockKind kind, PyObject *sock, PyObject *first, PyObject *second)
 {
     PyTypeObject *type = lm_type(loop->st->SockOpType);
-    LmSockOp *op = (LmSockOp *)lm_state_alloc(loop->st, &loop->st->sock_ops, type);
+    LmSockOp *op = (LmSockOp *)lm_freelist_alloc(&loop->spares.sock_ops, type);
     if (op == NULL) {
         return NULL;
     }
@@ -379,22 +379,21 @@ op_clear(PyObject *self)
     Py_CLEAR(op->args[1]);
     Py_CLEAR(op->outcome);
     Py_CLEAR(op->context);
-    Py_CLEAR(op->loop);
     return 0;
 }
 
 static void
 op_dealloc(PyObject *self)
 {
-    LmState *st = ((LmSockOp *)self)->st;
+    LmLoop *loop = ((LmSockOp *)self)->loop; /* there until now */
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     op_clear(self);
-    if (!lm_freelist_give(&st->sock_ops, self, LM_FREELIST_SIZE)) {
+    if (!lm_freelist_give(&loop->spares.sock_ops, self, LM_FREELIST_SIZE)) {
         PyObject_GC_Del(self);
-        lm_state_drop(st);
     }
     Py_DECREF(type);
+    Py_DECREF(loop);
 }
 
 static PyMethodDef op_methods[] = {

@@ -62,10 +62,20 @@ bind_to_loop(LmFuture *f, PyObject *loop)
     return 0;
 }
 
+void
+lm_future_hold_state(LmFuture *f, LmState *st)
+{
+    f->st = lm_state_hold(st);
+    f->holds_state = 1;
+}
+
 int
 lm_future_setup(PyObject *self, PyObject *loop)
 {
     LmFuture *f = lm_future(self);
+    if (!f->holds_state) {
+        lm_future_hold_state(f, f->st); /* the loop may become another */
+    }
     if (f->loop != NULL) {
 #if PY_VERSION_HEX >= 0x030F0000
         PyErr_Format(PyExc_RuntimeError, "%T object is already initialized", self);
@@ -93,7 +103,7 @@ lm_future_new(LmLoop *loop)
         return NULL;
     }
     LmFuture *f = lm_future(self);
-    f->st = lm_state_hold(loop->st);
+    f->st = loop->st;
     if (LM_LIKELY(loop->is_plain && !loop->is_debug)) {
         f->loop = Py_NewRef(loop);
         f->is_native = 1;

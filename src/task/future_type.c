@@ -23,7 +23,7 @@ future_new(PyTypeObject *type, PyObject *args LM_UNUSED, PyObject *kwargs LM_UNU
     LmState *st = lm_state_of_type(type);
     PyObject *self = st != NULL ? type->tp_alloc(type, 0) : NULL;
     if (self != NULL) {
-        lm_future(self)->st = lm_state_hold(st);
+        lm_future_hold_state(lm_future(self), st);
     }
     return self;
 }
@@ -73,7 +73,11 @@ future_dealloc(PyObject *self)
     future_clear(self);
     PyObject *loop = f->loop;
     f->loop = NULL;
-    lm_state_free_instance(f->st, self);
+    LmState *held = f->holds_state ? f->st : NULL;
+    lm_free_instance(self);
+    if (held != NULL) {
+        lm_state_drop(held);
+    }
     Py_XDECREF(loop);
     LM_TRASHCAN_END
 }

@@ -97,7 +97,7 @@ PyObject *
 lm_task_new(LmLoop *loop, PyObject *coro, PyObject *name, PyObject *context, int eager)
 {
     PyTypeObject *type = lm_type(loop->st->TaskType);
-    PyObject *self = lm_state_alloc(loop->st, &loop->st->tasks, type);
+    PyObject *self = lm_freelist_alloc(&loop->spares.tasks, type);
     if (self == NULL) {
         return NULL;
     }

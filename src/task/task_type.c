@@ -19,7 +19,7 @@ task_new(PyTypeObject *type, PyObject *args LM_UNUSED, PyObject *kwargs LM_UNUSE
     LmState *st = lm_state_of_type(type);
     PyObject *self = st != NULL ? type->tp_alloc(type, 0) : NULL;
     if (self != NULL) {
-        lm_future(self)->st = lm_state_hold(st);
+        lm_future_hold_state(lm_future(self), st);
         lm_future(self)->is_task = 1;
     }
     return self;
@@ -103,11 +103,14 @@ task_finalize(PyObject *self)
     lm_exc_restore(pending);
 }
 
-/* A finalizer that was called once is never called again. */
+/* By the loop that made it, which is ours. A finalizer that was called once is never called
+   again. */
 static int
-may_serve_again(PyObject *self, LmState *st)
+keep_for_reuse(PyObject *self, LmLoop *loop)
 {
-    return Py_IS_TYPE(self, lm_type(st->TaskType)) && !PyObject_GC_IsFinalized(self);
+    return Py_IS_TYPE(self, lm_type(loop->st->TaskType)) &&
+           !PyObject_GC_IsFinalized(self) &&
+           lm_freelist_give(&loop->spares.tasks, self, LM_FREELIST_SIZE);
 }
 
 static void
@@ -133,13 +136,14 @@ task_dealloc(PyObject *self)
     PyObject *loop = t->future.loop;
     t->future.loop = NULL;
     PyTypeObject *type = Py_TYPE(self);
-    LmState *st = t->future.st;
-    if (!may_serve_again(self, st) ||
-        !lm_freelist_give(&st->tasks, self, LM_FREELIST_SIZE)) {
+    LmState *held = t->future.holds_state ? t->future.st : NULL;
+    if (held != NULL || !keep_for_reuse(self, (LmLoop *)loop)) {
         type->tp_free(self);
-        lm_state_drop(st);
     }
     Py_DECREF(type);
+    if (held != NULL) {
+        lm_state_drop(held);
+    }
     Py_XDECREF(loop);
     LM_TRASHCAN_END
 }

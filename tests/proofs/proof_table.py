@@ -219,18 +219,6 @@ PROOFS = [
     ),
     Proof(
         "freelist",
-        "trim",
-        Fault(
-            "base/freelist.c",
-            "    while (list->size > LM_FREELIST_SIZE) {",
-            "    while (list->size > LM_FREELIST_SIZE + 1) {",
-        ),
-        unwind=6,
-        unwindset=("make_list.0:260", "lm_freelist_trim.0:5"),
-        sizes=[{"CAPACITY": 259, "SIZES": 255}],
-    ),
-    Proof(
-        "freelist",
         "close",
         Fault(
             "base/freelist.c",
