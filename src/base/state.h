@@ -10,6 +10,7 @@
 #include "base/list.h"
 #include "base/lm.h"
 #include "base/ring.h"
+#include "base/threads.h"
 
 /* clang-format off */
 /* Owned references; NULL until the room that owns the entry has been initialised. */
@@ -74,6 +75,8 @@
     X(check_ssl_socket)                                                                   \
     /* (function, its code, ...) of what net/stream_feed.c does in their place, or NULL */ \
     X(stream_methods)                                                                     \
+    /* without a GIL: what stood there before, since another thread may look at it still */ \
+    X(stream_retired)                                                                     \
     /* a stdlib future whose result is None, to wake stdlib tasks with (task/waiters.c) */ \
     X(finished_future)                                                                    \
     /* what a program has patched (core/patched.h): dicts that are watched, by each of them \
@@ -173,6 +176,7 @@ typedef struct {
     Py_ssize_t name;
     Py_ssize_t awaited_by;
     Py_ssize_t is_task;
+    Py_ssize_t thread; /* without a GIL: whose list the task stands in; or 0 */
     int is_known;
 } LmMirror;
 
@@ -193,6 +197,7 @@ typedef struct LmState {
     int nesting_allowed;         /* allow_nested_runs() was called */
     unsigned stream_versions[2]; /* of the stream classes, by which they were judged */
     LmList loops;                /* all of the interpreter's (core/patched.h) */
+    LmMutex loops_lock;          /* for that list, and for patch_codes */
     int patch_watcher;           /* the dict watcher, or -1 */
     PyObject *patch_capsule;     /* borrowed: this state, for the watcher; or NULL */
 #if PY_VERSION_HEX < 0x030C0000

@@ -7,7 +7,7 @@
 #ifndef LM_CORE_CONTEXT_H
 #define LM_CORE_CONTEXT_H
 
-#include "core/loop.h"
+#include "core/owner.h"
 
 /* What a copy of the current context would be kept as. New reference, or NULL with an
    exception set. */
@@ -30,8 +30,9 @@ lm_context_snapshot(void)
 static inline PyObject *
 lm_context_of_queued(const LmLoop *loop)
 {
-    return lm_ring_length(&loop->ready) < LM_SHORT_QUEUE ? PyContext_CopyCurrent()
-                                                         : lm_context_snapshot();
+    int is_soon =
+        lm_owner_is_home(loop) && lm_ring_length(&loop->ready) < LM_SHORT_QUEUE;
+    return is_soon ? PyContext_CopyCurrent() : lm_context_snapshot();
 }
 
 /* Puts a context where None stands for one. -1 with an exception set. */
@@ -54,7 +55,7 @@ static inline void
 lm_context_empty(LmLoop *loop, PyObject **place)
 {
     PyObject *context = *place;
-    if (context != NULL && Py_REFCNT(context) == 1 && PyContext_CheckExact(context) &&
+    if (context != NULL && lm_is_ours_alone(context) && PyContext_CheckExact(context) &&
         PyMapping_Length(context) == 0) {
         *place = Py_NewRef(Py_None);
         Py_XSETREF(loop->spares.blank_context, context);

@@ -11,7 +11,8 @@
                   |                                                                   |
                   +---------------- lm_handle_cancel ----------> CANCELLED <----------+
 
-   A cancelled handle has let go of its callback and arguments; the queue skips it.
+   A cancelled handle has let go of its callback and arguments; the queue skips it. Without a
+   GIL other threads may cancel one, too: that only marks it (core/owner.h).
 
    The cycle collector is told of a handle late. What a running loop has queued is alive,
    and most handles die right after their callback; so in a running loop a new handle is
@@ -20,7 +21,7 @@
 #ifndef LM_CORE_HANDLE_H
 #define LM_CORE_HANDLE_H
 
-#include "core/loop.h"
+#include "core/owner.h"
 
 #define LM_HANDLE_INLINE_ARGS 2
 #define LM_HANDLE_TUPLE 3 /* nargs where the arguments are a tuple in args[0] */

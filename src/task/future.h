@@ -14,7 +14,7 @@
 #ifndef LM_TASK_FUTURE_H
 #define LM_TASK_FUTURE_H
 
-#include "core/loop.h"
+#include "core/owner.h"
 
 enum { LM_PENDING, LM_CANCELLED, LM_FINISHED };
 
@@ -79,6 +79,14 @@ lm_future_rare(LmFuture *f)
         PyErr_NoMemory();
     }
     return f->rare;
+}
+
+/* The loop of ours that it belongs to, or NULL. */
+static inline LmLoop *
+lm_future_owner(PyObject *self)
+{
+    const LmFuture *f = lm_future(self);
+    return f->is_native ? (LmLoop *)f->loop : NULL;
 }
 
 /* The loop to schedule on directly, or NULL where that has to go through its call_soon:

@@ -7,11 +7,12 @@
 
 #include "base/args.h"
 #include "base/type_help.h"
+#include "core/owner.h"
 #include "task/future.h"
 
 typedef struct {
     PyObject_HEAD
-    LmLoop *loop;     /* of ours, which keeps it for reuse, or NULL; until it is freed */
+    LmLoop *loop; /* of ours, which keeps it for reuse, or NULL; until it is freed */
     PyObject *future; /* NULL once it has given its result or was closed */
 } FutureIter;
 
@@ -25,8 +26,9 @@ lm_future_iter_new(PyObject *future)
     PyTypeObject *type = lm_type(f->st->FutureIterType);
     LmLoop *loop = f->is_native ? (LmLoop *)f->loop : NULL;
     FutureIter *it =
-        loop != NULL ? (FutureIter *)lm_freelist_take(&loop->spares.future_iters, type)
-                     : NULL;
+        loop != NULL
+            ? (FutureIter *)lm_freelist_take(LM_SPARE(loop, future_iters), type)
+            : NULL;
     if (LM_UNLIKELY(it == NULL)) {
         it = PyObject_GC_New(FutureIter, type);
         if (it == NULL) {
@@ -49,7 +51,7 @@ iter_send(PyObject *self, PyObject *arg LM_UNUSED, PyObject **result)
     }
     *result = NULL;
     LmFuture *f = lm_future(it->future);
-    if (f->state == LM_PENDING) {
+    if (LM_LOAD_ACQUIRE(f->state) == LM_PENDING) {
         if (!f->is_blocking) {
             f->is_blocking = 1;
             *result = Py_NewRef(it->future);
@@ -233,7 +235,7 @@ iter_dealloc(PyObject *self)
     PyObject_GC_UnTrack(self);
     iter_clear(self);
     if (loop == NULL ||
-        !lm_freelist_give(&loop->spares.future_iters, self, LM_FREELIST_SIZE)) {
+        !lm_freelist_give(LM_SPARE(loop, future_iters), self, LM_FREELIST_SIZE)) {
         PyObject_GC_Del(self);
     }
     Py_DECREF(type);

@@ -214,7 +214,7 @@ PROOFS = [
     Proof(
         "freelist",
         "take",
-        Fault("base/freelist.h", "    if (LM_UNLIKELY(list->size == 0)) {", "    if (LM_UNLIKELY(list->size < 0)) {"),
+        Fault("base/freelist.h", "|| list->size == 0)) {", "|| list->size < 0)) {"),
         unwind=6,
     ),
     Proof(
