@@ -50,8 +50,8 @@ replace_methods(LmState *st, PyObject *methods)
 #if LM_FREE_THREADED
     PyObject *old = LM_LOAD(st->stream_methods);
     if (old != NULL) {
-        PyObject *chain = PyTuple_Pack(2, old, st->stream_retired != NULL ? st->stream_retired
-                                                                          : Py_None);
+        PyObject *chain = PyTuple_Pack(
+            2, old, st->stream_retired != NULL ? st->stream_retired : Py_None);
         if (chain == NULL) {
             Py_XDECREF(methods);
             return -1;

@@ -236,7 +236,7 @@ task_print_stack(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
 
 /* Without a GIL any thread may ask for the name, and change it. */
 static PyObject *
-name_of(PyObject *self)
+task_name(PyObject *self)
 {
     LmTask *t = lm_task(self);
     if (t->name == NULL) {
@@ -254,7 +254,7 @@ task_get_name(PyObject *self, PyObject *unused LM_UNUSED)
 {
     PyObject *name;
     LM_BEGIN_SECTION(self)
-    name = name_of(self);
+    name = task_name(self);
     LM_END_SECTION
     return name;
 }

@@ -1,7 +1,8 @@
 """What a loop does for a thread that does not run it: core/owner.h and core/inbox.h.
 
-With the GIL the calls of such a thread work as asyncio's do; without, those that touch what the loop has are refused by a
-RuntimeError that names call_soon_threadsafe(). docs/threads.md has the table. Relies on the fixtures of tests/conftest.py.
+With the GIL the calls of such a thread work as asyncio's do; without, those that touch what the loop has are refused
+by a RuntimeError that names call_soon_threadsafe(). docs/threads.md has the table. Relies on the fixtures of
+tests/conftest.py.
 """
 
 import asyncio
@@ -146,7 +147,7 @@ def test_a_run_in_another_thread_is_refused(loop):
 
 
 def test_what_a_thread_sends_comes_before_what_it_causes(loop):
-    """A thread sends something and then lets the loop's own thread go on, which adds to the queue: it comes second."""
+    """A thread sends something and lets the loop's own thread go on, which adds to the queue: that comes second."""
     order = []
     rounds = 200
 
