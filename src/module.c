@@ -121,8 +121,7 @@ module_free(void *module)
     LmState *st = lm_state_of_module(module);
     if (st != NULL) {
         lm_patched_end(st);
-        lm_handle_close_spare(st);
-        lm_state_leave(st);
+        lm_state_drop(st);
     }
 }
 

@@ -26,18 +26,6 @@ lm_freelist_grow(LmFreelist *list)
 }
 
 void
-lm_freelist_trim(LmFreelist *list, void (*release)(PyObject *))
-{
-    if (list->capacity <= LM_FREELIST_SIZE) {
-        return;
-    }
-    while (list->size > LM_FREELIST_SIZE) {
-        release(list->items[--list->size]);
-    }
-    resize_freelist(list, LM_FREELIST_SIZE);
-}
-
-void
 lm_freelist_close(LmFreelist *list, void (*release)(PyObject *))
 {
     while (list->size > 0) {

@@ -5,7 +5,7 @@
 #ifndef LM_BASE_FREELIST_H
 #define LM_BASE_FREELIST_H
 
-#include "base/lm.h"
+#include "base/threads.h"
 
 /* What a list keeps in any case, and where few are in use at a time. */
 #define LM_FREELIST_SIZE 256
@@ -20,17 +20,15 @@ typedef struct {
 /* 0, or -1 where memory is out or the list is closed (no exception is set). */
 int lm_freelist_grow(LmFreelist *list);
 
-/* Frees what is there beyond LM_FREELIST_SIZE, each by `release`. */
-void lm_freelist_trim(LmFreelist *list, void (*release)(PyObject *));
-
 /* Frees all that is there, each by `release`, for good. */
 void lm_freelist_close(LmFreelist *list, void (*release)(PyObject *));
 
-/* New reference to an instance of the type, NULL where none waits. Fields are as they were. */
+/* New reference to an instance of the type, NULL where none waits. Fields are as they were.
+   Without a GIL a thread that has no list gives NULL for it, here and below. */
 static inline PyObject *
 lm_freelist_take(LmFreelist *list, PyTypeObject *type)
 {
-    if (LM_UNLIKELY(list->size == 0)) {
+    if (LM_UNLIKELY((LM_FREE_THREADED && list == NULL) || list->size == 0)) {
         return NULL;
     }
     PyObject *obj = list->items[--list->size];
@@ -61,6 +59,9 @@ lm_freelist_alloc(LmFreelist *list, PyTypeObject *type)
 static inline int
 lm_freelist_give(LmFreelist *list, PyObject *obj, int most)
 {
+    if (LM_FREE_THREADED && LM_UNLIKELY(list == NULL)) {
+        return 0;
+    }
     if (LM_UNLIKELY(list->size == list->capacity) &&
         (list->size >= most || lm_freelist_grow(list) < 0)) {
         return 0;

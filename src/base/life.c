@@ -21,23 +21,6 @@ lm_state_traverse(LmState *st, visitproc visit, void *arg)
     return 0;
 }
 
-static void
-free_spare(PyObject *obj)
-{
-    Py_TYPE(obj)->tp_free(obj);
-}
-
-void
-lm_state_leave(LmState *st)
-{
-    LmFreelist *holding[] = {&st->future_iters, &st->tasks, &st->sock_ops};
-    for (size_t i = 0; i < sizeof(holding) / sizeof(holding[0]); i++) {
-        st->holders -= (size_t)holding[i]->size;
-        lm_freelist_close(holding[i], free_spare);
-    }
-    lm_state_drop(st);
-}
-
 void
 lm_state_free(LmState *st)
 {

@@ -1,13 +1,13 @@
-/* Who keeps the module's state alive: the module, and each instance that points to it, from
-   its allocation until it is freed.
+/* Who keeps the module's state alive: the module, each loop, and whatever else points to it
+   and may outlive its loop, or have none of ours, from its allocation until it is freed.
 
    When an interpreter ends, the collector clears types, module and instances in any order,
    and the end of an instance still needs the state: so it goes with the last of them. Until
    then its objects are there, though the collector may have cleared them: what is asked of
    them at an instance's end may fail, or find them empty.
 
-   Spare instances hold it too, so that taking one costs nothing. A handle does not: it has
-   its loop until it is freed. */
+   A handle does not, nor a future that a loop of ours has made: they have that loop until
+   they are freed. So what a program makes many of touches no count that is everybody's. */
 #ifndef LM_BASE_LIFE_H
 #define LM_BASE_LIFE_H
 
@@ -19,38 +19,22 @@ LmState *lm_state_new(void);
 /* Visits what the state owns, for the module. */
 int lm_state_traverse(LmState *st, visitproc visit, void *arg);
 
-/* The module is gone: nothing is kept for reuse any more; drops its hold. */
-void lm_state_leave(LmState *st);
-
 /* For lm_state_drop. */
 void lm_state_free(LmState *st);
 
 static inline LmState *
 lm_state_hold(LmState *st)
 {
-    st->holders++;
+    LM_ADD(st->holders, 1);
     return st;
 }
 
 static inline void
 lm_state_drop(LmState *st)
 {
-    if (LM_UNLIKELY(--st->holders == 0)) {
+    if (LM_UNLIKELY(LM_ADD(st->holders, -(size_t)1) == 0)) {
         lm_state_free(st);
     }
-}
-
-/* What lm_freelist_alloc gives, as an instance that holds the state; the caller notes that
-   in it. */
-static inline PyObject *
-lm_state_alloc(LmState *st, LmFreelist *list, PyTypeObject *type)
-{
-    int is_fresh = list->size == 0;
-    PyObject *obj = lm_freelist_alloc(list, type);
-    if (LM_UNLIKELY(is_fresh) && obj != NULL) {
-        lm_state_hold(st);
-    }
-    return obj;
 }
 
 /* Deallocation of an instance of a heap type that holds the state and has finished with its

@@ -7,10 +7,10 @@
 #ifndef LM_BASE_STATE_H
 #define LM_BASE_STATE_H
 
-#include "base/freelist.h"
 #include "base/list.h"
 #include "base/lm.h"
 #include "base/ring.h"
+#include "base/threads.h"
 
 /* clang-format off */
 /* Owned references; NULL until the room that owns the entry has been initialised. */
@@ -75,10 +75,10 @@
     X(check_ssl_socket)                                                                   \
     /* (function, its code, ...) of what net/stream_feed.c does in their place, or NULL */ \
     X(stream_methods)                                                                     \
+    /* without a GIL: what stood there before, since another thread may look at it still */ \
+    X(stream_retired)                                                                     \
     /* a stdlib future whose result is None, to wake stdlib tasks with (task/waiters.c) */ \
     X(finished_future)                                                                    \
-    /* an empty context that nobody has seen (core/context.h), or NULL while it is in use */ \
-    X(blank_context)                                                                      \
     /* what a program has patched (core/patched.h): dicts that are watched, by each of them \
        what a change opens, functions with their code; who looks, and who makes a handle; \
        loopmod.Loop, who looks at what a loop has of its own, and names to look at */     \
@@ -176,6 +176,7 @@ typedef struct {
     Py_ssize_t name;
     Py_ssize_t awaited_by;
     Py_ssize_t is_task;
+    Py_ssize_t thread; /* without a GIL: whose list the task stands in; or 0 */
     int is_known;
 } LmMirror;
 
@@ -189,13 +190,14 @@ typedef struct LmState {
     } str;
 #undef LM_FIELD
 
-    size_t holders; /* the module, and instances that are allocated */
+    size_t holders; /* the module, loops, and other instances that say so */
     LmMirror mirror;
     const struct LmNativeProtocol *native_protocol; /* of SSLProtocolType */
     Py_ssize_t sock_fd_offset;   /* of a socket's number, or 0: net/sock_fd.h */
     int nesting_allowed;         /* allow_nested_runs() was called */
     unsigned stream_versions[2]; /* of the stream classes, by which they were judged */
     LmList loops;                /* all of the interpreter's (core/patched.h) */
+    LmMutex loops_lock;          /* for that list, and for patch_codes */
     int patch_watcher;           /* the dict watcher, or -1 */
     PyObject *patch_capsule;     /* borrowed: this state, for the watcher; or NULL */
 #if PY_VERSION_HEX < 0x030C0000
@@ -207,10 +209,6 @@ typedef struct LmState {
     LmReadyFn step_task;    /* steps a task that is ready: task/step.c */
     PyMethodDef *wake_task; /* the callable that does it for a foreign loop or future */
     uint64_t task_names;    /* number of the last default task name given */
-    LmFreelist handles, timer_handles, safe_handles;
-    LmFreelist future_iters;
-    LmFreelist tasks;
-    LmFreelist sock_ops;
 } LmState;
 
 static inline PyTypeObject *

@@ -7,7 +7,7 @@
 #ifndef LM_CORE_CONTEXT_H
 #define LM_CORE_CONTEXT_H
 
-#include "core/loop.h"
+#include "core/owner.h"
 
 /* What a copy of the current context would be kept as. New reference, or NULL with an
    exception set. */
@@ -30,16 +30,17 @@ lm_context_snapshot(void)
 static inline PyObject *
 lm_context_of_queued(const LmLoop *loop)
 {
-    return lm_ring_length(&loop->ready) < LM_SHORT_QUEUE ? PyContext_CopyCurrent()
-                                                         : lm_context_snapshot();
+    int is_soon =
+        lm_owner_is_home(loop) && lm_ring_length(&loop->ready) < LM_SHORT_QUEUE;
+    return is_soon ? PyContext_CopyCurrent() : lm_context_snapshot();
 }
 
 /* Puts a context where None stands for one. -1 with an exception set. */
 static inline int
-lm_context_fill(LmState *st, PyObject **place)
+lm_context_fill(LmLoop *loop, PyObject **place)
 {
-    PyObject *context = st->blank_context;
-    st->blank_context = NULL;
+    PyObject *context = loop->spares.blank_context;
+    loop->spares.blank_context = NULL;
     if (context == NULL && (context = PyContext_New()) == NULL) {
         return -1;
     }
@@ -51,13 +52,13 @@ lm_context_fill(LmState *st, PyObject **place)
    else holds it. Not for one that was shown: who keyed anything by it would meet it again
    elsewhere. Not where an exception is set. */
 static inline void
-lm_context_empty(LmState *st, PyObject **place)
+lm_context_empty(LmLoop *loop, PyObject **place)
 {
     PyObject *context = *place;
-    if (context != NULL && Py_REFCNT(context) == 1 && PyContext_CheckExact(context) &&
+    if (context != NULL && lm_is_ours_alone(context) && PyContext_CheckExact(context) &&
         PyMapping_Length(context) == 0) {
         *place = Py_NewRef(Py_None);
-        Py_XSETREF(st->blank_context, context);
+        Py_XSETREF(loop->spares.blank_context, context);
     }
 }
 

@@ -65,7 +65,8 @@ lm_handle_track_queued(LmLoop *loop)
 static PyObject *
 track_late(LmLoop *loop, PyObject *self, int is_late)
 {
-    if (self != NULL && !(is_late && loop->thread_id != 0)) {
+    int is_running = loop->thread_id != 0 && lm_owner_is_home(loop);
+    if (self != NULL && !(is_late && is_running)) {
         lm_handle_track(self);
     }
     return self;
@@ -179,8 +180,8 @@ lm_handle_new(LmLoop *loop, PyObject *callback, PyObject *const *args, Py_ssize_
 {
     LmState *st = loop->st;
     return track_late(loop,
-                      make_handle(loop, st->HandleType, &st->handles, callback, args,
-                                  nargs, context_kept(context)),
+                      make_handle(loop, st->HandleType, LM_SPARE(loop, handles),
+                                  callback, args, nargs, context_kept(context)),
                       0);
 }
 
@@ -190,8 +191,8 @@ lm_handle_new_queued(LmLoop *loop, PyObject *callback, PyObject *const *args,
 {
     LmState *st = loop->st;
     return track_late(loop,
-                      make_handle(loop, st->HandleType, &st->handles, callback, args,
-                                  nargs, context_queued(loop, context)),
+                      make_handle(loop, st->HandleType, LM_SPARE(loop, handles),
+                                  callback, args, nargs, context_queued(loop, context)),
                       1);
 }
 
@@ -203,8 +204,8 @@ lm_handle_new_threadsafe(LmLoop *loop, PyObject *callback, PyObject *const *args
     if (st->SafeHandleType == NULL) {
         return lm_handle_new_queued(loop, callback, args, nargs, context);
     }
-    PyObject *self = make_handle(loop, st->SafeHandleType, &st->safe_handles, callback,
-                                 args, nargs, context_queued(loop, context));
+    PyObject *self = make_handle(loop, st->SafeHandleType, LM_SPARE(loop, safe_handles),
+                                 callback, args, nargs, context_queued(loop, context));
     if (self != NULL) {
         lm_handle(self)->is_safe = 1;
     }
@@ -216,8 +217,9 @@ lm_handle_new_timer(LmLoop *loop, double due, PyObject *when, PyObject *callback
                     PyObject *const *args, Py_ssize_t nargs, PyObject *context)
 {
     LmState *st = loop->st;
-    PyObject *self = make_handle(loop, st->TimerHandleType, &st->timer_handles,
-                                 callback, args, nargs, context_kept(context));
+    PyObject *self =
+        make_handle(loop, st->TimerHandleType, LM_SPARE(loop, timer_handles), callback,
+                    args, nargs, context_kept(context));
     if (self != NULL) {
         LmHandle *h = lm_handle(self);
         h->due = due;
@@ -298,12 +300,12 @@ static int
 run_in_blank(LmLoop *loop, PyObject *self)
 {
     LmHandle *h = lm_handle(self);
-    if (lm_context_fill(loop->st, &h->context) < 0) {
+    if (lm_context_fill(loop, &h->context) < 0) {
         return lm_fault_in_callback(loop, self);
     }
     int failed = run_and_report(loop, self);
     if (LM_LIKELY(failed == 0) && !h->is_context_shown) {
-        lm_context_empty(loop->st, &h->context);
+        lm_context_empty(loop, &h->context);
     }
     return failed;
 }
@@ -319,14 +321,14 @@ int
 lm_handle_run(LmLoop *loop, PyObject *self)
 {
     LmHandle *h = lm_handle(self);
-    if (h->is_cancelled || LM_UNLIKELY(!lm_handle_is_whole(h))) {
+    if (LM_LOAD(h->is_cancelled) || LM_UNLIKELY(!lm_handle_is_whole(h))) {
         return 0;
     }
     if (LM_LIKELY(!h->is_safe)) {
         return run_in_kept(loop, self);
     }
     lm_safe_handle_begin(h);
-    int failed = run_in_kept(loop, self);
+    int failed = LM_LOAD(h->is_cancelled) ? 0 : run_in_kept(loop, self);
     lm_safe_handle_end(h);
     return failed;
 }
@@ -406,14 +408,14 @@ tell_own_queue(PyObject *self)
                                        "_timer_handle_cancelled", "O", self));
 }
 
-int
-lm_handle_cancel(PyObject *self)
+static int
+cancel_own(PyObject *self)
 {
     LmHandle *h = lm_handle(self);
-    if (h->is_cancelled || h->loop == NULL) {
+    if (LM_LOAD(h->is_cancelled)) {
         return 0;
     }
-    h->is_cancelled = 1;
+    LM_STORE(h->is_cancelled, 1);
     if (h->loop->is_debug) {
         PyObject *repr = PyObject_Repr(self);
         if (repr == NULL) {
@@ -428,4 +430,27 @@ lm_handle_cancel(PyObject *self)
     }
     lm_handle_drop_callback(h);
     return failed;
+}
+
+/* What a handle of another thread's loop holds is let go of when its queue skips it. */
+int
+lm_handle_cancel(PyObject *self)
+{
+    LmHandle *h = lm_handle(self);
+    if (h->loop == NULL) {
+        return 0;
+    }
+#if LM_FREE_THREADED
+    LmOwner owner;
+    if (lm_owner_enter(&owner, h->loop, self) < 0) {
+        PyErr_Clear();
+        LM_STORE(h->is_cancelled, 1);
+        return 0;
+    }
+    int failed = cancel_own(self);
+    lm_owner_leave(&owner);
+    return failed;
+#else
+    return cancel_own(self);
+#endif
 }

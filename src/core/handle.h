@@ -11,7 +11,8 @@
                   |                                                                   |
                   +---------------- lm_handle_cancel ----------> CANCELLED <----------+
 
-   A cancelled handle has let go of its callback and arguments; the queue skips it.
+   A cancelled handle has let go of its callback and arguments; the queue skips it. Without a
+   GIL other threads may cancel one, too: that only marks it (core/owner.h).
 
    The cycle collector is told of a handle late. What a running loop has queued is alive,
    and most handles die right after their callback; so in a running loop a new handle is
@@ -20,7 +21,7 @@
 #ifndef LM_CORE_HANDLE_H
 #define LM_CORE_HANDLE_H
 
-#include "core/loop.h"
+#include "core/owner.h"
 
 #define LM_HANDLE_INLINE_ARGS 2
 #define LM_HANDLE_TUPLE 3 /* nargs where the arguments are a tuple in args[0] */
@@ -86,11 +87,8 @@ void lm_handle_unschedule(LmLoop *loop, LmHandle *handle);
 /* The run ends: tracks all that is queued. */
 void lm_handle_track_queued(LmLoop *loop);
 
-/* A loop is closed: what was kept for its bursts is freed. */
-void lm_handle_trim_spare(LmState *st);
-
-/* The module is gone: so is all that was kept. */
-void lm_handle_close_spare(LmState *st);
+/* Frees a handle that was kept for reuse. */
+void lm_handle_free(PyObject *handle);
 
 /* A handle of the callback; `context` NULL copies the current one. New reference, or
    NULL with an exception. */

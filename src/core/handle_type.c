@@ -4,11 +4,12 @@
 
 #include "base/type_help.h"
 #include "core/context.h"
+#include "core/owner.h"
 #include "core/safe_handle.h"
 #include "core/timers.h"
 
 /* A burst is rarely the last, and fresh memory costs more than all else about a handle:
-   this many of a kind, 5 MB of the largest, are kept until a loop is closed. */
+   this many of a kind, 5 MB of the largest, are kept until the loop is closed. */
 #define MOST_SPARE 32768
 
 static int
@@ -41,37 +42,24 @@ handle_clear(PyObject *self)
 }
 
 static LmFreelist *
-spare_list(LmState *st, PyTypeObject *type)
+spare_list(LmLoop *loop, PyTypeObject *type)
 {
-    return type == lm_type(st->HandleType)        ? &st->handles
-           : type == lm_type(st->TimerHandleType) ? &st->timer_handles
-           : type == lm_type(st->SafeHandleType)  ? &st->safe_handles
+    const LmState *st = loop->st;
+    LmSpares *spares = &loop->spares;
+    return !lm_owner_is_home(loop)                ? NULL
+           : type == lm_type(st->HandleType)      ? &spares->handles
+           : type == lm_type(st->TimerHandleType) ? &spares->timer_handles
+           : type == lm_type(st->SafeHandleType)  ? &spares->safe_handles
                                                   : NULL;
 }
 
-static void
-free_handle(PyObject *self)
+void
+lm_handle_free(PyObject *self)
 {
     if (lm_handle(self)->is_safe) {
         lm_safe_handle_free(lm_handle(self));
     }
     Py_TYPE(self)->tp_free(self);
-}
-
-void
-lm_handle_trim_spare(LmState *st)
-{
-    lm_freelist_trim(&st->handles, free_handle);
-    lm_freelist_trim(&st->timer_handles, free_handle);
-    lm_freelist_trim(&st->safe_handles, free_handle);
-}
-
-void
-lm_handle_close_spare(LmState *st)
-{
-    lm_freelist_close(&st->handles, free_handle);
-    lm_freelist_close(&st->timer_handles, free_handle);
-    lm_freelist_close(&st->safe_handles, free_handle);
 }
 
 static void
@@ -87,12 +75,11 @@ handle_dealloc(PyObject *self)
     Py_CLEAR(h->source_traceback);
     Py_CLEAR(h->repr);
     Py_CLEAR(h->when);
-    LmLoop *loop =
-        h->loop; /* may be what keeps the state, and so the spare list, alive */
+    LmLoop *loop = h->loop;
     h->loop = NULL;
-    LmFreelist *spare = loop != NULL ? spare_list(loop->st, type) : NULL;
+    LmFreelist *spare = loop != NULL ? spare_list(loop, type) : NULL;
     if (spare == NULL || !lm_freelist_give(spare, self, MOST_SPARE)) {
-        free_handle(self);
+        lm_handle_free(self);
     }
     Py_DECREF(type);
     Py_XDECREF(loop);
@@ -108,7 +95,7 @@ handle_cancel(PyObject *self, PyObject *unused LM_UNUSED)
 static PyObject *
 handle_cancelled(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    return PyBool_FromLong(lm_handle(self)->is_cancelled);
+    return PyBool_FromLong(LM_LOAD(lm_handle(self)->is_cancelled));
 }
 
 static PyObject *
@@ -272,20 +259,29 @@ PyDoc_STRVAR(
            "Implements asyncio.TimerHandle.when."));
 PyDoc_STRVAR(run_doc, LM_DOC("_run($self)", "Run the callback in its context now."));
 
+#define handle_owner(self) lm_handle(self)->loop
+LM_OWNED_METHOD(handle_run, handle_owner)
+LM_OWNED_SHOWN(get_handle_callback, handle_owner)
+LM_OWNED_SHOWN(get_handle_args, handle_owner)
+LM_OWNED_SHOWN(get_handle_context, handle_owner)
+LM_OWNED_SHOWN(get_handle_repr, handle_owner)
+LM_OWNED_SHOWN(get_handle_traceback, handle_owner)
+LM_OWNED_SETTER(set_timer_scheduled, handle_owner)
+
 /* clang-format off */
 #define COMMON_METHODS                                           \
     {"cancel", handle_cancel, METH_NOARGS, cancel_doc},          \
     {"cancelled", handle_cancelled, METH_NOARGS, cancelled_doc}, \
-    {"_run", handle_run, METH_NOARGS, run_doc}
+    {"_run", LM_OWNED(handle_run), METH_NOARGS, run_doc}
 
-#define COMMON_GETTERS                                                      \
-    {"_loop", get_handle_loop, NULL, NULL, NULL},                           \
-    {"_callback", get_handle_callback, leave_as_it_is, NULL, NULL},         \
-    {"_args", get_handle_args, leave_as_it_is, NULL, NULL},                 \
-    {"_context", get_handle_context, NULL, NULL, NULL},                     \
-    {"_cancelled", get_handle_cancelled, set_handle_cancelled, NULL, NULL}, \
-    {"_repr", get_handle_repr, leave_as_it_is, NULL, NULL},                 \
-    {"_source_traceback", get_handle_traceback, NULL, NULL, NULL}
+#define COMMON_GETTERS                                                        \
+    {"_loop", get_handle_loop, NULL, NULL, NULL},                             \
+    {"_callback", LM_OWNED(get_handle_callback), leave_as_it_is, NULL, NULL}, \
+    {"_args", LM_OWNED(get_handle_args), leave_as_it_is, NULL, NULL},         \
+    {"_context", LM_OWNED(get_handle_context), NULL, NULL, NULL},             \
+    {"_cancelled", get_handle_cancelled, set_handle_cancelled, NULL, NULL},   \
+    {"_repr", LM_OWNED(get_handle_repr), leave_as_it_is, NULL, NULL},         \
+    {"_source_traceback", LM_OWNED(get_handle_traceback), NULL, NULL, NULL}
 
 static PyMethodDef handle_methods[] = {COMMON_METHODS, {NULL, NULL, 0, NULL}};
 static PyMethodDef timer_methods[] = {
@@ -294,7 +290,7 @@ static PyGetSetDef handle_getset[] = {COMMON_GETTERS, {NULL, NULL, NULL, NULL, N
 static PyGetSetDef timer_getset[] = {
     COMMON_GETTERS,
     {"_when", get_timer_when, NULL, NULL, NULL},
-    {"_scheduled", get_timer_scheduled, set_timer_scheduled, NULL, NULL},
+    {"_scheduled", get_timer_scheduled, LM_OWNED(set_timer_scheduled), NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL}};
 
 #define COMMON_SLOTS                                    \
@@ -338,20 +334,24 @@ static PyObject *
 safe_cancel(PyObject *self, PyObject *unused)
 {
     lm_safe_handle_wait(lm_handle(self));
-    return handle_cancel(self, unused);
+    PyObject *result = handle_cancel(self, unused);
+    lm_safe_handle_waited(lm_handle(self));
+    return result;
 }
 
 static PyObject *
 safe_cancelled(PyObject *self, PyObject *unused)
 {
     lm_safe_handle_wait(lm_handle(self));
-    return handle_cancelled(self, unused);
+    PyObject *result = handle_cancelled(self, unused);
+    lm_safe_handle_waited(lm_handle(self));
+    return result;
 }
 
 static PyMethodDef safe_methods[] = {
     {"cancel", safe_cancel, METH_NOARGS, cancel_doc},
     {"cancelled", safe_cancelled, METH_NOARGS, cancelled_doc},
-    {"_run", handle_run, METH_NOARGS, run_doc},
+    {"_run", LM_OWNED(handle_run), METH_NOARGS, run_doc},
     {NULL, NULL, 0, NULL}};
 
 static PyType_Slot safe_slots[] = {

@@ -28,7 +28,8 @@ lm_loop_refuse_closed(void)
 int
 lm_loop_check_thread(LmLoop *loop)
 {
-    if (loop->thread_id == 0 || loop->thread_id == PyThread_get_thread_ident()) {
+    unsigned long runner = LM_LOAD(loop->thread_id);
+    if (runner == 0 || runner == PyThread_get_thread_ident()) {
         return 0;
     }
     PyErr_SetString(PyExc_RuntimeError,

@@ -20,6 +20,8 @@
 #include "base/heap.h"
 #include "base/life.h"
 #include "base/ring.h"
+#include "base/threads.h"
+#include "core/spares.h"
 #include "poll/poll.h"
 
 /* Until the end of what a room may put off work that comes up in a step. */
@@ -37,6 +39,17 @@ typedef struct LmLoop {
     unsigned turns_unpolled; /* turns since then */
     unsigned next_look;      /* how many of them until the clock is asked again */
     unsigned long thread_id; /* 0 while not running */
+#if LM_FREE_THREADED
+    uintptr_t home;     /* core/owner.h: the thread whose it is, or 0 */
+    LmMutex inbox_lock; /* core/inbox.h: guards the next four */
+    uint8_t is_inbox_closed;
+    uint8_t is_warned; /* of a patch: lm_inbox_warn */
+    size_t
+        inbox_count; /* and this is read without it: not 0 where there is any of it */
+    uint64_t first_name, last_name; /* numbers of default task names it may give */
+    LmRing inbox;
+    LmRing drained; /* the owner's: empty but where memory was out */
+#endif
 
     /* The turn of other threads: core/switch.h. */
     PyInterpreterState *interp; /* that the loop runs in */
@@ -81,6 +94,7 @@ typedef struct LmLoop {
     LmRing postponed;
     int64_t postponed_until_ns;
 
+    LmSpares spares;
     LmList kept;   /* what the loop keeps alive because it watches it: net/kept.h */
     char *scratch; /* lm_loop_scratch(), or NULL until it was asked for */
     struct LmReaders *readers;
@@ -90,6 +104,9 @@ typedef struct LmLoop {
 
 /* Fields of a zeroed object. Cannot fail: what can is done where it is first needed. */
 void lm_loop_init(LmLoop *loop, LmState *st);
+
+/* Its end begins: nobody finds it among the interpreter's loops any more. */
+void lm_loop_leave_others(LmLoop *loop);
 
 /* Empties ring and heap and closes the poll. The loop does not run. */
 void lm_loop_close(LmLoop *loop);

@@ -2,7 +2,7 @@
    timers, handles and the poll. Runs Python where references are dropped. */
 #include "core/loop.h"
 
-#include "core/handle.h"
+#include "core/inbox.h"
 #include "core/ready.h"
 #include "core/timers.h"
 
@@ -12,10 +12,20 @@ lm_loop_init(LmLoop *loop, LmState *st)
     loop->st = lm_state_hold(st);
     loop->interp = PyInterpreterState_Get();
     loop->is_plain = 1;
+    lm_lock(&st->loops_lock);
     lm_list_push_back(&st->loops, &loop->among);
+    lm_unlock(&st->loops_lock);
     lm_list_init(&loop->kept);
     lm_heap_init(&loop->timers);
     lm_poll_init(&loop->poll);
+}
+
+void
+lm_loop_leave_others(LmLoop *loop)
+{
+    lm_lock(&loop->st->loops_lock);
+    lm_list_remove(&loop->among);
+    lm_unlock(&loop->st->loops_lock);
 }
 
 void
@@ -31,11 +41,14 @@ lm_loop_clear(LmLoop *loop)
 void
 lm_loop_close(LmLoop *loop)
 {
-    loop->is_closed = 1;
+    LM_STORE(loop->is_closed, 1);
+    lm_inbox_close(loop);
     lm_ring_clear(&loop->ready);
     lm_timers_clear(loop);
-    lm_handle_trim_spare(loop->st);
-    loop->st->is_patch_new |= loop->has_own_methods;
+    lm_spares_close(&loop->spares);
+    if (loop->has_own_methods) {
+        LM_STORE(loop->st->is_patch_new, 1);
+    }
     lm_poll_close(&loop->poll);
 }
 
@@ -44,6 +57,10 @@ lm_loop_traverse(LmLoop *loop, visitproc visit, void *arg)
 {
     Py_VISIT(loop->task_factory);
     Py_VISIT(loop->shown_handle);
+    Py_VISIT(loop->spares.blank_context);
     int failed = lm_ready_traverse(loop, visit, arg);
+    if (failed == 0) {
+        failed = lm_inbox_traverse(loop, visit, arg);
+    }
     return failed ? failed : lm_timers_traverse(loop, visit, arg);
 }

@@ -5,6 +5,7 @@
 #include "base/held.h"
 #include "base/oserr.h"
 #include "base/type_help.h"
+#include "core/inbox.h"
 
 #define HAS_WATCHERS (PY_VERSION_HEX >= 0x030C0000)
 
@@ -32,9 +33,17 @@ lm_patched_look_closer(LmLoop *loop)
 static void
 warn_all_loops(LmState *st)
 {
+    lm_lock(&st->loops_lock);
     for (LmList *node = st->loops.next; node != &st->loops; node = node->next) {
-        lm_patched_look_closer(LM_CONTAINER_OF(node, LmLoop, among));
+        LmLoop *loop = LM_CONTAINER_OF(node, LmLoop, among);
+        if (lm_owner_is_home(loop)) {
+            lm_patched_look_closer(loop);
+        }
+        else {
+            lm_inbox_warn(loop);
+        }
     }
+    lm_unlock(&st->loops_lock);
 }
 
 #if HAS_WATCHERS
@@ -156,7 +165,7 @@ on_dict_change(PyDict_WatchEvent event LM_UNUSED, PyObject *dict, PyObject *key,
     if (st != NULL && key != NULL && PyUnicode_CheckExact(key)) {
         PyObject *entries = opened_by(st, dict, key);
         if (entries != NULL) {
-            st->is_patch_new = 1;
+            LM_STORE(st->is_patch_new, 1);
             warn_all_loops(st);
             if (open_methods(entries) < 0) {
                 PyErr_WriteUnraisable(key);
@@ -308,36 +317,44 @@ lm_patched_end(LmState *st)
 static int
 is_any_code_new(LmState *st)
 {
-    PyObject *codes = st->patch_codes;
+    lm_lock(&st->loops_lock);
+    PyObject *codes = Py_XNewRef(st->patch_codes);
+    lm_unlock(&st->loops_lock);
+    int is_new = 0;
     for (Py_ssize_t i = 0; codes != NULL && i < PyTuple_GET_SIZE(codes); i += 2) {
         if (PyFunction_GetCode(PyTuple_GET_ITEM(codes, i)) !=
             PyTuple_GET_ITEM(codes, i + 1)) {
-            return 1;
+            is_new = 1;
         }
     }
-    return 0;
+    Py_XDECREF(codes);
+    return is_new;
 }
 
 int
 lm_patched_settle(LmState *st)
 {
     if (st->patch_settle == NULL ||
-        !(st->is_patch_new | is_any_dict_new(st) | is_any_code_new(st))) {
+        !(LM_LOAD(st->is_patch_new) | is_any_dict_new(st) | is_any_code_new(st))) {
         return 0;
     }
-    st->is_patch_new = 0; /* first: what is patched meanwhile counts */
+    LM_STORE(st->is_patch_new, 0); /* first: what is patched meanwhile counts */
     PyObject *found = PyObject_CallNoArgs(st->patch_settle);
     PyObject *codes;
     int is_turn_patched, is_run_patched;
     if (found == NULL || !PyArg_ParseTuple(found, "ppO!", &is_turn_patched,
                                            &is_run_patched, &PyTuple_Type, &codes)) {
-        st->is_patch_new = 1;
+        LM_STORE(st->is_patch_new, 1);
         Py_XDECREF(found);
         return -1;
     }
-    st->is_turn_patched = is_turn_patched;
-    st->is_run_patched = is_run_patched;
-    Py_XSETREF(st->patch_codes, Py_NewRef(codes));
+    LM_STORE(st->is_turn_patched, is_turn_patched);
+    LM_STORE(st->is_run_patched, is_run_patched);
+    lm_lock(&st->loops_lock);
+    PyObject *old = st->patch_codes;
+    st->patch_codes = Py_NewRef(codes);
+    lm_unlock(&st->loops_lock);
+    Py_XDECREF(old);
     Py_DECREF(found);
     /* Where no watcher told them. */
     warn_all_loops(st);
@@ -348,13 +365,15 @@ PyObject *
 lm_patched_settle_now(PyObject *module, PyObject *unused LM_UNUSED)
 {
     LmState *st = lm_state_of_module(module);
-    return st->is_patch_new && lm_patched_settle(st) < 0 ? NULL : Py_NewRef(Py_None);
+    return LM_LOAD(st->is_patch_new) && lm_patched_settle(st) < 0 ? NULL
+                                                                  : Py_NewRef(Py_None);
 }
 
 static int
 has_patched_turn(const LmLoop *loop)
 {
-    return loop->st->is_turn_patched || loop->has_own_turn || loop->has_own_select;
+    return LM_LOAD(loop->st->is_turn_patched) || loop->has_own_turn ||
+           loop->has_own_select;
 }
 
 /* What the loop, or the program's class of it, has of its own counts as patched: for all
@@ -373,7 +392,9 @@ note_own_methods(LmLoop *loop)
     }
     Py_DECREF(found);
     loop->has_own_methods = (uint8_t)has_own;
-    st->is_patch_new |= is_new;
+    if (is_new) {
+        LM_STORE(st->is_patch_new, 1);
+    }
     return 0;
 }
 
@@ -420,7 +441,7 @@ int
 lm_patched_take_turn(LmLoop *loop)
 {
     lm_loop_leave_task(loop);
-    if ((loop->is_patched == LM_PATCHED_PERHAPS || loop->st->is_patch_new) &&
+    if ((loop->is_patched == LM_PATCHED_PERHAPS || LM_LOAD(loop->st->is_patch_new)) &&
         lm_patched_look(loop) < 0) {
         return -1;
     }

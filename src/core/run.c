@@ -41,7 +41,7 @@ has_time_left(LmLoop *loop)
 static int
 may_skip_poll(LmLoop *loop)
 {
-    return !loop->is_first_turn && !loop->is_stopping && !loop->has_done_io &&
+    return !loop->is_first_turn && !LM_LOAD(loop->is_stopping) && !loop->has_done_io &&
            lm_list_is_empty(&loop->poll.changed) &&
            loop->turns_unpolled < MOST_TURNS_UNPOLLED && has_time_left(loop);
 }
@@ -72,9 +72,11 @@ poll_until(LmLoop *loop, int64_t deadline_ns)
     if (LM_UNLIKELY(loop->is_asleep)) {
         return refuse_second();
     }
-    loop->is_asleep = deadline_ns != 0;
+    if (deadline_ns != 0 && !lm_inbox_begin_wait(loop)) {
+        deadline_ns = 0;
+    }
     int failed = lm_poll_run(poll, deadline_ns);
-    loop->is_asleep = 0;
+    lm_inbox_end_wait(loop);
     loop->polled_at_ns = lm_clock_ns();
     loop->turns_unpolled = 0;
     loop->next_look = 0;
@@ -90,7 +92,8 @@ poll_until(LmLoop *loop, int64_t deadline_ns)
 static int
 has_nothing_to_do(const LmLoop *loop)
 {
-    return lm_ring_length(&loop->ready) == 0 && !loop->is_stopping;
+    return lm_ring_length(&loop->ready) == 0 && !LM_LOAD(loop->is_stopping) &&
+           !lm_inbox_has_any(loop);
 }
 
 /* Waits for something to do where nothing is, looks at the kernel where that is due. 1
@@ -262,6 +265,9 @@ run_turn(LmLoop *loop)
     if (LM_UNLIKELY(polled != 0)) {
         return polled < 0 ? -1 : 0;
     }
+    if (lm_inbox_has_any(loop) && lm_inbox_drain(loop) < 0) {
+        return -1;
+    }
     lm_poll_dispatch(&loop->poll);
     return expire_timers(loop) < 0 ? -1 : run_ready_items(loop);
 }
@@ -273,7 +279,7 @@ run_until_stop(LmLoop *loop)
         if (run_turn(loop) < 0) {
             return -1;
         }
-    } while (!loop->is_stopping);
+    } while (!LM_LOAD(loop->is_stopping));
     return 0;
 }
 
@@ -287,10 +293,10 @@ run_until_done(LmLoop *loop, LmIsDone is_done, PyObject *future)
         if (run_turn(loop) < 0) {
             return -1;
         }
-        stop_outer |= loop->is_stopping;
-        loop->is_stopping = 0;
+        stop_outer |= LM_LOAD(loop->is_stopping);
+        LM_STORE(loop->is_stopping, 0);
     }
-    loop->is_stopping = (uint8_t)stop_outer;
+    LM_STORE(loop->is_stopping, (uint8_t)stop_outer);
     return done < 0 ? -1 : 0;
 }
 
@@ -304,8 +310,8 @@ run_turns(LmLoop *loop, LmIsDone is_done, PyObject *future)
     }
     loop->postpones_now = 0;
     if (loop->nesting > 0) {
-        outer_stopping = loop->is_stopping;
-        loop->is_stopping = 0;
+        outer_stopping = LM_LOAD(loop->is_stopping);
+        LM_STORE(loop->is_stopping, 0);
     }
     loop->is_first_turn = 1;
     lm_switch_begin(loop);
@@ -314,8 +320,8 @@ run_turns(LmLoop *loop, LmIsDone is_done, PyObject *future)
     lm_loop_leave_task(loop);
     loop->postpones_now = outer_postpones;
     failed |= flush_postponed(loop);
-    loop->is_stopping =
-        future != NULL ? loop->is_stopping | outer_stopping : outer_stopping;
+    LM_STORE(loop->is_stopping,
+             future != NULL ? loop->is_stopping | outer_stopping : outer_stopping);
     return failed;
 }
 

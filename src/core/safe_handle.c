@@ -1,6 +1,53 @@
 /* Waiting for a callback that another thread runs: see safe_handle.h. */
 #include "core/safe_handle.h"
 
+#if LM_FREE_THREADED
+
+/* A callback may run or cancel its own handle. */
+void
+lm_safe_handle_begin(LmHandle *handle)
+{
+    LmSafeHandle *h = (LmSafeHandle *)handle;
+    unsigned long me = PyThread_get_thread_ident();
+    if (LM_LOAD(h->runner) == me) {
+        h->depth++;
+        return;
+    }
+    lm_lock(&h->running);
+    LM_STORE(h->runner, me);
+}
+
+void
+lm_safe_handle_end(LmHandle *handle)
+{
+    LmSafeHandle *h = (LmSafeHandle *)handle;
+    if (h->depth > 0) {
+        h->depth--;
+        return;
+    }
+    LM_STORE(h->runner, 0);
+    lm_unlock(&h->running);
+}
+
+void
+lm_safe_handle_wait(LmHandle *handle)
+{
+    lm_safe_handle_begin(handle);
+}
+
+void
+lm_safe_handle_waited(LmHandle *handle)
+{
+    lm_safe_handle_end(handle);
+}
+
+void
+lm_safe_handle_free(LmHandle *handle LM_UNUSED)
+{
+}
+
+#else
+
 void
 lm_safe_handle_begin(LmHandle *handle)
 {
@@ -60,3 +107,10 @@ lm_safe_handle_free(LmHandle *handle)
         h->lock = NULL;
     }
 }
+
+void
+lm_safe_handle_waited(LmHandle *handle LM_UNUSED)
+{
+}
+
+#endif

@@ -10,6 +10,16 @@
    pending calls do not wait longer. */
 #define LONGEST_NS (10 * 1000000)
 
+#if LM_FREE_THREADED
+/* Nobody waits for a GIL, and where one was switched on every interval counts: the list of
+   threads is not ours to read while they come and go. */
+static void
+note_threads(LmLoop *loop)
+{
+    loop->lone_thread = NULL;
+    loop->switch_mask = LM_SWITCH_ITEMS - 1;
+}
+#else
 /* The interpreter's only thread state, or NULL where there are more, or more interpreters,
    which may share the GIL. */
 static PyThreadState *
@@ -28,6 +38,7 @@ note_threads(LmLoop *loop)
     loop->lone_thread = find_lone_thread(loop->interp);
     loop->switch_mask = loop->lone_thread != NULL ? LM_SWITCH_MASK : 0;
 }
+#endif
 
 void
 lm_switch_begin(LmLoop *loop)
@@ -65,10 +76,12 @@ note_interval(LmLoop *loop, PyObject *interval)
 int
 lm_switch_look(LmLoop *loop, int64_t now_ns)
 {
-    int is_alone = PyInterpreterState_ThreadHead(loop->interp) == loop->lone_thread;
+    int is_alone = lm_switch_is_alone(loop);
     int64_t passed_ns = now_ns - loop->switched_at_ns;
     if (passed_ns < (is_alone ? LONGEST_NS : loop->switch_every_ns)) {
-        loop->switch_mask = is_alone ? LM_SWITCH_MASK : 0;
+        if (!LM_FREE_THREADED) {
+            loop->switch_mask = is_alone ? LM_SWITCH_MASK : 0;
+        }
         return 0;
     }
     lm_loop_leave_task(loop);

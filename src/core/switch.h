@@ -32,6 +32,18 @@ lm_switch_now(const LmLoop *loop)
    Python. -1 with an exception that has to leave the loop. */
 int lm_switch_look(LmLoop *loop, int64_t now_ns);
 
+/* Whether the thread that was the only one still is, or the newest. */
+static inline int
+lm_switch_is_alone(const LmLoop *loop)
+{
+#if LM_FREE_THREADED
+    (void)loop;
+    return 0;
+#else
+    return PyInterpreterState_ThreadHead(loop->interp) == loop->lone_thread;
+#endif
+}
+
 /* The same for after each item: costs nothing worth mention while there is one thread. One
    that starts stands first in the interpreter's list. */
 static inline int
@@ -39,8 +51,7 @@ lm_switch_between(LmLoop *loop)
 {
     unsigned count = ++loop->items_run;
     return LM_LIKELY((count & loop->switch_mask) != 0) ||
-                   (PyInterpreterState_ThreadHead(loop->interp) == loop->lone_thread &&
-                    count % LM_SWITCH_ITEMS != 0)
+                   (lm_switch_is_alone(loop) && count % LM_SWITCH_ITEMS != 0)
                ? 0
                : lm_switch_look(loop, lm_switch_now(loop));
 }

@@ -54,6 +54,42 @@ lm_timers_add(LmLoop *loop, LmHandle *handle)
     return 0;
 }
 
+#if LM_FREE_THREADED
+
+/* Ready-queue function: a timer that another thread sent, and may have cancelled meanwhile. */
+static int
+add_sent(LmLoop *loop, PyObject *self)
+{
+    LmHandle *handle = lm_handle(self);
+    int failed = LM_LOAD(handle->is_cancelled) ? 0 : lm_timers_add(loop, handle);
+    Py_DECREF(self);
+    return failed;
+}
+
+int
+lm_timers_add_any(LmLoop *loop, LmHandle *handle)
+{
+    LmOwner owner;
+    PyObject *self = lm_handle_object(handle);
+    if (lm_owner_enter(&owner, loop, self) < 0) {
+        PyErr_Clear();
+        return lm_inbox_push(loop, add_sent, Py_NewRef(self));
+    }
+    int failed = lm_timers_add(loop, handle);
+    lm_owner_leave(&owner);
+    return failed;
+}
+
+#else
+
+int
+lm_timers_add_any(LmLoop *loop, LmHandle *handle)
+{
+    return lm_timers_add(loop, handle);
+}
+
+#endif
+
 int
 lm_timers_expire(LmLoop *loop, double now)
 {

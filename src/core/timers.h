@@ -13,6 +13,10 @@ int lm_timers_now(LmLoop *loop, double *now);
 /* Schedules a timer handle; takes a reference of its own. -1 with MemoryError set. */
 int lm_timers_add(LmLoop *loop, LmHandle *handle);
 
+/* The same by what asyncio lets any thread do: without a GIL an idle loop is taken for it, and
+   another thread's is sent the timer. */
+int lm_timers_add_any(LmLoop *loop, LmHandle *handle);
+
 /* Moves to the ready queue what is due at `now`. Where that is much, other threads and
    signal handlers get their turn. -1 with an exception set. */
 int lm_timers_expire(LmLoop *loop, double now);

@@ -14,6 +14,7 @@
 #include "os/signals.h"
 #include "task/future.h"
 #include "task/registry.h"
+#include "task/task.h"
 
 /* What the thread held before the run, to be put back after it. */
 typedef struct {
@@ -58,9 +59,9 @@ check_not_running(LmLoop *loop, Surroundings *before)
 {
     LmState *st = loop->st;
     unsigned long thread = PyThread_get_thread_ident();
-    if (loop->thread_id != 0 &&
-        (loop->thread_id != thread ||
-         refuse_run(st, "This event loop is already running") < 0)) {
+    unsigned long runner = LM_LOAD(loop->thread_id);
+    if (runner != 0 && (runner != thread ||
+                        refuse_run(st, "This event loop is already running") < 0)) {
         if (!PyErr_Occurred()) {
             PyErr_SetString(PyExc_RuntimeError, "This event loop is already running");
         }
@@ -203,7 +204,7 @@ static void
 claim_loop(LmLoop *loop)
 {
     loop->nesting += loop->thread_id != 0;
-    loop->thread_id = PyThread_get_thread_ident();
+    LM_STORE(loop->thread_id, PyThread_get_thread_ident());
 }
 
 static void
@@ -213,7 +214,7 @@ release_loop(LmLoop *loop)
         loop->nesting--;
     }
     else {
-        loop->thread_id = 0;
+        LM_STORE(loop->thread_id, 0);
         lm_handle_track_queued(loop);
     }
 }
@@ -231,21 +232,34 @@ run_claimed(LmLoop *loop, PyObject *future, Surroundings *before)
     return end_run(loop, before, failed);
 }
 
+static int
+run_owned(LmLoop *loop, PyObject *future, Surroundings *before)
+{
+    if (lm_patched_look(loop) < 0 || Py_EnterRecursiveCall(" in a nested event loop")) {
+        return -1;
+    }
+    claim_loop(loop);
+    int failed = run_claimed(loop, future, before);
+    release_loop(loop);
+    Py_LeaveRecursiveCall();
+    return failed;
+}
+
 static PyObject *
 run_loop(LmLoop *loop, PyObject *future)
 {
     Surroundings before = {0};
     int failed = -1;
-    if (lm_loop_check_closed(loop) == 0 && check_not_running(loop, &before) == 0 &&
-        lm_patched_look(loop) == 0 &&
-        Py_EnterRecursiveCall(" in a nested event loop") == 0) {
-        Py_INCREF(loop);
-        claim_loop(loop);
-        failed = run_claimed(loop, future, &before);
-        release_loop(loop);
-        Py_DECREF(loop);
-        Py_LeaveRecursiveCall();
+    Py_INCREF(loop);
+    if (lm_loop_check_closed(loop) == 0 && check_not_running(loop, &before) == 0) {
+        int is_taken = lm_owner_begin(loop);
+        failed = is_taken < 0 ? -1 : run_owned(loop, future, &before);
+        if (is_taken > 0) {
+            lm_task_return_numbers(loop);
+            lm_owner_end(loop);
+        }
     }
+    Py_DECREF(loop);
     drop_surroundings(&before);
     return lm_none_if(failed);
 }
@@ -259,7 +273,7 @@ lm_loop_method_run_forever(PyObject *self, PyObject *unused LM_UNUSED)
         return NULL;
     }
     /* Noticed only now: what was called is not what is there any more. */
-    return is_new && loop->st->is_run_patched
+    return is_new && LM_LOAD(loop->st->is_run_patched)
                ? PyObject_CallMethod(self, "_run_patched", NULL)
                : run_loop(loop, NULL);
 }
@@ -304,20 +318,20 @@ lm_loop_method_run_until_complete(PyObject *self, PyObject *const *args,
 PyObject *
 lm_loop_method_stop(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    ((LmLoop *)self)->is_stopping = 1;
+    LM_STORE(((LmLoop *)self)->is_stopping, 1);
     Py_RETURN_NONE;
 }
 
 PyObject *
 lm_loop_method_is_running(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    return PyBool_FromLong(((LmLoop *)self)->thread_id != 0);
+    return PyBool_FromLong(LM_LOAD(((LmLoop *)self)->thread_id) != 0);
 }
 
 PyObject *
 lm_loop_method_is_closed(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    return PyBool_FromLong(((LmLoop *)self)->is_closed);
+    return PyBool_FromLong(LM_LOAD(((LmLoop *)self)->is_closed));
 }
 
 PyObject *
@@ -365,16 +379,22 @@ lm_loop_set_thread_id(PyObject *self, PyObject *value, void *closure LM_UNUSED)
     if (value == NULL || value == Py_None) {
         if (loop->thread_id != 0) {
             release_loop(loop);
+            if (loop->thread_id == 0) {
+                lm_owner_end(loop);
+            }
         }
         return 0;
     }
     unsigned long id = PyLong_AsUnsignedLong(value);
-    if ((id == (unsigned long)-1 && PyErr_Occurred()) ||
-        (loop->thread_id == 0 && lm_patched_look(loop) < 0)) {
+    if ((id == (unsigned long)-1 && PyErr_Occurred()) || lm_owner_begin(loop) < 0) {
+        return -1;
+    }
+    if (loop->thread_id == 0 && lm_patched_look(loop) < 0) {
+        lm_owner_end(loop);
         return -1;
     }
     claim_loop(loop);
-    loop->thread_id = id;
+    LM_STORE(loop->thread_id, id);
     loop->is_first_turn = 1;
     return 0;
 }

@@ -39,7 +39,7 @@ lm_loop_method_call_soon(LM_VECTOR)
     PyObject *handle = lm_handle_new_queued(loop, call.args[0], call.args + 1,
                                             call.nargs - 1, call.context);
     if (handle == NULL ||
-        lm_ready_push(loop, lm_handle_run_item, Py_NewRef(handle)) < 0) {
+        lm_ready_push_any(loop, lm_handle_run_item, Py_NewRef(handle)) < 0) {
         Py_XDECREF(handle);
         return NULL;
     }
@@ -73,7 +73,7 @@ schedule_timer(LmLoop *loop, double due, PyObject *when, const LmCallArgs *call)
 {
     PyObject *handle = lm_handle_new_timer(
         loop, due, when, call->args[1], call->args + 2, call->nargs - 2, call->context);
-    if (handle == NULL || lm_timers_add(loop, lm_handle(handle)) < 0) {
+    if (handle == NULL || lm_timers_add_any(loop, lm_handle(handle)) < 0) {
         Py_XDECREF(handle);
         return NULL;
     }

@@ -3,6 +3,7 @@
 #include "face/loop_type.h"
 
 #include "base/type_help.h"
+#include "core/inbox.h"
 #include "core/patched.h"
 #include "core/ready.h"
 #include "core/timers.h"
@@ -57,7 +58,7 @@ loop_dealloc(PyObject *self)
 {
     LmLoop *loop = (LmLoop *)self;
     PyObject_GC_UnTrack(self);
-    lm_list_remove(&loop->among);
+    lm_loop_leave_others(loop);
     lm_signals_close(loop);
     loop_clear(self);
     lm_loop_close(loop);
@@ -66,15 +67,9 @@ loop_dealloc(PyObject *self)
     lm_state_free_instance(loop->st, self);
 }
 
-/* Some methods may be replaced on the instance: the fast paths ask no attribute, so it
-   is noted here. */
 static int
-loop_setattro(PyObject *self, PyObject *name, PyObject *value)
+note_attribute(LmLoop *loop, PyObject *name, PyObject *value)
 {
-    LmLoop *loop = (LmLoop *)self;
-    if (PyObject_GenericSetAttr(self, name, value) < 0) {
-        return -1;
-    }
     LmState *st = loop->st;
     if (name == st->str.time || name == st->str.call_soon || name == st->str.call_at) {
         return lm_loop_note_overrides(loop);
@@ -87,6 +82,28 @@ loop_setattro(PyObject *self, PyObject *name, PyObject *value)
         lm_patched_look_closer(loop);
     }
     return lm_patched_look_at(loop, name);
+}
+
+/* Some methods may be replaced on the instance: the fast paths ask no attribute, so it
+   is noted here; by the loop's own thread. */
+static int
+loop_setattro(PyObject *self, PyObject *name, PyObject *value)
+{
+    LmLoop *loop = (LmLoop *)self;
+    if (PyObject_GenericSetAttr(self, name, value) < 0) {
+        return -1;
+    }
+    int is_taken = lm_owner_begin(loop);
+    if (is_taken < 0) {
+        PyErr_Clear();
+        lm_inbox_warn(loop);
+        return 0;
+    }
+    int failed = note_attribute(loop, name, value);
+    if (is_taken > 0) {
+        lm_owner_end(loop);
+    }
+    return failed;
 }
 
 LM_GETTER(get_loop_closed, LmLoop *loop = (LmLoop *)self,
@@ -113,8 +130,8 @@ set_loop_debug(PyObject *self, PyObject *value, void *closure LM_UNUSED)
     int truth = value != NULL ? PyObject_IsTrue(value) : 0;
     if (truth >= 0) {
         LmLoop *loop = (LmLoop *)self;
-        loop->is_debug = (uint8_t)truth;
-        loop->is_slow = loop->is_debug || loop->is_patched;
+        LM_STORE(loop->is_debug, (uint8_t)truth);
+        LM_STORE(loop->is_slow, truth || loop->is_patched);
     }
     return truth < 0 ? -1 : 0;
 }
@@ -203,19 +220,61 @@ loop_send_joined(PyObject *self, PyObject *unused LM_UNUSED)
     return lm_none_if(lm_loop_run_postponed((LmLoop *)self));
 }
 
+#define loop_itself(self) ((LmLoop *)(self))
+LM_OWNED_METHOD(lm_loop_method_remove_reader, loop_itself)
+LM_OWNED_METHOD(lm_loop_method_remove_writer, loop_itself)
+LM_OWNED_METHOD(lm_loop_method_watched, loop_itself)
+LM_OWNED_METHOD(lm_loop_method_close_core, loop_itself)
+LM_OWNED_METHOD(lm_loop_method_watch_signals, loop_itself)
+LM_OWNED_METHOD(lm_loop_method_unwatch_signals, loop_itself)
+LM_OWNED_METHOD(lm_loop_method_pop_ready, loop_itself)
+LM_OWNED_METHOD(lm_loop_method_take_timers, loop_itself)
+LM_OWNED_METHOD(lm_loop_method_put_timer, loop_itself)
+LM_OWNED_METHOD(lm_loop_method_poll, loop_itself)
+LM_OWNED_METHOD(lm_loop_method_run_once, loop_itself)
+LM_OWNED_METHOD(loop_send_joined, loop_itself)
+LM_OWNED_FASTCALL(lm_loop_method_make_handle, loop_itself)
+LM_OWNED_FASTCALL(lm_loop_method_create_task, loop_itself)
+LM_OWNED_FASTCALL(lm_loop_method_add_reader, loop_itself)
+LM_OWNED_FASTCALL(lm_loop_method_add_writer, loop_itself)
+LM_OWNED_FASTCALL(lm_loop_method_start_serving, loop_itself)
+LM_OWNED_FASTCALL(lm_loop_method_make_socket_transport, loop_itself)
+LM_OWNED_POSITIONAL(lm_loop_method_start_recv, loop_itself)
+LM_OWNED_POSITIONAL(lm_loop_method_start_recv_into, loop_itself)
+LM_OWNED_POSITIONAL(lm_loop_method_start_recvfrom, loop_itself)
+LM_OWNED_POSITIONAL(lm_loop_method_start_recvfrom_into, loop_itself)
+LM_OWNED_POSITIONAL(lm_loop_method_start_accept, loop_itself)
+LM_OWNED_POSITIONAL(lm_loop_method_start_sendall, loop_itself)
+LM_OWNED_POSITIONAL(lm_loop_method_start_sendto, loop_itself)
+LM_OWNED_POSITIONAL(lm_loop_method_start_connect, loop_itself)
+LM_OWNED_FASTCALL(lm_loop_method_make_datagram_transport, loop_itself)
+LM_OWNED_FASTCALL(lm_loop_method_make_read_pipe_transport, loop_itself)
+LM_OWNED_FASTCALL(lm_loop_method_make_write_pipe_transport, loop_itself)
+LM_OWNED_SETTER(set_loop_join_writes, loop_itself)
+LM_OWNED_SHOWN(get_loop_current_handle, loop_itself)
+LM_OWNED_SETTER(set_loop_current_handle, loop_itself)
+LM_OWNED_SETTER(lm_loop_set_own_select, loop_itself)
+LM_OWNED_SHOWN(get_loop_ready_items, loop_itself)
+LM_OWNED_SHOWN(get_loop_timers, loop_itself)
+LM_OWNED_SHOWN(get_loop_task_factory, loop_itself)
+LM_OWNED_SETTER(set_loop_task_factory, loop_itself)
+
 static PyGetSetDef loop_getset[] = {
     {"_closed", get_loop_closed, lm_loop_set_closed, NULL, NULL},
     {"_stopping", get_loop_stopping, lm_loop_set_stopping, NULL, NULL},
     {"_thread_id", get_loop_thread_id, lm_loop_set_thread_id, NULL, NULL},
     {"_debug", get_loop_debug, set_loop_debug, NULL, NULL},
-    {"_join_writes", get_loop_join_writes, set_loop_join_writes, NULL, NULL},
-    {"_current_handle", get_loop_current_handle, set_loop_current_handle, NULL, NULL},
-    {"_has_own_select", lm_loop_get_own_select, lm_loop_set_own_select, NULL, NULL},
+    {"_join_writes", get_loop_join_writes, LM_OWNED(set_loop_join_writes), NULL, NULL},
+    {"_current_handle", LM_OWNED(get_loop_current_handle),
+     LM_OWNED(set_loop_current_handle), NULL, NULL},
+    {"_has_own_select", lm_loop_get_own_select, LM_OWNED(lm_loop_set_own_select), NULL,
+     NULL},
     {"_is_patched", lm_loop_get_patched, NULL, NULL, NULL},
     {"_ready_count", lm_loop_get_ready_count, NULL, NULL, NULL},
-    {"_ready_items", get_loop_ready_items, NULL, NULL, NULL},
-    {"_timers", get_loop_timers, NULL, NULL, NULL},
-    {"_task_factory", get_loop_task_factory, set_loop_task_factory, NULL, NULL},
+    {"_ready_items", LM_OWNED(get_loop_ready_items), NULL, NULL, NULL},
+    {"_timers", LM_OWNED(get_loop_timers), NULL, NULL, NULL},
+    {"_task_factory", LM_OWNED(get_loop_task_factory), LM_OWNED(set_loop_task_factory),
+     NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL}};
 
 static PyMethodDef loop_methods[] = {
@@ -264,10 +323,10 @@ static PyMethodDef loop_methods[] = {
             "TimerHandle.\n\n"
             "Equal moments keep the order of the calls. Loop's thread only. Implements "
             "AbstractEventLoop.call_at.")},
-    {"_make_handle", LM_FASTCALL(lm_loop_method_make_handle),
+    {"_make_handle", LM_FASTCALL(LM_OWNED(lm_loop_method_make_handle)),
      LM_DOC("_make_handle($self, callback, *args, context=None)",
             "Return a Handle that is not queued.")},
-    {"create_task", LM_FASTCALL(lm_loop_method_create_task),
+    {"create_task", LM_FASTCALL(LM_OWNED(lm_loop_method_create_task)),
      LM_DOC("create_task($self, coro, *, name=None, context=None, **kwargs)",
             "Schedule a coroutine as a Task and return it.\n\n"
             "Loop's thread only. Implements AbstractEventLoop.create_task.")},
@@ -279,91 +338,95 @@ static PyMethodDef loop_methods[] = {
             "Return the loop's clock in seconds: time.monotonic(). Any thread.")},
     {"get_debug", lm_loop_method_get_debug, METH_NOARGS,
      LM_DOC("get_debug($self)", "Return True in debug mode.")},
-    {"_add_reader", LM_FASTCALL(lm_loop_method_add_reader),
+    {"_add_reader", LM_FASTCALL(LM_OWNED(lm_loop_method_add_reader)),
      LM_DOC("_add_reader($self, fd, callback, *args, context=None)",
             "add_reader without its checks; return the Handle.")},
-    {"_add_writer", LM_FASTCALL(lm_loop_method_add_writer),
+    {"_add_writer", LM_FASTCALL(LM_OWNED(lm_loop_method_add_writer)),
      LM_DOC("_add_writer($self, fd, callback, *args, context=None)",
             "add_writer without its checks; return the Handle.")},
-    {"_remove_reader", lm_loop_method_remove_reader, METH_O,
+    {"_remove_reader", LM_OWNED(lm_loop_method_remove_reader), METH_O,
      LM_DOC("_remove_reader($self, fd, /)",
             "Stop watching fd for reading; return whether it was.")},
-    {"_remove_writer", lm_loop_method_remove_writer, METH_O,
+    {"_remove_writer", LM_OWNED(lm_loop_method_remove_writer), METH_O,
      LM_DOC("_remove_writer($self, fd, /)",
             "Stop watching fd for writing; return whether it was.")},
-    {"_watched", lm_loop_method_watched, METH_O,
+    {"_watched", LM_OWNED(lm_loop_method_watched), METH_O,
      LM_DOC("_watched($self, fd, /)",
             "Return (reader handle, writer handle, owning transport) of fd, each or "
             "None.")},
-    {"_start_serving_native", LM_FASTCALL(lm_loop_method_start_serving),
+    {"_start_serving_native", LM_FASTCALL(LM_OWNED(lm_loop_method_start_serving)),
      LM_DOC("_start_serving_native($self, protocol_factory, sock, server, backlog, "
             "context=None)",
             "Accept connections of a listening socket; return the listener.")},
-    {"_make_socket_transport", LM_FASTCALL(lm_loop_method_make_socket_transport),
+    {"_make_socket_transport",
+     LM_FASTCALL(LM_OWNED(lm_loop_method_make_socket_transport)),
      LM_DOC("_make_socket_transport($self, sock, protocol, waiter=None, *, extra=None, "
             "server=None, context=None)",
             "Return a transport over a connected, non-blocking stream socket.")},
-    {"_start_recv", LM_POSITIONAL(lm_loop_method_start_recv),
+    {"_start_recv", LM_POSITIONAL(LM_OWNED(lm_loop_method_start_recv)),
      LM_DOC("_start_recv($self, sock, size, /)",
             "Start sock_recv; return what to await.")},
-    {"_start_recv_into", LM_POSITIONAL(lm_loop_method_start_recv_into),
+    {"_start_recv_into", LM_POSITIONAL(LM_OWNED(lm_loop_method_start_recv_into)),
      LM_DOC("_start_recv_into($self, sock, buffer, /)",
             "Start sock_recv_into; return what to await.")},
-    {"_start_recvfrom", LM_POSITIONAL(lm_loop_method_start_recvfrom),
+    {"_start_recvfrom", LM_POSITIONAL(LM_OWNED(lm_loop_method_start_recvfrom)),
      LM_DOC("_start_recvfrom($self, sock, size, /)",
             "Start sock_recvfrom; return what to await.")},
-    {"_start_recvfrom_into", LM_POSITIONAL(lm_loop_method_start_recvfrom_into),
+    {"_start_recvfrom_into",
+     LM_POSITIONAL(LM_OWNED(lm_loop_method_start_recvfrom_into)),
      LM_DOC("_start_recvfrom_into($self, sock, buffer, size, /)",
             "Start sock_recvfrom_into; return what to await.")},
-    {"_start_accept", LM_POSITIONAL(lm_loop_method_start_accept),
+    {"_start_accept", LM_POSITIONAL(LM_OWNED(lm_loop_method_start_accept)),
      LM_DOC("_start_accept($self, sock, /)",
             "Start sock_accept; return what to await.")},
-    {"_start_sendall", LM_POSITIONAL(lm_loop_method_start_sendall),
+    {"_start_sendall", LM_POSITIONAL(LM_OWNED(lm_loop_method_start_sendall)),
      LM_DOC("_start_sendall($self, sock, data, /)",
             "Start sock_sendall; return what to await.")},
-    {"_start_sendto", LM_POSITIONAL(lm_loop_method_start_sendto),
+    {"_start_sendto", LM_POSITIONAL(LM_OWNED(lm_loop_method_start_sendto)),
      LM_DOC("_start_sendto($self, sock, data, address, /)",
             "Start sock_sendto; return what to await.")},
-    {"_start_connect", LM_POSITIONAL(lm_loop_method_start_connect),
+    {"_start_connect", LM_POSITIONAL(LM_OWNED(lm_loop_method_start_connect)),
      LM_DOC("_start_connect($self, sock, address, /)",
             "Start sock_connect; return what to await.")},
-    {"_make_datagram_transport", LM_FASTCALL(lm_loop_method_make_datagram_transport),
+    {"_make_datagram_transport",
+     LM_FASTCALL(LM_OWNED(lm_loop_method_make_datagram_transport)),
      LM_DOC(
          "_make_datagram_transport($self, sock, protocol, address=None, waiter=None, "
          "extra=None)",
          "Return a transport over a non-blocking datagram socket.")},
-    {"_make_read_pipe_transport", LM_FASTCALL(lm_loop_method_make_read_pipe_transport),
+    {"_make_read_pipe_transport",
+     LM_FASTCALL(LM_OWNED(lm_loop_method_make_read_pipe_transport)),
      LM_DOC("_make_read_pipe_transport($self, pipe, protocol, waiter=None, extra=None)",
             "Return a transport that reads from a file object and owns it.")},
     {"_make_write_pipe_transport",
-     LM_FASTCALL(lm_loop_method_make_write_pipe_transport),
+     LM_FASTCALL(LM_OWNED(lm_loop_method_make_write_pipe_transport)),
      LM_DOC(
          "_make_write_pipe_transport($self, pipe, protocol, waiter=None, extra=None)",
          "Return a transport that writes to a file object and owns it.")},
-    {"_close_core", lm_loop_method_close_core, METH_NOARGS,
+    {"_close_core", LM_OWNED(lm_loop_method_close_core), METH_NOARGS,
      LM_DOC("_close_core($self)",
             "Drop everything scheduled and watched and close the poll.")},
-    {"_watch_signals", lm_loop_method_watch_signals, METH_NOARGS,
+    {"_watch_signals", LM_OWNED(lm_loop_method_watch_signals), METH_NOARGS,
      LM_DOC("_watch_signals($self)",
             "Take the signal wakeup descriptor until _unwatch_signals().")},
-    {"_unwatch_signals", lm_loop_method_unwatch_signals, METH_NOARGS,
+    {"_unwatch_signals", LM_OWNED(lm_loop_method_unwatch_signals), METH_NOARGS,
      LM_DOC("_unwatch_signals($self)", "Give the signal wakeup descriptor back.")},
-    {"_pop_ready", lm_loop_method_pop_ready, METH_NOARGS,
+    {"_pop_ready", LM_OWNED(lm_loop_method_pop_ready), METH_NOARGS,
      LM_DOC("_pop_ready($self)", "Return what is ready first as a handle, or None.")},
     {"_push_ready", lm_loop_method_push_ready, METH_O,
      LM_DOC("_push_ready($self, handle, /)",
             "Append a handle to what is ready. Any thread.")},
-    {"_take_timers", lm_loop_method_take_timers, METH_NOARGS,
+    {"_take_timers", LM_OWNED(lm_loop_method_take_timers), METH_NOARGS,
      LM_DOC("_take_timers($self)",
             "Return the timers, which are no longer waited for.")},
-    {"_put_timer", lm_loop_method_put_timer, METH_O,
+    {"_put_timer", LM_OWNED(lm_loop_method_put_timer), METH_O,
      LM_DOC("_put_timer($self, handle, /)", "Wait for a timer that was taken.")},
-    {"_poll", lm_loop_method_poll, METH_O,
+    {"_poll", LM_OWNED(lm_loop_method_poll), METH_O,
      LM_DOC("_poll($self, timeout, /)", "Wait; return handles for what fired.")},
-    {"_run_once", lm_loop_method_run_once, METH_NOARGS,
+    {"_run_once", LM_OWNED(lm_loop_method_run_once), METH_NOARGS,
      LM_DOC("_run_once($self)",
             "Run one turn: for those who drive a loop by asyncio's private method.")},
-    {"_send_joined", loop_send_joined, METH_NOARGS,
+    {"_send_joined", LM_OWNED(loop_send_joined), METH_NOARGS,
      LM_DOC("_send_joined($self)", "Send what is joined now.")},
     {NULL, NULL, 0, NULL}};
 

@@ -4,6 +4,7 @@
 
 #include "base/args.h"
 #include "base/type_help.h"
+#include "core/owner.h"
 #include "net/transport_type.h"
 
 static PyObject *
@@ -73,8 +74,11 @@ lm_datagram_new(LmLoop *loop, const LmTransportParts *parts)
                             parts);
 }
 
+LM_OWNED_FASTCALL(datagram_method_sendto, lm_transport_owner)
+LM_OWNED_SHOWN(get_address, lm_transport_owner)
+
 static PyMethodDef datagram_methods[] = {
-    {"sendto", LM_FASTCALL(datagram_method_sendto),
+    {"sendto", LM_FASTCALL(LM_OWNED(datagram_method_sendto)),
      LM_DOC(
          "sendto($self, data, addr=None)",
          "Send one datagram; where the socket does not take it now it is queued.\n\n"
@@ -84,8 +88,9 @@ static PyMethodDef datagram_methods[] = {
          "asyncio.DatagramTransport.sendto.")},
     {NULL, NULL, 0, NULL}};
 
-static PyGetSetDef datagram_getset[] = {{"_address", get_address, NULL, NULL, NULL},
-                                        {NULL, NULL, NULL, NULL, NULL}};
+static PyGetSetDef datagram_getset[] = {
+    {"_address", LM_OWNED(get_address), NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL}};
 
 int
 lm_datagram_init(PyObject *module, LmState *st)

@@ -6,6 +6,7 @@
 #include "base/sys.h"
 #include "core/fault.h"
 #include "core/handle.h"
+#include "core/owner.h"
 #include "core/ready.h"
 #include "net/kept.h"
 #include "net/readers.h"
@@ -426,10 +427,14 @@ listener_dealloc(PyObject *self)
     Py_XDECREF(loop);
 }
 
+#define listener_owner(self) ((Listener *)(self))->loop
+LM_OWNED_METHOD(listener_close, listener_owner)
+LM_OWNED_METHOD(listener_resume, listener_owner)
+
 static PyMethodDef listener_methods[] = {
-    {"close", listener_close, METH_NOARGS,
+    {"close", LM_OWNED(listener_close), METH_NOARGS,
      "close($self)\n--\n\nAccept no more connections."},
-    {"_resume", listener_resume, METH_NOARGS,
+    {"_resume", LM_OWNED(listener_resume), METH_NOARGS,
      "_resume($self)\n--\n\nAccept again after the system was out of resources."},
     {NULL, NULL, 0, NULL}};
 

@@ -3,6 +3,7 @@
 #include "net/pipe.h"
 
 #include "base/type_help.h"
+#include "core/owner.h"
 #include "net/transport_methods.h"
 #include "net/transport_type.h"
 
@@ -61,30 +62,37 @@ pipe_repr(PyObject *self)
                                 polling, t->out.size);
 }
 
+LM_OWNED_REPR(pipe_repr, lm_transport_owner)
+LM_OWNED_METHOD(pipe_method_write, lm_transport_owner)
+LM_OWNED_SHOWN(pipe_get_extra, lm_transport_owner)
+LM_OWNED_SETTER(pipe_set_extra, lm_transport_owner)
+LM_OWNED_SHOWN(get_file, lm_transport_owner)
+LM_OWNED_SETTER(set_file, lm_transport_owner)
+
 static PyMethodDef read_methods[] = {
     LM_TRANSPORT_METHODS, LM_TRANSPORT_READ_METHODS, {NULL, NULL, 0, NULL}};
 
 static PyMethodDef write_methods[] = {
     LM_TRANSPORT_METHODS,
     LM_TRANSPORT_WRITE_METHODS,
-    {"write", pipe_method_write, METH_O,
+    {"write", LM_OWNED(pipe_method_write), METH_O,
      LM_DOC(
          "write($self, data, /)",
          "Write bytes; what the pipe does not take now is queued.\n\n"
          "data: bytes, bytearray or memoryview; AssertionError for anything else. Dropped once the "
          "transport closes. Loop's thread only. Implements asyncio.WriteTransport.write.")},
-    {"write_eof", lm_transport_method_close, METH_NOARGS,
+    {"write_eof", LM_OWNED(lm_transport_method_close), METH_NOARGS,
      LM_DOC("write_eof($self)",
             "The same as close(): a pipe has no other end of data.")},
     {"can_write_eof", pipe_method_can_write_eof, METH_NOARGS,
      LM_DOC("can_write_eof($self)", "Return True.")},
     {NULL, NULL, 0, NULL}};
 
-#define PIPE_GETSET                                         \
-    {"_extra", pipe_get_extra, pipe_set_extra, NULL, NULL}, \
-        {"_pipe", get_file, set_file, NULL, NULL},          \
-    {                                                       \
-        "_fileno", get_fileno, NULL, NULL, NULL             \
+#define PIPE_GETSET                                                             \
+    {"_extra", LM_OWNED(pipe_get_extra), LM_OWNED(pipe_set_extra), NULL, NULL}, \
+        {"_pipe", LM_OWNED(get_file), LM_OWNED(set_file), NULL, NULL},          \
+    {                                                                           \
+        "_fileno", get_fileno, NULL, NULL, NULL                                 \
     }
 
 static PyGetSetDef read_getset[] = {LM_TRANSPORT_GETSET,
@@ -105,7 +113,7 @@ static const LmTransportTypeSpec read_spec = {
     .size = sizeof(LmPipe),
     .methods = read_methods,
     .getset = read_getset,
-    .repr = pipe_repr,
+    .repr = LM_OWNED(pipe_repr),
 };
 
 static const LmTransportTypeSpec write_spec = {
@@ -115,7 +123,7 @@ static const LmTransportTypeSpec write_spec = {
     .size = sizeof(LmPipe),
     .methods = write_methods,
     .getset = write_getset,
-    .repr = pipe_repr,
+    .repr = LM_OWNED(pipe_repr),
 };
 
 int

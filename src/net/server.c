@@ -4,6 +4,7 @@
 
 #include "base/held.h"
 #include "base/type_help.h"
+#include "core/owner.h"
 #include "net/transport.h"
 
 typedef struct {
@@ -174,10 +175,14 @@ ignore_value(PyObject *self LM_UNUSED, PyObject *value LM_UNUSED,
     return 0;
 }
 
+#define core_owner(self) NULL /* it has none: others wait */
+LM_OWNED_POSITIONAL(core_attach, core_owner)
+LM_OWNED_POSITIONAL(core_detach, core_owner)
+
 static PyMethodDef core_methods[] = {
-    {"_attach", LM_POSITIONAL(core_attach),
+    {"_attach", LM_POSITIONAL(LM_OWNED(core_attach)),
      "_attach($self, transport=None, /)\n--\n\nCount a connection."},
-    {"_detach", LM_POSITIONAL(core_detach),
+    {"_detach", LM_POSITIONAL(LM_OWNED(core_detach)),
      "_detach($self, transport=None, /)\n--\n\nA counted connection is over."},
     {NULL, NULL, 0, NULL}};
 

@@ -7,6 +7,7 @@
 #include "base/type_help.h"
 #include "core/context.h"
 #include "core/handle.h"
+#include "core/owner.h"
 #include "net/readers.h"
 #include "net/sock_calls.h"
 #include "task/future.h"
@@ -22,7 +23,7 @@ static PyObject *
 new_op(LmLoop *loop, LmSockKind kind, PyObject *sock, PyObject *first, PyObject *second)
 {
     PyTypeObject *type = lm_type(loop->st->SockOpType);
-    LmSockOp *op = (LmSockOp *)lm_state_alloc(loop->st, &loop->st->sock_ops, type);
+    LmSockOp *op = (LmSockOp *)lm_freelist_alloc(LM_SPARE(loop, sock_ops), type);
     if (op == NULL) {
         return NULL;
     }
@@ -379,30 +380,34 @@ op_clear(PyObject *self)
     Py_CLEAR(op->args[1]);
     Py_CLEAR(op->outcome);
     Py_CLEAR(op->context);
-    Py_CLEAR(op->loop);
     return 0;
 }
 
 static void
 op_dealloc(PyObject *self)
 {
-    LmState *st = ((LmSockOp *)self)->st;
+    LmLoop *loop = ((LmSockOp *)self)->loop; /* there until now */
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     op_clear(self);
-    if (!lm_freelist_give(&st->sock_ops, self, LM_FREELIST_SIZE)) {
+    if (!lm_freelist_give(LM_SPARE(loop, sock_ops), self, LM_FREELIST_SIZE)) {
         PyObject_GC_Del(self);
-        lm_state_drop(st);
     }
     Py_DECREF(type);
+    Py_DECREF(loop);
 }
 
+#define op_owner(self) ((LmSockOp *)(self))->loop
+LM_OWNED_METHOD(op_send_method, op_owner)
+LM_OWNED_METHOD(op_close, op_owner)
+LM_OWNED_POSITIONAL(op_throw, op_owner)
+
 static PyMethodDef op_methods[] = {
-    {"send", op_send_method, METH_O,
+    {"send", LM_OWNED(op_send_method), METH_O,
      "send($self, value, /)\n--\n\nResume; the value is ignored."},
-    {"throw", LM_POSITIONAL(op_throw),
+    {"throw", LM_POSITIONAL(LM_OWNED(op_throw)),
      "throw($self, exception, /)\n--\n\nEnd the wait and raise the exception."},
-    {"close", op_close, METH_NOARGS, "close($self)\n--\n\nEnd the wait."},
+    {"close", LM_OWNED(op_close), METH_NOARGS, "close($self)\n--\n\nEnd the wait."},
     {NULL, NULL, 0, NULL}};
 
 static PyType_Slot op_slots[] = {

@@ -5,6 +5,7 @@
 #include "base/args.h"
 #include "base/held.h"
 #include "base/type_help.h"
+#include "core/owner.h"
 #include "net/join.h"
 #include "net/stream_feed.h"
 #include "net/stream_read.h"
@@ -159,32 +160,39 @@ lm_stream_new(LmLoop *loop, const LmTransportParts *parts)
     return lm_transport_new(loop, loop->st->SocketTransportType, &stream_kind, parts);
 }
 
+LM_OWNED_METHOD(stream_method_write_eof, lm_transport_owner)
+LM_OWNED_METHOD(stream_method_make_empty_waiter, lm_transport_owner)
+LM_OWNED_METHOD(stream_method_reset_empty_waiter, lm_transport_owner)
+LM_OWNED_FASTCALL(stream_method_write, lm_transport_owner)
+LM_OWNED_FASTCALL(stream_method_writelines, lm_transport_owner)
+LM_OWNED_SHOWN(get_empty_waiter, lm_transport_owner)
+
 static PyMethodDef stream_methods[] = {
-    {"write", LM_FASTCALL(stream_method_write),
+    {"write", LM_FASTCALL(LM_OWNED(stream_method_write)),
      LM_DOC(
          "write($self, data)",
          "Send bytes; what the socket does not take now is queued.\n\n"
          "data: bytes, bytearray or memoryview. Raises TypeError for other types, RuntimeError after "
          "write_eof(). Loop's thread only. Implements asyncio.WriteTransport.write.")},
-    {"writelines", LM_FASTCALL(stream_method_writelines),
+    {"writelines", LM_FASTCALL(LM_OWNED(stream_method_writelines)),
      LM_DOC("writelines($self, list_of_data)",
             "Send several pieces with one system call.\n\n"
             "Implements asyncio.WriteTransport.writelines.")},
-    {"write_eof", stream_method_write_eof, METH_NOARGS,
+    {"write_eof", LM_OWNED(stream_method_write_eof), METH_NOARGS,
      LM_DOC("write_eof($self)",
             "Shut the sending half down once what is queued is sent.")},
     {"can_write_eof", stream_method_can_write_eof, METH_NOARGS,
      LM_DOC("can_write_eof($self)", "Return True.")},
-    {"_make_empty_waiter", stream_method_make_empty_waiter, METH_NOARGS,
+    {"_make_empty_waiter", LM_OWNED(stream_method_make_empty_waiter), METH_NOARGS,
      LM_DOC("_make_empty_waiter($self)",
             "Return a future that is done when nothing is queued.")},
-    {"_reset_empty_waiter", stream_method_reset_empty_waiter, METH_NOARGS,
+    {"_reset_empty_waiter", LM_OWNED(stream_method_reset_empty_waiter), METH_NOARGS,
      LM_DOC("_reset_empty_waiter($self)", "Allow writing again.")},
     {NULL, NULL, 0, NULL}};
 
 static PyGetSetDef stream_getset[] = {
     {"_eof", get_eof, NULL, NULL, NULL},
-    {"_empty_waiter", get_empty_waiter, NULL, NULL, NULL},
+    {"_empty_waiter", LM_OWNED(get_empty_waiter), NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL}};
 
 static int

@@ -36,9 +36,34 @@ type_version(PyObject *type)
 static int
 is_judged(LmState *st)
 {
-    return st->stream_versions[0] == type_version(st->asyncio_StreamReaderProtocol) &&
-           st->stream_versions[1] == type_version(st->asyncio_StreamReader) &&
-           st->stream_versions[0] != 0 && st->stream_versions[1] != 0;
+    unsigned protocol = LM_LOAD(st->stream_versions[0]);
+    unsigned reader = LM_LOAD(st->stream_versions[1]);
+    return protocol == type_version(st->asyncio_StreamReaderProtocol) &&
+           reader == type_version(st->asyncio_StreamReader) && protocol != 0 &&
+           reader != 0;
+}
+
+/* Rare: somebody has patched the classes. -1 with an exception set. */
+static int
+replace_methods(LmState *st, PyObject *methods)
+{
+#if LM_FREE_THREADED
+    PyObject *old = LM_LOAD(st->stream_methods);
+    if (old != NULL) {
+        PyObject *chain = PyTuple_Pack(
+            2, old, st->stream_retired != NULL ? st->stream_retired : Py_None);
+        if (chain == NULL) {
+            Py_XDECREF(methods);
+            return -1;
+        }
+        Py_XSETREF(st->stream_retired, chain);
+        Py_DECREF(old); /* the chain has it */
+    }
+    LM_STORE_RELEASE(st->stream_methods, methods);
+#else
+    Py_XSETREF(st->stream_methods, methods);
+#endif
+    return 0;
 }
 
 /* Looks at the classes anew. Python code runs, so it is not done while bytes wait to be
@@ -60,9 +85,13 @@ judge(LmState *st)
     if (methods == Py_None) {
         Py_CLEAR(methods);
     }
-    Py_XSETREF(st->stream_methods, methods);
-    memcpy(st->stream_versions, versions, sizeof(versions));
-    return 0;
+    int failed;
+    LM_BEGIN_SECTION(st->asyncio_StreamReader)
+    failed = replace_methods(st, methods);
+    LM_STORE(st->stream_versions[0], versions[0]);
+    LM_STORE(st->stream_versions[1], versions[1]);
+    LM_END_SECTION
+    return failed;
 }
 
 /* A function's code may be replaced without a change of its class. The tuple holds each
@@ -70,7 +99,7 @@ judge(LmState *st)
 static int
 is_stock(LmState *st)
 {
-    PyObject *methods = st->stream_methods;
+    PyObject *methods = LM_LOAD_ACQUIRE(st->stream_methods);
     if (methods == NULL) {
         return 0;
     }

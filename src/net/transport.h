@@ -113,6 +113,13 @@ lm_transport(PyObject *self)
     return (LmTransport *)((char *)self + lm_transport_offset);
 }
 
+/* NULL once it is CLOSED. */
+static inline LmLoop *
+lm_transport_owner(PyObject *self)
+{
+    return lm_transport(self)->loop;
+}
+
 static inline PyObject *
 lm_transport_object(LmTransport *t)
 {

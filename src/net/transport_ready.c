@@ -12,13 +12,13 @@ static int
 run_in_context(LmLoop *loop, PyObject *self, PyObject **place,
                int (*work)(PyObject *self))
 {
-    if (*place == Py_None && lm_context_fill(loop->st, place) < 0) {
+    if (*place == Py_None && lm_context_fill(loop, place) < 0) {
         return -1;
     }
     PyObject *context = lm_context_enter(loop, *place);
     int failed = context != NULL ? lm_context_exit(context, work(self)) : -1;
     if (LM_LIKELY(failed == 0)) {
-        lm_context_empty(loop->st, place);
+        lm_context_empty(loop, place);
     }
     return failed;
 }

@@ -6,6 +6,7 @@
 #include "base/args.h"
 #include "base/oserr.h"
 #include "core/fault.h"
+#include "core/owner.h"
 #include "net/join.h"
 #include "net/readers.h"
 #include "net/transport_extra.h"
@@ -233,22 +234,32 @@ transport_dealloc(PyObject *self)
     Py_XDECREF(loop);
 }
 
+LM_OWNED_REPR(transport_repr, lm_transport_owner)
+LM_OWNED_METHOD(transport_method_settle, lm_transport_owner)
+LM_OWNED_METHOD(transport_method_force_close, lm_transport_owner)
+LM_OWNED_FASTCALL(transport_method_get_extra_info, lm_transport_owner)
+LM_OWNED_FASTCALL(transport_method_fatal_error, lm_transport_owner)
+LM_OWNED_SHOWN(lm_transport_get_extra, lm_transport_owner)
+LM_OWNED_SETTER(lm_transport_set_extra, lm_transport_owner)
+LM_OWNED_SHOWN(get_server, lm_transport_owner)
+LM_OWNED_SHOWN(get_sock, lm_transport_owner)
+
 static PyMethodDef transport_methods[] = {
     LM_TRANSPORT_METHODS,
     LM_TRANSPORT_READ_METHODS,
     LM_TRANSPORT_WRITE_METHODS,
-    {"get_extra_info", LM_FASTCALL(transport_method_get_extra_info),
+    {"get_extra_info", LM_FASTCALL(LM_OWNED(transport_method_get_extra_info)),
      LM_DOC(
          "get_extra_info($self, name, default=None)",
          "Return what is known of the connection by that name: 'socket', 'sockname', 'peername'.")},
-    {"_settle", transport_method_settle, METH_O,
+    {"_settle", LM_OWNED(transport_method_settle), METH_O,
      LM_DOC(
          "_settle($self, is_exposed, /)",
          "Send what is joined; and join nothing from now on, if the number is told.")},
-    {"_force_close", transport_method_force_close, METH_O,
+    {"_force_close", LM_OWNED(transport_method_force_close), METH_O,
      LM_DOC("_force_close($self, exc, /)",
             "Drop what is queued; connection_lost(exc) in the next turn.")},
-    {"_fatal_error", LM_FASTCALL(transport_method_fatal_error),
+    {"_fatal_error", LM_FASTCALL(LM_OWNED(transport_method_fatal_error)),
      LM_DOC("_fatal_error($self, exc, message='Fatal error on transport')",
             "Report the exception and close with it.")},
     {NULL, NULL, 0, NULL}};
@@ -257,10 +268,11 @@ static PyGetSetDef transport_getset[] = {
     LM_TRANSPORT_GETSET,
     LM_TRANSPORT_READ_GETSET,
     LM_TRANSPORT_WRITE_GETSET,
-    {"_extra", lm_transport_get_extra, lm_transport_set_extra, NULL, NULL},
+    {"_extra", LM_OWNED(lm_transport_get_extra), LM_OWNED(lm_transport_set_extra), NULL,
+     NULL},
     {"_protocol_connected", get_connected, NULL, NULL, NULL},
-    {"_server", get_server, NULL, NULL, NULL},
-    {"_sock", get_sock, NULL, NULL, NULL},
+    {"_server", LM_OWNED(get_server), NULL, NULL, NULL},
+    {"_sock", LM_OWNED(get_sock), NULL, NULL, NULL},
     {"_sock_fd", get_fd, NULL, NULL, NULL},
     {"_conn_lost", get_conn_lost, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL}};
@@ -279,7 +291,7 @@ lm_transport_type_new(PyObject *module, const LmTransportTypeSpec *spec,
         {Py_tp_finalize, transport_finalize},
         {Py_tp_traverse, transport_traverse},
         {Py_tp_clear, transport_clear},
-        {Py_tp_repr, spec->repr != NULL ? spec->repr : transport_repr},
+        {Py_tp_repr, spec->repr != NULL ? spec->repr : LM_OWNED(transport_repr)},
         {Py_tp_methods, spec->methods},
         {Py_tp_getset, spec->getset},
         {spec->has_our_base ? 0 : Py_tp_members, members},

@@ -62,10 +62,20 @@ bind_to_loop(LmFuture *f, PyObject *loop)
     return 0;
 }
 
+void
+lm_future_hold_state(LmFuture *f, LmState *st)
+{
+    f->st = lm_state_hold(st);
+    f->holds_state = 1;
+}
+
 int
 lm_future_setup(PyObject *self, PyObject *loop)
 {
     LmFuture *f = lm_future(self);
+    if (!f->holds_state) {
+        lm_future_hold_state(f, f->st); /* the loop may become another */
+    }
     if (f->loop != NULL) {
 #if PY_VERSION_HEX >= 0x030F0000
         PyErr_Format(PyExc_RuntimeError, "%T object is already initialized", self);
@@ -75,7 +85,7 @@ lm_future_setup(PyObject *self, PyObject *loop)
             return -1;
         }
         /* First: the end of what is let go of may look at the future. */
-        f->state = LM_PENDING;
+        LM_STORE(f->state, LM_PENDING);
         f->is_exception = f->is_blocking = f->log_traceback = 0;
         lm_future_clear_fields(f);
 #endif
@@ -93,7 +103,7 @@ lm_future_new(LmLoop *loop)
         return NULL;
     }
     LmFuture *f = lm_future(self);
-    f->st = lm_state_hold(loop->st);
+    f->st = loop->st;
     if (LM_LIKELY(loop->is_plain && !loop->is_debug)) {
         f->loop = Py_NewRef(loop);
         f->is_native = 1;
@@ -127,7 +137,7 @@ lm_future_set_result(PyObject *self, PyObject *result)
         return -1;
     }
     f->value = Py_NewRef(result);
-    f->state = LM_FINISHED;
+    LM_STORE_RELEASE(f->state, LM_FINISHED);
     return lm_waiters_schedule(self);
 }
 
@@ -201,7 +211,7 @@ lm_future_set_exception(PyObject *self, PyObject *exc)
     }
     f->value = exc;
     f->is_exception = 1;
-    f->state = LM_FINISHED;
+    LM_STORE_RELEASE(f->state, LM_FINISHED);
     int failed = lm_waiters_schedule(self);
     f->log_traceback = 1;
     return failed;
@@ -233,7 +243,9 @@ lm_future_cancel(PyObject *self, PyObject *message)
     if (message != NULL && message != Py_None && lm_future_rare(f) == NULL) {
         return -1;
     }
-    f->state = LM_CANCELLED; /* before the end of an older message, which may look */
+    LM_STORE_RELEASE(
+        f->state,
+        LM_CANCELLED); /* before the end of an older message, which may look */
     if (lm_future_note_cancel(f, message) < 0) {
         return -1;
     }
@@ -293,8 +305,8 @@ lm_future_take_exception(LmFuture *f)
     return exc;
 }
 
-PyObject *
-lm_future_result(LmFuture *f)
+static PyObject *
+own_result(LmFuture *f)
 {
     if (f->state == LM_PENDING) {
         PyErr_SetString(f->st->InvalidStateError, "Result is not set.");
@@ -309,6 +321,67 @@ lm_future_result(LmFuture *f)
     Py_DECREF(exc);
     return NULL;
 }
+
+#if LM_FREE_THREADED
+
+/* The value of a future that is done, as a new reference, or NULL. Whoever begins it anew
+   waits. */
+static PyObject *
+value_elsewhere(LmFuture *f)
+{
+    PyObject *value;
+    Py_BEGIN_CRITICAL_SECTION(lm_future_object(f));
+    value = LM_LOAD_ACQUIRE(f->state) != LM_PENDING ? Py_XNewRef(f->value) : NULL;
+    Py_END_CRITICAL_SECTION();
+    return value;
+}
+
+/* To a thread that finds the loop another's: what does not change any more. */
+static PyObject *
+result_elsewhere(LmFuture *f)
+{
+    int state = LM_LOAD_ACQUIRE(f->state);
+    if (state == LM_PENDING) {
+        PyErr_SetString(f->st->InvalidStateError, "Result is not set.");
+        return NULL;
+    }
+    if (state == LM_CANCELLED) {
+        PyErr_SetNone(f->st->CancelledError);
+        return NULL;
+    }
+    PyObject *value = value_elsewhere(f);
+    if (value == NULL || !f->is_exception) {
+        return value != NULL ? value : Py_NewRef(Py_None);
+    }
+    LM_STORE(f->log_traceback, 0);
+    PyErr_SetObject((PyObject *)Py_TYPE(value), value);
+    Py_DECREF(value);
+    return NULL;
+}
+
+PyObject *
+lm_future_result(LmFuture *f)
+{
+    LmOwner owner;
+    PyObject *self = lm_future_object(f);
+    if (lm_owner_enter(&owner, lm_future_owner(self), self) < 0) {
+        PyErr_Clear();
+        return result_elsewhere(f);
+    }
+    PyObject *result = own_result(f);
+    lm_owner_leave(&owner);
+    return result;
+}
+
+#else
+
+PyObject *
+lm_future_result(LmFuture *f)
+{
+    return own_result(f);
+}
+
+#endif
 
 int
 lm_future_traverse_fields(LmFuture *f, visitproc visit, void *arg)
@@ -333,15 +406,24 @@ lm_future_traverse_fields(LmFuture *f, visitproc visit, void *arg)
 /* The loop stays: a future that is being cleared may still be asked. All is taken out
    before anything of it ends: what then runs may use the future, which keeps what it is
    given. */
+static PyObject *
+take_value(LmFuture *f)
+{
+    PyObject *value = f->value;
+    LM_BEGIN_SECTION(lm_future_object(f))
+    f->value = NULL;
+    LM_END_SECTION
+    return value;
+}
+
 void
 lm_future_clear_fields(LmFuture *f)
 {
     LmWaiter waiter = f->waiter;
-    PyObject *value = f->value;
     LmFutureRare *rare = f->rare;
     f->waiter = (LmWaiter){NULL, NULL};
-    f->value = NULL;
     f->rare = NULL;
+    PyObject *value = take_value(f);
     Py_XDECREF(waiter.callable);
     Py_XDECREF(waiter.context);
     Py_XDECREF(value);

@@ -9,11 +9,12 @@
    Task (task/task.h) has the same fields at the same place.
 
    A future belongs to its loop's thread. `st` is there from tp_new on, `loop` from
-   __init__ on. */
+   __init__ on, and both until it is freed: a loop of ours that has made it keeps the state
+   for it (base/life.h). */
 #ifndef LM_TASK_FUTURE_H
 #define LM_TASK_FUTURE_H
 
-#include "core/loop.h"
+#include "core/owner.h"
 
 enum { LM_PENDING, LM_CANCELLED, LM_FINISHED };
 
@@ -50,6 +51,7 @@ typedef struct LmFuture {
     uint8_t log_traceback; /* nobody has looked at the exception yet */
     uint8_t is_native;     /* the loop is ours and may be scheduled on directly */
     uint8_t is_task;
+    uint8_t holds_state; /* itself, not by a loop that made it */
 } LmFuture;
 
 /* Where the fields of ours begin in an instance: the same in futures and tasks. */
@@ -79,6 +81,14 @@ lm_future_rare(LmFuture *f)
     return f->rare;
 }
 
+/* The loop of ours that it belongs to, or NULL. */
+static inline LmLoop *
+lm_future_owner(PyObject *self)
+{
+    const LmFuture *f = lm_future(self);
+    return f->is_native ? (LmLoop *)f->loop : NULL;
+}
+
 /* The loop to schedule on directly, or NULL where that has to go through its call_soon:
    a foreign loop, or one whose call_soon was replaced meanwhile. */
 static inline LmLoop *
@@ -101,6 +111,9 @@ int lm_future_init(PyObject *module, LmState *st);
 
 /* A pending future of the loop. New reference, or NULL with an exception set. */
 PyObject *lm_future_new(LmLoop *loop);
+
+/* Of tp_new: the type's state, held. */
+void lm_future_hold_state(LmFuture *future, LmState *st);
 
 /* Sets up the fields common to futures and tasks; `loop` NULL or None asks
    get_event_loop. -1 with exception. */

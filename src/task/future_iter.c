@@ -7,11 +7,12 @@
 
 #include "base/args.h"
 #include "base/type_help.h"
+#include "core/owner.h"
 #include "task/future.h"
 
 typedef struct {
     PyObject_HEAD
-    LmState *st;
+    LmLoop *loop; /* of ours, which keeps it for reuse, or NULL; until it is freed */
     PyObject *future; /* NULL once it has given its result or was closed */
 } FutureIter;
 
@@ -23,16 +24,18 @@ lm_future_iter_new(PyObject *future)
         return NULL;
     }
     PyTypeObject *type = lm_type(f->st->FutureIterType);
-    LmFreelist *spare = &f->st->future_iters;
-    FutureIter *it = (FutureIter *)lm_freelist_take(spare, type);
+    LmLoop *loop = f->is_native ? (LmLoop *)f->loop : NULL;
+    FutureIter *it =
+        loop != NULL
+            ? (FutureIter *)lm_freelist_take(LM_SPARE(loop, future_iters), type)
+            : NULL;
     if (LM_UNLIKELY(it == NULL)) {
         it = PyObject_GC_New(FutureIter, type);
         if (it == NULL) {
             return NULL;
         }
-        lm_state_hold(f->st);
     }
-    it->st = f->st;
+    it->loop = (LmLoop *)Py_XNewRef(loop);
     it->future = Py_NewRef(future);
     PyObject_GC_Track(it);
     return (PyObject *)it;
@@ -48,7 +51,7 @@ iter_send(PyObject *self, PyObject *arg LM_UNUSED, PyObject **result)
     }
     *result = NULL;
     LmFuture *f = lm_future(it->future);
-    if (f->state == LM_PENDING) {
+    if (LM_LOAD_ACQUIRE(f->state) == LM_PENDING) {
         if (!f->is_blocking) {
             f->is_blocking = 1;
             *result = Py_NewRef(it->future);
@@ -212,6 +215,7 @@ static int
 iter_traverse(PyObject *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
+    Py_VISIT(((FutureIter *)self)->loop);
     Py_VISIT(((FutureIter *)self)->future);
     return 0;
 }
@@ -226,15 +230,16 @@ iter_clear(PyObject *self)
 static void
 iter_dealloc(PyObject *self)
 {
-    LmState *st = ((FutureIter *)self)->st;
+    LmLoop *loop = ((FutureIter *)self)->loop;
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     iter_clear(self);
-    if (!lm_freelist_give(&st->future_iters, self, LM_FREELIST_SIZE)) {
+    if (loop == NULL ||
+        !lm_freelist_give(LM_SPARE(loop, future_iters), self, LM_FREELIST_SIZE)) {
         PyObject_GC_Del(self);
-        lm_state_drop(st);
     }
     Py_DECREF(type);
+    Py_XDECREF(loop);
 }
 
 static PyMethodDef iter_methods[] = {

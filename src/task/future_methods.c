@@ -56,14 +56,15 @@ PyObject *
 lm_future_method_done(PyObject *self, PyObject *unused LM_UNUSED)
 {
     LmFuture *f = lm_future(self);
-    return PyBool_FromLong(f->loop != NULL && f->state != LM_PENDING);
+    return PyBool_FromLong(f->loop != NULL && LM_LOAD_ACQUIRE(f->state) != LM_PENDING);
 }
 
 PyObject *
 lm_future_method_cancelled(PyObject *self, PyObject *unused LM_UNUSED)
 {
     LmFuture *f = lm_future(self);
-    return PyBool_FromLong(f->loop != NULL && f->state == LM_CANCELLED);
+    return PyBool_FromLong(f->loop != NULL &&
+                           LM_LOAD_ACQUIRE(f->state) == LM_CANCELLED);
 }
 
 PyObject *
@@ -153,7 +154,7 @@ lm_future_get_state(PyObject *self, void *closure LM_UNUSED)
     static const char *const names[] = {"PENDING", "CANCELLED", "FINISHED"};
     LmFuture *f = lm_future(self);
     CHECK_READY(f);
-    return PyUnicode_InternFromString(names[f->state]);
+    return PyUnicode_InternFromString(names[LM_LOAD_ACQUIRE(f->state)]);
 }
 
 PyObject *

@@ -5,6 +5,7 @@
 #include "base/args.h"
 #include "base/oserr.h"
 #include "base/type_help.h"
+#include "core/owner.h"
 #include "task/future_iter.h"
 #include "task/future_methods.h"
 #include "task/waiters.h"
@@ -23,7 +24,7 @@ future_new(PyTypeObject *type, PyObject *args LM_UNUSED, PyObject *kwargs LM_UNU
     LmState *st = lm_state_of_type(type);
     PyObject *self = st != NULL ? type->tp_alloc(type, 0) : NULL;
     if (self != NULL) {
-        lm_future(self)->st = lm_state_hold(st);
+        lm_future_hold_state(lm_future(self), st);
     }
     return self;
 }
@@ -73,7 +74,11 @@ future_dealloc(PyObject *self)
     future_clear(self);
     PyObject *loop = f->loop;
     f->loop = NULL;
-    lm_state_free_instance(f->st, self);
+    LmState *held = f->holds_state ? f->st : NULL;
+    lm_free_instance(self);
+    if (held != NULL) {
+        lm_state_drop(held);
+    }
     Py_XDECREF(loop);
     LM_TRASHCAN_END
 }
@@ -106,15 +111,30 @@ check_ours(PyObject *self)
 }
 
 static PyObject *
+finish_with_result(PyObject *self, PyObject *result)
+{
+    return lm_none_if(lm_future_set_result(self, result));
+}
+
+static PyObject *
+finish_with_exception(PyObject *self, PyObject *exc)
+{
+    return lm_none_if(lm_future_set_exception(self, exc));
+}
+
+LM_OWNED_METHOD(finish_with_result, lm_future_owner)
+LM_OWNED_METHOD(finish_with_exception, lm_future_owner)
+
+static PyObject *
 future_set_result(PyObject *self, PyObject *result)
 {
-    return check_ours(self) < 0 ? NULL : lm_none_if(lm_future_set_result(self, result));
+    return check_ours(self) < 0 ? NULL : LM_OWNED(finish_with_result)(self, result);
 }
 
 static PyObject *
 future_set_exception(PyObject *self, PyObject *exc)
 {
-    return check_ours(self) < 0 ? NULL : lm_none_if(lm_future_set_exception(self, exc));
+    return check_ours(self) < 0 ? NULL : LM_OWNED(finish_with_exception)(self, exc);
 }
 
 static PyMethodDef outcome_methods[] = {
@@ -144,9 +164,11 @@ future_cancel(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
     return cancelled < 0 ? NULL : PyBool_FromLong(cancelled);
 }
 
+LM_OWNED_FASTCALL(future_cancel, lm_future_owner)
+
 static PyMethodDef future_methods[] = {
     LM_FUTURE_COMMON_METHODS,
-    {"cancel", LM_FASTCALL(future_cancel),
+    {"cancel", LM_FASTCALL(LM_OWNED(future_cancel)),
      LM_DOC("cancel($self, msg=None)",
             "Cancel it and schedule its callbacks; return False if it was done.\n\n"
             "Loop's thread only. Implements asyncio.Future.cancel.")},

@@ -104,6 +104,9 @@ calibrate(LmState *st, PyObject *specimen)
         places.is_task = find_is_task(
             task, future, places.awaited_by + (Py_ssize_t)sizeof(void *), future_size);
     }
+#if LM_FREE_THREADED
+    places.thread = find_word(task, task_size, (PyObject *)lm_this_thread());
+#endif
     if (places.coro != 0 && places.name != 0 && places.is_task != 0) {
         places.is_known = 1;
         st->mirror = places;
@@ -136,6 +139,22 @@ write_word(PyObject *obj, Py_ssize_t offset, PyObject *value)
     Py_XDECREF(old);
 }
 
+/* Without a GIL all_tasks() takes a reference to what another thread's list has, which the
+   task has to allow; and who leaves that list stops the world unless it is the thread's own. */
+static void
+show_thread(PyObject *self, const LmMirror *places)
+{
+#if LM_FREE_THREADED
+    PyUnstable_EnableTryIncRef(self);
+    if (places->thread != 0) {
+        *(uintptr_t *)((char *)self + places->thread) = lm_this_thread();
+    }
+#else
+    (void)self;
+    (void)places;
+#endif
+}
+
 int
 lm_mirror_show_task(PyObject *self)
 {
@@ -154,6 +173,7 @@ lm_mirror_show_task(PyObject *self)
     write_word(self, places->name, name);
     Py_DECREF(name);
     ((char *)self)[places->is_task] = 1;
+    show_thread(self, places);
     return 0;
 }
 

@@ -302,7 +302,7 @@ settle_context(LmLoop *loop, LmTask *t)
 {
     t->is_context_new = 0;
     if (t->future.state == LM_PENDING && !t->is_context_shown) {
-        lm_context_empty(loop->st, &t->context);
+        lm_context_empty(loop, &t->context);
     }
 }
 
@@ -317,15 +317,15 @@ step_in_kept(LmLoop *loop, PyObject *self)
         }
         return failed;
     }
-    if (LM_UNLIKELY(loop->st->blank_context == NULL)) {
+    if (LM_UNLIKELY(loop->spares.blank_context == NULL)) {
         lm_loop_leave_task(loop); /* making one may run the collector */
     }
-    if (lm_context_fill(loop->st, &t->context) < 0) {
+    if (lm_context_fill(loop, &t->context) < 0) {
         return -1;
     }
     int failed = step_in_context(loop, self);
     if (LM_LIKELY(failed == 0) && !t->is_context_shown) {
-        lm_context_empty(loop->st, &t->context);
+        lm_context_empty(loop, &t->context);
     }
     return failed;
 }

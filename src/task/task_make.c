@@ -21,12 +21,49 @@ check_coroutine(LmState *st, PyObject *coro)
     return is_coroutine > 0 ? 0 : -1;
 }
 
+/* Of a default name. Without a GIL a loop takes so many at a time, and gives back what it has
+   not given away at the end of a run (lm_task_return_numbers): loops that run one after the
+   other count on, as in asyncio. */
+#define NUMBERS_TAKEN 64
+
+static uint64_t
+next_number(const LmFuture *f)
+{
+#if LM_FREE_THREADED
+    LmLoop *loop = f->is_native ? (LmLoop *)f->loop : NULL;
+    if (loop == NULL || !lm_owner_is_home(loop)) {
+        return LM_ADD(f->st->task_names, 1);
+    }
+    if (loop->first_name == loop->last_name) {
+        loop->last_name = LM_ADD(f->st->task_names, NUMBERS_TAKEN);
+        loop->first_name = loop->last_name - NUMBERS_TAKEN;
+    }
+    return ++loop->first_name;
+#else
+    return ++f->st->task_names;
+#endif
+}
+
+void
+lm_task_return_numbers(LmLoop *loop)
+{
+#if LM_FREE_THREADED
+    uint64_t last = loop->last_name;
+    if (__atomic_compare_exchange_n(&loop->st->task_names, &last, loop->first_name, 0,
+                                    __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+        loop->last_name = loop->first_name;
+    }
+#else
+    (void)loop;
+#endif
+}
+
 static int
 set_name(LmTask *t, PyObject *name)
 {
     PyObject *text = NULL;
     if (name == NULL || name == Py_None) {
-        t->number = ++t->future.st->task_names;
+        t->number = next_number(&t->future);
     }
     else {
         text = PyUnicode_CheckExact(name) ? Py_NewRef(name) : PyObject_Str(name);
@@ -97,7 +134,7 @@ PyObject *
 lm_task_new(LmLoop *loop, PyObject *coro, PyObject *name, PyObject *context, int eager)
 {
     PyTypeObject *type = lm_type(loop->st->TaskType);
-    PyObject *self = lm_state_alloc(loop->st, &loop->st->tasks, type);
+    PyObject *self = lm_freelist_alloc(LM_SPARE(loop, tasks), type);
     if (self == NULL) {
         return NULL;
     }

@@ -7,6 +7,7 @@
 #include "base/oserr.h"
 #include "base/type_help.h"
 #include "core/fault.h"
+#include "core/owner.h"
 #include "task/future_iter.h"
 #include "task/future_methods.h"
 #include "task/mirror.h"
@@ -19,7 +20,7 @@ task_new(PyTypeObject *type, PyObject *args LM_UNUSED, PyObject *kwargs LM_UNUSE
     LmState *st = lm_state_of_type(type);
     PyObject *self = st != NULL ? type->tp_alloc(type, 0) : NULL;
     if (self != NULL) {
-        lm_future(self)->st = lm_state_hold(st);
+        lm_future_hold_state(lm_future(self), st);
         lm_future(self)->is_task = 1;
     }
     return self;
@@ -103,11 +104,14 @@ task_finalize(PyObject *self)
     lm_exc_restore(pending);
 }
 
-/* A finalizer that was called once is never called again. */
+/* By the loop that made it, which is ours. A finalizer that was called once is never called
+   again. */
 static int
-may_serve_again(PyObject *self, LmState *st)
+keep_for_reuse(PyObject *self, LmLoop *loop)
 {
-    return Py_IS_TYPE(self, lm_type(st->TaskType)) && !PyObject_GC_IsFinalized(self);
+    return Py_IS_TYPE(self, lm_type(loop->st->TaskType)) &&
+           !PyObject_GC_IsFinalized(self) &&
+           lm_freelist_give(LM_SPARE(loop, tasks), self, LM_FREELIST_SIZE);
 }
 
 static void
@@ -133,13 +137,14 @@ task_dealloc(PyObject *self)
     PyObject *loop = t->future.loop;
     t->future.loop = NULL;
     PyTypeObject *type = Py_TYPE(self);
-    LmState *st = t->future.st;
-    if (!may_serve_again(self, st) ||
-        !lm_freelist_give(&st->tasks, self, LM_FREELIST_SIZE)) {
+    LmState *held = t->future.holds_state ? t->future.st : NULL;
+    if (held != NULL || !keep_for_reuse(self, (LmLoop *)loop)) {
         type->tp_free(self);
-        lm_state_drop(st);
     }
     Py_DECREF(type);
+    if (held != NULL) {
+        lm_state_drop(held);
+    }
     Py_XDECREF(loop);
     LM_TRASHCAN_END
 }
@@ -229,8 +234,9 @@ task_print_stack(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
                             values[1]);
 }
 
+/* Without a GIL any thread may ask for the name, and change it. */
 static PyObject *
-task_get_name(PyObject *self, PyObject *unused LM_UNUSED)
+task_name(PyObject *self)
 {
     LmTask *t = lm_task(self);
     if (t->name == NULL) {
@@ -244,6 +250,16 @@ task_get_name(PyObject *self, PyObject *unused LM_UNUSED)
 }
 
 static PyObject *
+task_get_name(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    PyObject *name;
+    LM_BEGIN_SECTION(self)
+    name = task_name(self);
+    LM_END_SECTION
+    return name;
+}
+
+static PyObject *
 task_set_name(PyObject *self, PyObject *value)
 {
     PyObject *text =
@@ -251,8 +267,13 @@ task_set_name(PyObject *self, PyObject *value)
     if (text == NULL) {
         return NULL;
     }
-    Py_XSETREF(lm_task(self)->name, text);
+    PyObject *old;
+    LM_BEGIN_SECTION(self)
+    old = lm_task(self)->name;
+    lm_task(self)->name = text;
     lm_mirror_show_name(self);
+    LM_END_SECTION
+    Py_XDECREF(old);
     Py_RETURN_NONE;
 }
 
@@ -308,13 +329,22 @@ set_task_log_pending(PyObject *self, PyObject *value, void *closure LM_UNUSED)
     return truth < 0 ? -1 : 0;
 }
 
+LM_OWNED_METHOD(task_uncancel, lm_future_owner)
+LM_OWNED_METHOD(task_get_context, lm_future_owner)
+LM_OWNED_FASTCALL(task_cancel, lm_future_owner)
+LM_OWNED_FASTCALL(task_get_stack, lm_future_owner)
+LM_OWNED_FASTCALL(task_print_stack, lm_future_owner)
+LM_OWNED_SETTER(set_task_coro, lm_future_owner)
+LM_OWNED_SHOWN(get_task_awaits, lm_future_owner)
+LM_OWNED_SETTER(set_task_log_pending, lm_future_owner)
+
 static PyMethodDef task_methods[] = {
     LM_FUTURE_COMMON_METHODS,
     {"set_result", task_set_result, METH_O,
      LM_DOC("set_result($self, result, /)", "Raise RuntimeError.")},
     {"set_exception", task_set_exception, METH_O,
      LM_DOC("set_exception($self, exception, /)", "Raise RuntimeError.")},
-    {"cancel", LM_FASTCALL(task_cancel),
+    {"cancel", LM_FASTCALL(LM_OWNED(task_cancel)),
      LM_DOC("cancel($self, msg=None)",
             "Request that CancelledError(msg) be thrown into the coroutine; return "
             "False if it is done.\n\n"
@@ -322,15 +352,15 @@ static PyMethodDef task_methods[] = {
     {"cancelling", task_cancelling, METH_NOARGS,
      LM_DOC("cancelling($self)",
             "Return the number of cancellation requests not yet uncancelled.")},
-    {"uncancel", task_uncancel, METH_NOARGS,
+    {"uncancel", LM_OWNED(task_uncancel), METH_NOARGS,
      LM_DOC("uncancel($self)",
             "Take back one cancellation request; return how many remain.\n\n"
             "Implements asyncio.Task.uncancel.")},
-    {"get_stack", LM_FASTCALL(task_get_stack),
+    {"get_stack", LM_FASTCALL(LM_OWNED(task_get_stack)),
      LM_DOC("get_stack($self, *, limit=None)",
             "Return the frames of the suspended or failed coroutine.\n\n"
             "Implements asyncio.Task.get_stack.")},
-    {"print_stack", LM_FASTCALL(task_print_stack),
+    {"print_stack", LM_FASTCALL(LM_OWNED(task_print_stack)),
      LM_DOC("print_stack($self, *, limit=None, file=None)",
             "Print the stack or traceback.\n\n"
             "Implements asyncio.Task.print_stack.")},
@@ -341,17 +371,18 @@ static PyMethodDef task_methods[] = {
     {"get_coro", task_get_coro, METH_NOARGS,
      LM_DOC("get_coro($self)", "Return the coroutine.")},
 #if PY_VERSION_HEX >= 0x030C0000
-    {"get_context", task_get_context, METH_NOARGS,
+    {"get_context", LM_OWNED(task_get_context), METH_NOARGS,
      LM_DOC("get_context($self)", "Return the contextvars.Context it runs in.")},
 #endif
     {NULL, NULL, 0, NULL}};
 
 static PyGetSetDef task_getset[] = {
     LM_FUTURE_COMMON_GETSET,
-    {"_coro", get_task_coro, set_task_coro, NULL, NULL},
-    {"_fut_waiter", get_task_awaits, NULL, NULL, NULL},
+    {"_coro", get_task_coro, LM_OWNED(set_task_coro), NULL, NULL},
+    {"_fut_waiter", LM_OWNED(get_task_awaits), NULL, NULL, NULL},
     {"_must_cancel", get_task_must_cancel, NULL, NULL, NULL},
-    {"_log_destroy_pending", get_task_log_pending, set_task_log_pending, NULL, NULL},
+    {"_log_destroy_pending", get_task_log_pending, LM_OWNED(set_task_log_pending), NULL,
+     NULL},
     {NULL, NULL, NULL, NULL, NULL}};
 
 #if PY_VERSION_HEX >= 0x030C0000

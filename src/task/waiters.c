@@ -247,7 +247,7 @@ run_done_callback(LmLoop *loop, PyObject *future, LmWaiter *waiter)
 {
     int is_blank = waiter->context == Py_None;
     PyObject *entered = NULL, *result = NULL;
-    if (!is_blank || lm_context_fill(loop->st, &waiter->context) == 0) {
+    if (!is_blank || lm_context_fill(loop, &waiter->context) == 0) {
         entered = lm_context_enter(loop, waiter->context);
     }
     if (LM_LIKELY(entered != NULL)) {
@@ -265,7 +265,7 @@ run_done_callback(LmLoop *loop, PyObject *future, LmWaiter *waiter)
     }
     Py_DECREF(result);
     if (is_blank) {
-        lm_context_empty(loop->st, &waiter->context);
+        lm_context_empty(loop, &waiter->context);
     }
     return 0;
 }

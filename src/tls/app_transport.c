@@ -8,6 +8,7 @@
 #include "base/oserr.h"
 #include "base/type_help.h"
 #include "core/fault.h"
+#include "core/owner.h"
 #include "net/flow.h"
 #include "net/transport_extra.h"
 
@@ -338,79 +339,100 @@ app_transport_dealloc(PyObject *self)
     lm_free_instance(self);
 }
 
+#define app_owner(self) app(self)->loop
+LM_OWNED_METHOD(app_write, app_owner)
+LM_OWNED_METHOD(app_writelines, app_owner)
+LM_OWNED_METHOD(app_write_eof, app_owner)
+LM_OWNED_METHOD(app_close, app_owner)
+LM_OWNED_METHOD(app_abort, app_owner)
+LM_OWNED_METHOD(app_pause_reading, app_owner)
+LM_OWNED_METHOD(app_resume_reading, app_owner)
+LM_OWNED_METHOD(app_get_protocol, app_owner)
+LM_OWNED_METHOD(app_set_protocol, app_owner)
+LM_OWNED_METHOD(app_get_write_limits, app_owner)
+LM_OWNED_METHOD(app_get_write_size, app_owner)
+LM_OWNED_METHOD(app_get_read_limits, app_owner)
+LM_OWNED_METHOD(app_get_read_size, app_owner)
+LM_OWNED_METHOD(app_force_close, app_owner)
+LM_OWNED_METHOD(app_append_backlog, app_owner)
+LM_OWNED_FASTCALL(app_get_extra_info, app_owner)
+LM_OWNED_FASTCALL(app_set_write_limits, app_owner)
+LM_OWNED_FASTCALL(app_set_read_limits, app_owner)
+LM_OWNED_SHOWN(app_get_tls, app_owner)
+
 static PyMethodDef app_transport_methods[] = {
-    {"write", app_write, METH_O,
+    {"write", LM_OWNED(app_write), METH_O,
      LM_DOC(
          "write($self, data, /)",
          "Encrypt and send bytes; what the connection does not take now is queued.\n\n"
          "data: bytes, bytearray or memoryview, else TypeError. Loop's thread only. "
          "Implements asyncio.WriteTransport.write.")},
-    {"writelines", app_writelines, METH_O,
+    {"writelines", LM_OWNED(app_writelines), METH_O,
      LM_DOC("writelines($self, list_of_data, /)",
             "Send several pieces in as few records as they fit into.\n\n"
             "Implements asyncio.WriteTransport.writelines.")},
-    {"write_eof", app_write_eof, METH_NOARGS,
+    {"write_eof", LM_OWNED(app_write_eof), METH_NOARGS,
      LM_DOC("write_eof($self)",
             "Raise NotImplementedError: TLS has no half-close here.")},
     {"can_write_eof", app_can_write_eof, METH_NOARGS,
      LM_DOC("can_write_eof($self)", "Return False.")},
-    {"close", app_close, METH_NOARGS,
+    {"close", LM_OWNED(app_close), METH_NOARGS,
      LM_DOC("close($self)",
             "Send what is queued, exchange the ends of the stream with the peer, then "
             "call connection_lost.")},
-    {"abort", app_abort, METH_NOARGS,
+    {"abort", LM_OWNED(app_abort), METH_NOARGS,
      LM_DOC("abort($self)", "Close at once; what is queued is lost.")},
     {"is_closing", app_is_closing, METH_NOARGS,
      LM_DOC("is_closing($self)",
             "Return True once close() or abort() was called or the peer is gone.")},
     {"is_reading", app_is_reading, METH_NOARGS,
      LM_DOC("is_reading($self)", "Return True unless paused.")},
-    {"pause_reading", app_pause_reading, METH_NOARGS,
+    {"pause_reading", LM_OWNED(app_pause_reading), METH_NOARGS,
      LM_DOC("pause_reading($self)", "Deliver nothing until resume_reading().")},
-    {"resume_reading", app_resume_reading, METH_NOARGS,
+    {"resume_reading", LM_OWNED(app_resume_reading), METH_NOARGS,
      LM_DOC("resume_reading($self)", "Deliver again after pause_reading().")},
-    {"get_protocol", app_get_protocol, METH_NOARGS,
+    {"get_protocol", LM_OWNED(app_get_protocol), METH_NOARGS,
      LM_DOC("get_protocol($self)", "Return the protocol.")},
-    {"set_protocol", app_set_protocol, METH_O,
+    {"set_protocol", LM_OWNED(app_set_protocol), METH_O,
      LM_DOC("set_protocol($self, protocol, /)",
             "Deliver to another protocol from now on.")},
-    {"get_extra_info", LM_FASTCALL(app_get_extra_info),
+    {"get_extra_info", LM_FASTCALL(LM_OWNED(app_get_extra_info)),
      LM_DOC(
          "get_extra_info($self, name, default=None)",
          "Return sslcontext, ssl_object, peercert, cipher or compression, or what the "
          "transport below knows.")},
-    {"set_write_buffer_limits", LM_FASTCALL(app_set_write_limits),
+    {"set_write_buffer_limits", LM_FASTCALL(LM_OWNED(app_set_write_limits)),
      LM_DOC(
          "set_write_buffer_limits($self, high=None, low=None)",
          "Set the marks, in bytes, at which the protocol is told to pause and resume "
          "writing.\n\n"
          "Raises ValueError unless high >= low >= 0.")},
-    {"get_write_buffer_limits", app_get_write_limits, METH_NOARGS,
+    {"get_write_buffer_limits", LM_OWNED(app_get_write_limits), METH_NOARGS,
      LM_DOC("get_write_buffer_limits($self)", "Return (low, high) in bytes.")},
-    {"get_write_buffer_size", app_get_write_size, METH_NOARGS,
+    {"get_write_buffer_size", LM_OWNED(app_get_write_size), METH_NOARGS,
      LM_DOC("get_write_buffer_size($self)",
             "Return how many bytes have not gone to the transport below.")},
-    {"set_read_buffer_limits", LM_FASTCALL(app_set_read_limits),
+    {"set_read_buffer_limits", LM_FASTCALL(LM_OWNED(app_set_read_limits)),
      LM_DOC(
          "set_read_buffer_limits($self, high=None, low=None)",
          "Set the marks, in bytes, between which the transport below reads while the "
          "protocol does not.\n\n"
          "Raises ValueError unless high >= low >= 0.")},
-    {"get_read_buffer_limits", app_get_read_limits, METH_NOARGS,
+    {"get_read_buffer_limits", LM_OWNED(app_get_read_limits), METH_NOARGS,
      LM_DOC("get_read_buffer_limits($self)", "Return (low, high) in bytes.")},
-    {"get_read_buffer_size", app_get_read_size, METH_NOARGS,
+    {"get_read_buffer_size", LM_OWNED(app_get_read_size), METH_NOARGS,
      LM_DOC("get_read_buffer_size($self)",
             "Return how many bytes wait to be decrypted.")},
-    {"_force_close", app_force_close, METH_O,
+    {"_force_close", LM_OWNED(app_force_close), METH_O,
      LM_DOC("_force_close($self, exc, /)",
             "Close at once; connection_lost(exc) in the next turn.")},
-    {"_test__append_write_backlog", app_append_backlog, METH_O,
+    {"_test__append_write_backlog", LM_OWNED(app_append_backlog), METH_O,
      LM_DOC("_test__append_write_backlog($self, data, /)",
             "Queue bytes without sending, for tests.")},
     {NULL, NULL, 0, NULL}};
 
 static PyGetSetDef app_transport_getset[] = {
-    {"_ssl_protocol", app_get_tls, NULL, NULL, NULL},
+    {"_ssl_protocol", LM_OWNED(app_get_tls), NULL, NULL, NULL},
     {"_loop", app_get_loop, NULL, NULL, NULL},
     {"_closed", app_get_closed, NULL, NULL, NULL},
     {"_protocol_paused", app_get_protocol_paused, NULL, NULL, NULL},

@@ -4,6 +4,7 @@
 #include "tls/phase.h"
 
 #include "base/type_help.h"
+#include "core/owner.h"
 
 #define OWN_BUFFER_SIZE (64 * 1024)
 
@@ -290,38 +291,53 @@ static PyMemberDef tls_members[] = {
 LM_GETTER(tls_get_is_native, LmTls *p = (LmTls *)self,
           PyBool_FromLong(p->session.native != NULL))
 
-static PyGetSetDef tls_getset[] = {{"_state", tls_get_state, NULL, NULL, NULL},
-                                   {"_is_native", tls_get_is_native, NULL, NULL, NULL},
-                                   FLAG("_server_side", session.is_server),
-                                   FLAG("_eof_received", in.is_at_end),
-                                   FLAG("_app_reading_paused", app.is_reading_paused),
-                                   FLAG("_app_writing_paused", app.is_writing_paused),
-                                   FLAG("_ssl_reading_paused", below.is_reading_paused),
-                                   FLAG("_ssl_writing_paused", below.is_writing_paused),
-                                   {NULL, NULL, NULL, NULL, NULL}};
+#define tls_owner(self) ((LmTls *)(self))->loop
+LM_OWNED_SHOWN(tls_get_state, tls_owner)
+
+static PyGetSetDef tls_getset[] = {
+    {"_state", LM_OWNED(tls_get_state), NULL, NULL, NULL},
+    {"_is_native", tls_get_is_native, NULL, NULL, NULL},
+    FLAG("_server_side", session.is_server),
+    FLAG("_eof_received", in.is_at_end),
+    FLAG("_app_reading_paused", app.is_reading_paused),
+    FLAG("_app_writing_paused", app.is_writing_paused),
+    FLAG("_ssl_reading_paused", below.is_reading_paused),
+    FLAG("_ssl_writing_paused", below.is_writing_paused),
+    {NULL, NULL, NULL, NULL, NULL}};
+
+LM_OWNED_METHOD(tls_connection_made, tls_owner)
+LM_OWNED_METHOD(tls_connection_lost, tls_owner)
+LM_OWNED_METHOD(tls_eof_received, tls_owner)
+LM_OWNED_METHOD(tls_get_buffer, tls_owner)
+LM_OWNED_METHOD(tls_buffer_updated, tls_owner)
+LM_OWNED_METHOD(tls_pause_writing, tls_owner)
+LM_OWNED_METHOD(tls_resume_writing, tls_owner)
+LM_OWNED_METHOD(tls_adopt_input, tls_owner)
+LM_OWNED_METHOD(tls_abort, tls_owner)
+LM_OWNED_POSITIONAL(tls_get_extra_info, tls_owner)
 
 static PyMethodDef tls_methods[] = {
-    {"connection_made", tls_connection_made, METH_O,
+    {"connection_made", LM_OWNED(tls_connection_made), METH_O,
      LM_DOC("connection_made($self, transport, /)", "Start the handshake.")},
-    {"connection_lost", tls_connection_lost, METH_O,
+    {"connection_lost", LM_OWNED(tls_connection_lost), METH_O,
      LM_DOC("connection_lost($self, exc, /)", "Tell the application's protocol.")},
-    {"eof_received", tls_eof_received, METH_NOARGS,
+    {"eof_received", LM_OWNED(tls_eof_received), METH_NOARGS,
      LM_DOC("eof_received($self)", "The peer sends no more.")},
-    {"get_buffer", tls_get_buffer, METH_O,
+    {"get_buffer", LM_OWNED(tls_get_buffer), METH_O,
      LM_DOC("get_buffer($self, sizehint, /)", "Return where raw bytes are to be put.")},
-    {"buffer_updated", tls_buffer_updated, METH_O,
+    {"buffer_updated", LM_OWNED(tls_buffer_updated), METH_O,
      LM_DOC("buffer_updated($self, nbytes, /)", "Raw bytes are there.")},
-    {"pause_writing", tls_pause_writing, METH_NOARGS,
+    {"pause_writing", LM_OWNED(tls_pause_writing), METH_NOARGS,
      LM_DOC("pause_writing($self)", "The transport below is full.")},
-    {"resume_writing", tls_resume_writing, METH_NOARGS,
+    {"resume_writing", LM_OWNED(tls_resume_writing), METH_NOARGS,
      LM_DOC("resume_writing($self)", "The transport below takes bytes again.")},
-    {"_adopt_input", tls_adopt_input, METH_O,
+    {"_adopt_input", LM_OWNED(tls_adopt_input), METH_O,
      LM_DOC("_adopt_input($self, data, /)",
             "Take raw bytes that came before the handshake was started.")},
-    {"_get_extra_info", LM_POSITIONAL(tls_get_extra_info),
+    {"_get_extra_info", LM_POSITIONAL(LM_OWNED(tls_get_extra_info)),
      LM_DOC("_get_extra_info($self, name, default=None, /)",
             "Return what is known of the connection.")},
-    {"_abort", tls_abort, METH_O,
+    {"_abort", LM_OWNED(tls_abort), METH_O,
      LM_DOC("_abort($self, exc, /)", "Close at once; what is queued is lost.")},
     {NULL, NULL, 0, NULL}};
 

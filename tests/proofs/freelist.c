@@ -14,9 +14,6 @@ on_release(PyObject *obj)
 #ifndef CAPACITY
 #define CAPACITY 4
 #endif
-#ifndef SIZES
-#define SIZES 0 /* the least size that is looked at */
-#endif
 
 static LmFreelist list;
 static PyObject objects[CAPACITY + 1];
@@ -37,7 +34,7 @@ static void
 make_list(void)
 {
     released = 0;
-    was = (int)any_size(SIZES, CAPACITY);
+    was = (int)any_size(0, CAPACITY);
     list = (LmFreelist){NULL, was, CAPACITY, 0};
 #if CAPACITY > 0
     list.items = HAVE(CAPACITY, PyObject *);
@@ -84,16 +81,6 @@ prove_take(void)
         HOLDS(obj == &objects[was - 1] && obj->ob_refcnt == 1, "the last one given");
         check(was - 1);
     }
-}
-
-static void
-prove_trim(void)
-{
-    make_list();
-    lm_freelist_trim(&list, release);
-    int left = was > LM_FREELIST_SIZE ? LM_FREELIST_SIZE : was;
-    HOLDS(released == was - left, "what is beyond the bound is freed");
-    HOLDS(list.size == left && list.size <= list.capacity, "and the rest is there");
 }
 
 static void

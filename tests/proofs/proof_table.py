@@ -214,20 +214,8 @@ PROOFS = [
     Proof(
         "freelist",
         "take",
-        Fault("base/freelist.h", "    if (LM_UNLIKELY(list->size == 0)) {", "    if (LM_UNLIKELY(list->size < 0)) {"),
+        Fault("base/freelist.h", "|| list->size == 0)) {", "|| list->size < 0)) {"),
         unwind=6,
-    ),
-    Proof(
-        "freelist",
-        "trim",
-        Fault(
-            "base/freelist.c",
-            "    while (list->size > LM_FREELIST_SIZE) {",
-            "    while (list->size > LM_FREELIST_SIZE + 1) {",
-        ),
-        unwind=6,
-        unwindset=("make_list.0:260", "lm_freelist_trim.0:5"),
-        sizes=[{"CAPACITY": 259, "SIZES": 255}],
     ),
     Proof(
         "freelist",

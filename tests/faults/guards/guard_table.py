@@ -173,7 +173,7 @@ GUARDS = [
     guard(
         "handle: cancelled ones do not run",
         "core/handle.c",
-        "    if (h->is_cancelled || LM_UNLIKELY(!lm_handle_is_whole(h))) {",
+        "    if (LM_LOAD(h->is_cancelled) || LM_UNLIKELY(!lm_handle_is_whole(h))) {",
         "    if (0) {",
         unit("core/test_handles.py"),
         memory=True,
@@ -188,7 +188,7 @@ GUARDS = [
     guard(
         "loop: the thread of a call in debug mode",
         "core/loop.c",
-        "    if (loop->thread_id == 0 || loop->thread_id == PyThread_get_thread_ident()) {",
+        "    if (runner == 0 || runner == PyThread_get_thread_ident()) {",
         "    if (1) {",
         unit("core/test_debug_mode.py"),
     ),

@@ -1,0 +1,90 @@
+/* What builds without the GIL need, and what is nothing with it: words that several threads
+   look at, a lock, and who the calling thread is. Relies on lm.h. */
+#ifndef LM_BASE_THREADS_H
+#define LM_BASE_THREADS_H
+
+#include "base/lm.h"
+
+/* A word that another thread may write, and one that it may read meanwhile. */
+#ifdef Py_GIL_DISABLED
+#define LM_FREE_THREADED 1
+#define LM_LOAD(place) __atomic_load_n(&(place), __ATOMIC_RELAXED)
+#define LM_LOAD_ACQUIRE(place) __atomic_load_n(&(place), __ATOMIC_ACQUIRE)
+#define LM_STORE(place, value) __atomic_store_n(&(place), (value), __ATOMIC_RELAXED)
+#define LM_STORE_RELEASE(place, value) \
+    __atomic_store_n(&(place), (value), __ATOMIC_RELEASE)
+#define LM_ADD(place, value) __atomic_add_fetch(&(place), (value), __ATOMIC_ACQ_REL)
+#else
+#define LM_FREE_THREADED 0
+#define LM_LOAD(place) (place)
+#define LM_LOAD_ACQUIRE(place) (place)
+#define LM_STORE(place, value) ((void)((place) = (value)))
+#define LM_STORE_RELEASE(place, value) ((void)((place) = (value)))
+#define LM_ADD(place, value) ((place) += (value))
+#endif
+
+/* A short stretch of C code that runs no Python. */
+#if LM_FREE_THREADED
+typedef PyMutex LmMutex;
+
+static inline void
+lm_lock(LmMutex *mutex)
+{
+    PyMutex_Lock(mutex);
+}
+
+static inline void
+lm_unlock(LmMutex *mutex)
+{
+    PyMutex_Unlock(mutex);
+}
+
+/* The calling thread: differs from that of every other thread that lives, and is not 0. */
+static inline uintptr_t
+lm_this_thread(void)
+{
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_thread_pointer)
+    return (uintptr_t)__builtin_thread_pointer();
+#else
+    return (uintptr_t)PyThread_get_thread_ident();
+#endif
+#else
+    return (uintptr_t)PyThread_get_thread_ident();
+#endif
+}
+#else
+typedef char LmMutex;
+
+static inline void
+lm_lock(LmMutex *mutex LM_UNUSED)
+{
+}
+
+static inline void
+lm_unlock(LmMutex *mutex LM_UNUSED)
+{
+}
+#endif
+
+/* The same, for others that look at the object only now and then. */
+#if LM_FREE_THREADED
+#define LM_BEGIN_SECTION(obj) Py_BEGIN_CRITICAL_SECTION(obj);
+#define LM_END_SECTION Py_END_CRITICAL_SECTION();
+#else
+#define LM_BEGIN_SECTION(obj) {
+#define LM_END_SECTION }
+#endif
+
+/* 1 where the caller's is the only reference, and no other thread can get one. */
+static inline int
+lm_is_ours_alone(PyObject *obj)
+{
+#if LM_FREE_THREADED && PY_VERSION_HEX >= 0x030E0000
+    return PyUnstable_Object_IsUniquelyReferenced(obj);
+#else
+    return Py_REFCNT(obj) == 1;
+#endif
+}
+
+#endif

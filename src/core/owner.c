@@ -1,0 +1,94 @@
+/* Taking and letting go of a loop: see owner.h. */
+#include "core/owner.h"
+
+#if LM_FREE_THREADED
+
+static int
+refuse_foreign(LmLoop *loop)
+{
+    if (LM_LOAD(loop->is_debug) && lm_loop_check_thread(loop) < 0) {
+        return -1; /* in asyncio's words */
+    }
+    PyErr_SetString(PyExc_RuntimeError,
+                    "the event loop is another thread's at this moment: use "
+                    "loop.call_soon_threadsafe()");
+    return -1;
+}
+
+/* What the last owner did is seen by the next. */
+static int
+take_idle(LmLoop *loop)
+{
+    uintptr_t nobody = 0;
+    return __atomic_compare_exchange_n(&loop->home, &nobody, lm_this_thread(), 0,
+                                       __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+}
+
+int
+lm_owner_take(LmOwner *owner, LmLoop *loop, PyObject *self)
+{
+    if (loop == NULL) {
+        PyCriticalSection_Begin(&owner->section, self);
+        owner->is_locked = 1;
+        return 0;
+    }
+    if (!take_idle(loop)) {
+        return refuse_foreign(loop);
+    }
+    owner->taken = (LmLoop *)Py_NewRef(loop);
+    return 0;
+}
+
+void
+lm_owner_let_go(LmOwner *owner)
+{
+    if (owner->taken != NULL) {
+        lm_owner_end(owner->taken);
+        Py_DECREF(owner->taken);
+    }
+    if (owner->is_locked) {
+        PyCriticalSection_End(&owner->section);
+    }
+}
+
+/* Both after a refusal. */
+PyObject *
+lm_owner_show_none(void)
+{
+    PyErr_Clear();
+    Py_RETURN_NONE;
+}
+
+PyObject *
+lm_owner_show_type(PyObject *self)
+{
+    PyErr_Clear();
+    return PyUnicode_FromFormat("<%s at %p>", lm_type_name(Py_TYPE(self)), self);
+}
+
+int
+lm_owner_begin(LmLoop *loop)
+{
+    return lm_owner_is_home(loop) ? 0 : take_idle(loop) ? 1 : refuse_foreign(loop);
+}
+
+void
+lm_owner_end(LmLoop *loop)
+{
+    LM_STORE_RELEASE(loop->home, 0);
+}
+
+#else
+
+int
+lm_owner_begin(LmLoop *loop LM_UNUSED)
+{
+    return 1;
+}
+
+void
+lm_owner_end(LmLoop *loop LM_UNUSED)
+{
+}
+
+#endif
