@@ -256,7 +256,10 @@ class FutureOperations:
     @rule("loop", "n x")
     def op_exception_handler(self, who, kind, name):
         def raising(loop, context):
-            self.note("handler", "raises", name)
+            if self.is_late(context):
+                self.late.append(f"handler raises {name}")
+            else:
+                self.note("handler", "raises", name)
             raise self.exception(name)
 
         chosen = [self.on_exception, raising, None, self.on_exception][kind % 4]
