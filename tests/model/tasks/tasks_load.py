@@ -40,6 +40,7 @@ class Load:
         self.dropped = set()
         self.handles = {}
         self.tasks = []
+        self.workers = {}
         self.futures = []
         self.left = self.random.randint(5, ITEMS)
         self.interrupt_at = -1
@@ -148,6 +149,7 @@ class Load:
         number = self.new()
         task = self.loop.create_task(self.worker(number))
         self.tasks.append(task)
+        self.workers[number] = task
         self.due.add(number)
 
     def do_cancel_task(self):
@@ -228,6 +230,10 @@ class Load:
 
     def wrong(self):
         """What the rule says is wrong, after all has come to rest."""
+        for number, task in self.workers.items():
+            # The exception came before the first line, and others that waited for the task have changed its traceback.
+            if number not in self.ran and task.done() and not task.cancelled() and task.exception() is not None:
+                self.begin(number)
         lost = [number for number in sorted(self.due) if number not in self.ran and number not in self.dropped]
         twice = [number for number, times in self.ran.items() if times > 1 and number not in self.many]
         wrong = [f"lost {lost}"] if lost else []
