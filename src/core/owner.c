@@ -72,9 +72,22 @@ lm_owner_begin(LmLoop *loop)
     return lm_owner_is_home(loop) ? 0 : take_idle(loop) ? 1 : refuse_foreign(loop);
 }
 
+/* Numbers of tasks' names that none got are for other loops. */
+static void
+return_names(LmLoop *loop)
+{
+    uint64_t last = loop->last_name;
+    if (last != loop->first_name &&
+        __atomic_compare_exchange_n(&loop->st->task_names, &last, loop->first_name, 0,
+                                    __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+        loop->last_name = loop->first_name;
+    }
+}
+
 void
 lm_owner_end(LmLoop *loop)
 {
+    return_names(loop);
     LM_STORE_RELEASE(loop->home, 0);
 }
 

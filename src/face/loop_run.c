@@ -14,7 +14,6 @@
 #include "os/signals.h"
 #include "task/future.h"
 #include "task/registry.h"
-#include "task/task.h"
 
 /* What the thread held before the run, to be put back after it. */
 typedef struct {
@@ -255,7 +254,6 @@ run_loop(LmLoop *loop, PyObject *future)
         int is_taken = lm_owner_begin(loop);
         failed = is_taken < 0 ? -1 : run_owned(loop, future, &before);
         if (is_taken > 0) {
-            lm_task_return_numbers(loop);
             lm_owner_end(loop);
         }
     }

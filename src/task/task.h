@@ -52,9 +52,6 @@ int lm_task_init(PyObject *module, LmState *st);
 PyObject *lm_task_new(LmLoop *loop, PyObject *coro, PyObject *name, PyObject *context,
                       int eager);
 
-/* The end of a run: numbers that no task got are for other loops. */
-void lm_task_return_numbers(LmLoop *loop);
-
 /* The rest of __init__ after the future's fields: the coroutine, its surroundings, the
    first step. -1 with an exception set. */
 int lm_task_begin(PyObject *self, PyObject *coro, PyObject *name, PyObject *context,

@@ -22,8 +22,8 @@ check_coroutine(LmState *st, PyObject *coro)
 }
 
 /* Of a default name. Without a GIL a loop takes so many at a time, and gives back what it has
-   not given away at the end of a run (lm_task_return_numbers): loops that run one after the
-   other count on, as in asyncio. */
+   not given away when it becomes idle (core/owner.c): loops that run one after the other count
+   on, as in asyncio. */
 #define NUMBERS_TAKEN 64
 
 static uint64_t
@@ -41,20 +41,6 @@ next_number(const LmFuture *f)
     return ++loop->first_name;
 #else
     return ++f->st->task_names;
-#endif
-}
-
-void
-lm_task_return_numbers(LmLoop *loop)
-{
-#if LM_FREE_THREADED
-    uint64_t last = loop->last_name;
-    if (__atomic_compare_exchange_n(&loop->st->task_names, &last, loop->first_name, 0,
-                                    __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
-        loop->last_name = loop->first_name;
-    }
-#else
-    (void)loop;
 #endif
 }
 
