@@ -4,6 +4,7 @@
 
 #include "base/oserr.h"
 #include "base/sys.h"
+#include "base/threads.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -118,8 +119,8 @@ void
 lm_poll_wake(LmPoll *poll)
 {
     uint64_t one = 1;
-    if (poll->wake_fd >= 0 && !poll->is_woken && !lm_poll_is_parents(poll)) {
-        poll->is_woken = 1;
+    if (poll->wake_fd >= 0 && !LM_LOAD(poll->is_woken) && !lm_poll_is_parents(poll)) {
+        LM_STORE(poll->is_woken, 1);
         lm_sys_wake(poll->wake_fd, &one, sizeof(one));
     }
 }

@@ -4,6 +4,7 @@
 
 #include "base/oserr.h"
 #include "base/sys.h"
+#include "base/threads.h"
 #include "poll/poll.h"
 
 #include <sys/stat.h>
@@ -17,7 +18,7 @@ on_wake(LmWatch *watch)
     if (!lm_poll_is_parents(poll)) {
         ssize_t count = read(watch->fd, bytes, sizeof(bytes));
         (void)count;
-        poll->is_woken = 0;
+        LM_STORE(poll->is_woken, 0);
     }
 }
 

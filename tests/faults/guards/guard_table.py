@@ -112,7 +112,7 @@ GUARDS = [
     guard(
         "poll: one wake-up ends, the next is sent",
         "poll/wake.c",
-        "        poll->is_woken = 0;",
+        "        LM_STORE(poll->is_woken, 0);",
         "        ;",
         unit("core/test_threadsafe.py", "wakes_a_sleeping_loop"),
         calls("threads"),
