@@ -353,7 +353,9 @@ lm_run_turn(LmLoop *loop)
 int
 lm_run_poll(LmLoop *loop, int64_t deadline_ns)
 {
-    return check_signals(loop) < 0
-               ? -1
-               : poll_until(loop, has_nothing_to_do(loop) ? deadline_ns : 0);
+    if (check_signals(loop) < 0 ||
+        poll_until(loop, has_nothing_to_do(loop) ? deadline_ns : 0) < 0) {
+        return -1;
+    }
+    return lm_inbox_has_any(loop) ? lm_inbox_drain(loop) : 0;
 }
