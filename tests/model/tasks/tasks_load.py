@@ -231,7 +231,7 @@ class Load:
     def wrong(self):
         """What the rule says is wrong, after all has come to rest."""
         for number, task in self.workers.items():
-            # The exception came before the first line, and others that waited for the task have changed its traceback.
+            # The exception came before the first line, and who waited for the task has changed its traceback.
             if number not in self.ran and task.done() and not task.cancelled() and task.exception() is not None:
                 self.begin(number)
         lost = [number for number in sorted(self.due) if number not in self.ran and number not in self.dropped]
