@@ -10,6 +10,7 @@ import asyncio
 import gc
 import os
 import signal
+import sys
 import warnings
 
 import pytest
@@ -57,6 +58,7 @@ def new_loop(kind, debug):
     """Factory of loops of the kind under test; every loop it made is closed at the end."""
     made = []
     factory = make_factory(kind)
+    origins = sys.get_coroutine_origin_tracking_depth()
 
     def new():
         loop = factory()
@@ -66,6 +68,8 @@ def new_loop(kind, debug):
         return loop
 
     yield new
+    # Left as it was in debug mode where another thread tried to run the same loop of asyncio's.
+    sys.set_coroutine_origin_tracking_depth(origins)
     for loop in made:
         if not loop.is_closed() and not loop.is_running():
             loop.close()
