@@ -34,17 +34,6 @@ def cases():
     return list(module.CASES)
 
 
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    trustme = pytest.importorskip("trustme")
-    authority = trustme.CA()
-    place = tmp_path_factory.mktemp("certificates")
-    chain, trusted = place / "chain.pem", place / "trusted.pem"
-    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(chain)
-    authority.cert_pem.write_to_path(trusted)
-    return [str(chain), str(trusted)]
-
-
 def left_by_each(kind, case, files):
     """KiB that each interpreter leaves."""
     command = [sys.executable, str(SCRIPT), kind, case, *files]

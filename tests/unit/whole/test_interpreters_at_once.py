@@ -18,17 +18,6 @@ pytestmark = [
 MOST_KIB = 64  # beyond asyncio, for each interpreter
 
 
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    trustme = pytest.importorskip("trustme")
-    authority = trustme.CA()
-    place = tmp_path_factory.mktemp("certificates")
-    chain, trusted = place / "chain.pem", place / "trusted.pem"
-    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(chain)
-    authority.cert_pem.write_to_path(trusted)
-    return [str(chain), str(trusted)]
-
-
 def run_program(kind, rounds, files):
     """KiB that each interpreter leaves."""
     command = [sys.executable, "-X", "faulthandler", ISOLATED / "interpreters_at_once.py", kind, str(rounds), *files]
