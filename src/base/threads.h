@@ -39,16 +39,16 @@ lm_unlock(LmMutex *mutex)
     PyMutex_Unlock(mutex);
 }
 
+#ifndef __has_builtin
+#define __has_builtin(name) 0
+#endif
+
 /* The calling thread: differs from that of every other thread that lives, and is not 0. */
 static inline uintptr_t
 lm_this_thread(void)
 {
-#if defined(__has_builtin)
 #if __has_builtin(__builtin_thread_pointer)
     return (uintptr_t)__builtin_thread_pointer();
-#else
-    return (uintptr_t)PyThread_get_thread_ident();
-#endif
 #else
     return (uintptr_t)PyThread_get_thread_ident();
 #endif

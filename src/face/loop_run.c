@@ -227,7 +227,7 @@ run_claimed(LmLoop *loop, PyObject *future, Surroundings *before)
         failed = future != NULL ? lm_run_until(loop, lm_future_is_done, future)
                                 : lm_run_forever(loop);
     }
-    loop->is_stopping = loop->nesting > 0 && loop->is_stopping;
+    LM_STORE(loop->is_stopping, loop->nesting > 0 && LM_LOAD(loop->is_stopping));
     return end_run(loop, before, failed);
 }
 
@@ -340,7 +340,8 @@ lm_loop_method_close_core(PyObject *self, PyObject *unused LM_UNUSED)
         PyErr_SetString(PyExc_RuntimeError, "Cannot close a running event loop");
         return NULL;
     }
-    loop->is_closed = 1; /* before the end of what it held, which may run or use it */
+    LM_STORE(loop->is_closed,
+             1); /* before the end of what it held, which may run or use it */
     lm_signals_close(loop);
     lm_kept_close(loop);
     lm_readers_close(loop);
@@ -365,7 +366,7 @@ lm_loop_set_stopping(PyObject *self, PyObject *value, void *closure LM_UNUSED)
 {
     int truth = value != NULL ? PyObject_IsTrue(value) : 0;
     if (truth >= 0) {
-        ((LmLoop *)self)->is_stopping = (uint8_t)truth;
+        LM_STORE(((LmLoop *)self)->is_stopping, (uint8_t)truth);
     }
     return truth < 0 ? -1 : 0;
 }
