@@ -5,6 +5,10 @@
 
 #include "base/lm.h"
 
+#ifdef Py_GIL_DISABLED
+#include <pthread.h>
+#endif
+
 /* A word that another thread may write, and one that it may read meanwhile. */
 #ifdef Py_GIL_DISABLED
 #define LM_FREE_THREADED 1
@@ -23,20 +27,22 @@
 #define LM_ADD(place, value) ((place) += (value))
 #endif
 
-/* A short stretch of C code that runs no Python. */
+/* A short stretch of C code that runs no Python and waits for nothing. All zero is unlocked.
+   Not PyMutex, which lets go of the critical sections of the thread that waits for it: they
+   are held here where a caller counts on that (core/patched.c). */
 #if LM_FREE_THREADED
-typedef PyMutex LmMutex;
+typedef pthread_mutex_t LmMutex;
 
 static inline void
 lm_lock(LmMutex *mutex)
 {
-    PyMutex_Lock(mutex);
+    pthread_mutex_lock(mutex);
 }
 
 static inline void
 lm_unlock(LmMutex *mutex)
 {
-    PyMutex_Unlock(mutex);
+    pthread_mutex_unlock(mutex);
 }
 
 #ifndef __has_builtin

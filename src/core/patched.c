@@ -165,11 +165,12 @@ on_dict_change(PyDict_WatchEvent event LM_UNUSED, PyObject *dict, PyObject *key,
     if (st != NULL && key != NULL && PyUnicode_CheckExact(key)) {
         PyObject *entries = opened_by(st, dict, key);
         if (entries != NULL) {
-            LM_STORE(st->is_patch_new, 1);
-            warn_all_loops(st);
             if (open_methods(entries) < 0) {
                 PyErr_WriteUnraisable(key);
             }
+            /* Last: from here to the change the dict stays locked (wait_for_changes). */
+            LM_STORE(st->is_patch_new, 1);
+            warn_all_loops(st);
         }
     }
     if (st == NULL && PyErr_Occurred()) {
@@ -331,6 +332,18 @@ is_any_code_new(LmState *st)
     return is_new;
 }
 
+/* The watcher is told before a change, within the dict's critical section. So once that
+   was free, what was told of is there. With the GIL nobody looks in between. */
+static void
+wait_for_changes(LmState *st)
+{
+    for (Py_ssize_t i = 0; LM_FREE_THREADED && i < PyTuple_GET_SIZE(st->patch_dicts);
+         i++) {
+        LM_BEGIN_SECTION(PyTuple_GET_ITEM(st->patch_dicts, i))
+        LM_END_SECTION
+    }
+}
+
 int
 lm_patched_settle(LmState *st)
 {
@@ -339,6 +352,7 @@ lm_patched_settle(LmState *st)
         return 0;
     }
     LM_STORE(st->is_patch_new, 0); /* first: what is patched meanwhile counts */
+    wait_for_changes(st);
     PyObject *found = PyObject_CallNoArgs(st->patch_settle);
     PyObject *codes;
     int is_turn_patched, is_run_patched;

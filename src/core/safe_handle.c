@@ -13,7 +13,7 @@ lm_safe_handle_begin(LmHandle *handle)
         h->depth++;
         return;
     }
-    lm_lock(&h->running);
+    PyMutex_Lock(&h->running);
     LM_STORE(h->runner, me);
 }
 
@@ -26,7 +26,7 @@ lm_safe_handle_end(LmHandle *handle)
         return;
     }
     LM_STORE(h->runner, 0);
-    lm_unlock(&h->running);
+    PyMutex_Unlock(&h->running);
 }
 
 void

@@ -13,12 +13,13 @@
 
 typedef struct {
     LmHandle handle;
-    unsigned long runner;    /* thread that runs the callback, or 0 */
-    PyThread_type_lock lock; /* held for as long as the callback runs, or NULL */
-    uint8_t is_locked;
+    unsigned long runner; /* thread that runs the callback, or 0 */
 #if LM_FREE_THREADED
     unsigned depth; /* of runs by the runner within its own */
-    LmMutex running;
+    PyMutex running;
+#else
+    PyThread_type_lock lock; /* held for as long as the callback runs, or NULL */
+    uint8_t is_locked;
 #endif
 } LmSafeHandle;
 
