@@ -63,7 +63,7 @@ class Ready:
         self._loop = loop
 
     def __len__(self) -> int:
-        return self._loop._ready_count
+        return self._loop._ready_count or 0  # another thread's, without a GIL: nothing is seen
 
     def __iter__(self) -> Iterator[asyncio.Handle]:
         loop = self._loop

@@ -157,6 +157,7 @@ make_handle(LmLoop *loop, PyObject *type, LmFreelist *spare, PyObject *callback,
     h->is_cancelled = 0;
     h->is_safe = 0;
     h->is_tracked = 0;
+    h->is_stray = spare == NULL;
     h->is_context_shown = 0;
     h->nargs = 0;
     if (store_args(h, args, nargs) < 0) {

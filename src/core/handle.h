@@ -45,6 +45,7 @@ typedef struct LmHandle {
     uint8_t is_cancelled;
     uint8_t is_safe; /* an LmSafeHandle (core/safe_handle.h) */
     uint8_t is_tracked : 1;
+    uint8_t is_stray : 1; /* made by a thread that has no spares, and no spare itself */
     uint8_t is_context_shown : 1;
 } LmHandle;
 

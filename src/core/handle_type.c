@@ -77,7 +77,7 @@ handle_dealloc(PyObject *self)
     Py_CLEAR(h->when);
     LmLoop *loop = h->loop;
     h->loop = NULL;
-    LmFreelist *spare = loop != NULL ? spare_list(loop, type) : NULL;
+    LmFreelist *spare = loop != NULL && !h->is_stray ? spare_list(loop, type) : NULL;
     if (spare == NULL || !lm_freelist_give(spare, self, MOST_SPARE)) {
         lm_handle_free(self);
     }

@@ -427,6 +427,10 @@ lm_patched_look_at(LmLoop *loop, PyObject *name)
 int
 lm_patched_look(LmLoop *loop)
 {
+    /* A warning is among what other threads have sent. */
+    if (lm_inbox_has_any(loop) && lm_inbox_drain(loop) < 0) {
+        return -1;
+    }
     int is_plain_class = (PyObject *)Py_TYPE(loop) == loop->st->patch_plain_class;
     if (!is_plain_class && note_own_methods(loop) < 0) {
         return -1;

@@ -10,12 +10,19 @@
 
 #include "core/inbox.h"
 
+/* What other threads sent takes its place in the queue. -1 with MemoryError set. */
+static inline int
+lm_ready_take_sent(LmLoop *loop)
+{
+    return lm_inbox_has_any(loop) ? lm_inbox_drain(loop) : 0;
+}
+
 /* Appends an item; loop's thread only (or while it does not run). Steals `obj` even on
    failure. -1 with MemoryError set. */
 static inline int
 lm_ready_push(LmLoop *loop, LmReadyFn fn, PyObject *obj)
 {
-    int failed = lm_inbox_has_any(loop) && lm_inbox_drain(loop) < 0;
+    int failed = lm_ready_take_sent(loop) < 0;
     if (LM_UNLIKELY(failed || lm_ring_push(&loop->ready, fn, obj) < 0)) {
         Py_DECREF(obj);
         PyErr_NoMemory();

@@ -265,7 +265,7 @@ run_turn(LmLoop *loop)
     if (LM_UNLIKELY(polled != 0)) {
         return polled < 0 ? -1 : 0;
     }
-    if (lm_inbox_has_any(loop) && lm_inbox_drain(loop) < 0) {
+    if (lm_ready_take_sent(loop) < 0) {
         return -1;
     }
     lm_poll_dispatch(&loop->poll);
@@ -357,5 +357,5 @@ lm_run_poll(LmLoop *loop, int64_t deadline_ns)
         poll_until(loop, has_nothing_to_do(loop) ? deadline_ns : 0) < 0) {
         return -1;
     }
-    return lm_inbox_has_any(loop) ? lm_inbox_drain(loop) : 0;
+    return lm_ready_take_sent(loop);
 }

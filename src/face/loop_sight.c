@@ -20,6 +20,9 @@ lm_loop_method_pop_ready(PyObject *self, PyObject *unused LM_UNUSED)
 {
     LmLoop *loop = (LmLoop *)self;
     lm_loop_leave_task(loop);
+    if (lm_ready_take_sent(loop) < 0) {
+        return NULL;
+    }
     if (lm_ring_length(&loop->ready) == 0) {
         Py_RETURN_NONE;
     }
@@ -141,7 +144,11 @@ lm_loop_method_run_once(PyObject *self, PyObject *unused LM_UNUSED)
 PyObject *
 lm_loop_get_ready_count(PyObject *self, void *closure LM_UNUSED)
 {
-    return PyLong_FromSize_t(lm_ring_length(&((LmLoop *)self)->ready));
+    LmLoop *loop = (LmLoop *)self;
+    if (lm_ready_take_sent(loop) < 0) {
+        return NULL;
+    }
+    return PyLong_FromSize_t(lm_ring_length(&loop->ready));
 }
 
 PyObject *

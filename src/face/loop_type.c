@@ -209,8 +209,14 @@ list_of_visited(LmLoop *loop, int (*traverse)(LmLoop *loop, visitproc visit, voi
     return list;
 }
 
-LM_GETTER(get_loop_ready_items, LmLoop *loop = (LmLoop *)self,
-          list_of_visited(loop, lm_ready_traverse))
+static PyObject *
+get_loop_ready_items(PyObject *self, void *closure LM_UNUSED)
+{
+    LmLoop *loop = (LmLoop *)self;
+    return lm_ready_take_sent(loop) < 0 ? NULL
+                                        : list_of_visited(loop, lm_ready_traverse);
+}
+
 LM_GETTER(get_loop_timers, LmLoop *loop = (LmLoop *)self,
           list_of_visited(loop, lm_timers_traverse))
 
@@ -254,6 +260,7 @@ LM_OWNED_SETTER(set_loop_join_writes, loop_itself)
 LM_OWNED_SHOWN(get_loop_current_handle, loop_itself)
 LM_OWNED_SETTER(set_loop_current_handle, loop_itself)
 LM_OWNED_SETTER(lm_loop_set_own_select, loop_itself)
+LM_OWNED_SHOWN(lm_loop_get_ready_count, loop_itself)
 LM_OWNED_SHOWN(get_loop_ready_items, loop_itself)
 LM_OWNED_SHOWN(get_loop_timers, loop_itself)
 LM_OWNED_SHOWN(get_loop_task_factory, loop_itself)
@@ -270,7 +277,7 @@ static PyGetSetDef loop_getset[] = {
     {"_has_own_select", lm_loop_get_own_select, LM_OWNED(lm_loop_set_own_select), NULL,
      NULL},
     {"_is_patched", lm_loop_get_patched, NULL, NULL, NULL},
-    {"_ready_count", lm_loop_get_ready_count, NULL, NULL, NULL},
+    {"_ready_count", LM_OWNED(lm_loop_get_ready_count), NULL, NULL, NULL},
     {"_ready_items", LM_OWNED(get_loop_ready_items), NULL, NULL, NULL},
     {"_timers", LM_OWNED(get_loop_timers), NULL, NULL, NULL},
     {"_task_factory", LM_OWNED(get_loop_task_factory), LM_OWNED(set_loop_task_factory),

@@ -6,17 +6,12 @@ loop is woken is not looked at: each call is followed by `call_soon_threadsafe`.
 
 import asyncio
 import socket
-import sys
 import threading
 
 import pytest
+from gil_support import needs_gil
 
-pytestmark = [
-    pytest.mark.timeout(30),
-    pytest.mark.skipif(
-        not getattr(sys, "_is_gil_enabled", lambda: True)(), reason="the table of builds without the GIL is another"
-    ),
-]
+pytestmark = [pytest.mark.timeout(30), needs_gil]  # the table of builds without the GIL is another
 UNSAFE = "Non-thread-safe operation invoked on an event loop other than the current one"
 
 

@@ -7,14 +7,12 @@ tests/conftest.py.
 
 import asyncio
 import socket
-import sys
 import threading
 
 import pytest
+from gil_support import HAS_GIL
 
 pytestmark = pytest.mark.timeout(120)
-
-HAS_GIL = getattr(sys, "_is_gil_enabled", lambda: True)()
 
 
 def elsewhere(function):

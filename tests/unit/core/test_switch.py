@@ -17,6 +17,9 @@ import sys
 import threading
 
 import pytest
+from gil_support import needs_gil
+
+pytestmark = needs_gil
 
 ROUNDS = 100
 

@@ -15,6 +15,7 @@ import time
 
 import pytest
 from fd_support import WithFileno
+from gil_support import needs_gil
 from loop_support import spin
 
 pytestmark = pytest.mark.timeout(30)
@@ -359,6 +360,7 @@ def test_blocking_mode_is_left_alone(loop, blocking):
     os.close(writing)
 
 
+@needs_gil
 def test_one_added_by_another_thread_is_seen_by_a_loop_that_sleeps(loop, pair):
     left, right = pair
     right.send(b"x")

@@ -13,6 +13,7 @@ import warnings
 import weakref
 
 import pytest
+from gil_support import needs_gil
 from udp_support import Datagrams, close, endpoint, turns, udp_socket
 
 
@@ -241,6 +242,7 @@ def test_descriptor_is_guarded(run, kind):
     run(main())
 
 
+@needs_gil
 def test_from_another_thread(run, debug):
     # Not allowed, and no crash.
     async def main():

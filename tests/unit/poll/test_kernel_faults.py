@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 import pytest
+from gil_support import needs_gil
 from tree import ROOT, SUPPORT
 
 pytestmark = pytest.mark.timeout(120)
@@ -1026,6 +1027,7 @@ print(ended_at)
 """
 
 
+@needs_gil
 def test_a_clock_whose_ticks_are_far_apart_keeps_no_thread_waiting(program):
     assert program(FAR_TICKS) == "[0]\n"
 

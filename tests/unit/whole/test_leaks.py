@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+from gil_support import HAS_GIL
 from tree import ISOLATED
 
 pytestmark = [pytest.mark.timeout(200), pytest.mark.slow]
@@ -30,6 +31,8 @@ def load_script():
 def test_nothing_grows(kind, case):
     if (kind, case) == ("asyncio", "tls_connections"):
         pytest.skip("stock asyncio keeps memory of TLS connections, on 3.11 and 3.12 at least")
+    if (kind, case) == ("asyncio", "failing_callbacks") and not HAS_GIL:
+        pytest.skip("stock asyncio grows by 10 MB there without the GIL, none of it in blocks that are in use")
     command = [sys.executable, str(SCRIPT), kind, case]
     if kind == "asyncio":  # shows that the bounds hold for what does not leak: that takes fewer rounds
         command.append(str(load_script().CASES[case][1] // 5))
