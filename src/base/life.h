@@ -25,14 +25,14 @@ void lm_state_free(LmState *st);
 static inline LmState *
 lm_state_hold(LmState *st)
 {
-    LM_ADD(st->holders, 1);
+    LM_ADD(st->shared->holders, 1);
     return st;
 }
 
 static inline void
 lm_state_drop(LmState *st)
 {
-    if (LM_UNLIKELY(LM_ADD(st->holders, -(size_t)1) == 0)) {
+    if (LM_UNLIKELY(LM_ADD(st->shared->holders, -(size_t)1) == 0)) {
         lm_state_free(st);
     }
 }

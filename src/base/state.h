@@ -2,15 +2,15 @@
    needs, interned names.
 
    There is no other global state. Objects of ours keep a pointer to it, so hot paths
-   never look it up; who keeps it alive stands in life.h. Each list below is written once
-   and gives the struct's fields. */
+   never look it up; who keeps it alive stands in life.h. It is written while the package is
+   imported, and by the end of the module: what changes in between is in a block of its own
+   (shared.h). Each list below is written once and gives the struct's fields. */
 #ifndef LM_BASE_STATE_H
 #define LM_BASE_STATE_H
 
-#include "base/list.h"
 #include "base/lm.h"
 #include "base/ring.h"
-#include "base/threads.h"
+#include "base/shared.h"
 
 /* clang-format off */
 /* Owned references; NULL until the room that owns the entry has been initialised. */
@@ -73,18 +73,13 @@
     X(socket_recv_into)                                                                   \
     X(socket_send)                                                                        \
     X(check_ssl_socket)                                                                   \
-    /* (function, its code, ...) of what net/stream_feed.c does in their place, or NULL */ \
-    X(stream_methods)                                                                     \
-    /* without a GIL: what stood there before, since another thread may look at it still */ \
-    X(stream_retired)                                                                     \
     /* a stdlib future whose result is None, to wake stdlib tasks with (task/waiters.c) */ \
     X(finished_future)                                                                    \
     /* what a program has patched (core/patched.h): dicts that are watched, by each of them \
-       what a change opens, functions with their code; who looks, and who makes a handle; \
+       what a change opens; who looks, and who makes a handle; \
        loopmod.Loop, who looks at what a loop has of its own, and names to look at */     \
     X(patch_dicts)                                                                        \
     X(patch_opens)                                                                        \
-    X(patch_codes)                                                                        \
     X(patch_settle)                                                                       \
     X(patch_handle)                                                                       \
     X(patch_plain_class)                                                                  \
@@ -180,9 +175,8 @@ typedef struct {
     int is_known;
 } LmMirror;
 
-#define LM_MOST_PATCH_DICTS 32
-
 typedef struct LmState {
+    char before[LM_CACHE_LINE]; /* no neighbour's writes beside what all look at */
 #define LM_FIELD(name) PyObject *name;
     LM_STATE_OBJECTS(LM_FIELD)
     struct {
@@ -190,25 +184,15 @@ typedef struct LmState {
     } str;
 #undef LM_FIELD
 
-    size_t holders; /* the module, loops, and other instances that say so */
+    LmShared *shared;
     LmMirror mirror;
     const struct LmNativeProtocol *native_protocol; /* of SSLProtocolType */
-    Py_ssize_t sock_fd_offset;   /* of a socket's number, or 0: net/sock_fd.h */
-    int nesting_allowed;         /* allow_nested_runs() was called */
-    unsigned stream_versions[2]; /* of the stream classes, by which they were judged */
-    LmList loops;                /* all of the interpreter's (core/patched.h) */
-    LmMutex loops_lock;          /* for that list, and for patch_codes */
-    int patch_watcher;           /* the dict watcher, or -1 */
-    PyObject *patch_capsule;     /* borrowed: this state, for the watcher; or NULL */
-#if PY_VERSION_HEX < 0x030C0000
-    uint64_t patch_versions[LM_MOST_PATCH_DICTS]; /* of the dicts, at the last look */
-#endif
-    int is_patch_new;       /* something was patched since the last look */
-    int is_turn_patched;    /* turns are asyncio's own */
-    int is_run_patched;     /* and run_forever() */
-    LmReadyFn step_task;    /* steps a task that is ready: task/step.c */
+    Py_ssize_t sock_fd_offset; /* of a socket's number, or 0: net/sock_fd.h */
+    int patch_watcher;         /* the dict watcher, or -1 */
+    PyObject *patch_capsule;   /* borrowed: this state, for the watcher; or NULL */
+    LmReadyFn step_task;       /* steps a task that is ready: task/step.c */
     PyMethodDef *wake_task; /* the callable that does it for a foreign loop or future */
-    uint64_t task_names;    /* number of the last default task name given */
+    char after[LM_CACHE_LINE];
 } LmState;
 
 static inline PyTypeObject *

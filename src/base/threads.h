@@ -27,6 +27,9 @@
 #define LM_ADD(place, value) ((place) += (value))
 #endif
 
+/* What two threads do not write, or write and read, on the same line. */
+#define LM_CACHE_LINE 64
+
 /* A short stretch of C code that runs no Python and waits for nothing. All zero is unlocked.
    Not PyMutex, which lets go of the critical sections of the thread that waits for it: they
    are held here where a caller counts on that (core/patched.c). */

@@ -79,7 +79,7 @@ typedef struct LmLoop {
     uint8_t is_slow;        /* is_debug or is_patched: items are run with more around */
     PyObject *task_factory; /* NULL for the default */
 
-    LmList among;           /* the loops of the interpreter: LmState.loops */
+    LmList among;           /* the loops of the interpreter: LmShared.loops */
     PyObject *shown_handle; /* asyncio's own turn: what it runs, or NULL */
     PyObject *current_item; /* debug mode: what is being run (borrowed), else NULL */
 

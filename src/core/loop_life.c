@@ -12,9 +12,9 @@ lm_loop_init(LmLoop *loop, LmState *st)
     loop->st = lm_state_hold(st);
     loop->interp = PyInterpreterState_Get();
     loop->is_plain = 1;
-    lm_lock(&st->loops_lock);
-    lm_list_push_back(&st->loops, &loop->among);
-    lm_unlock(&st->loops_lock);
+    lm_lock(&st->shared->loops_lock);
+    lm_list_push_back(&st->shared->loops, &loop->among);
+    lm_unlock(&st->shared->loops_lock);
     lm_list_init(&loop->kept);
     lm_heap_init(&loop->timers);
     lm_poll_init(&loop->poll);
@@ -23,9 +23,9 @@ lm_loop_init(LmLoop *loop, LmState *st)
 void
 lm_loop_leave_others(LmLoop *loop)
 {
-    lm_lock(&loop->st->loops_lock);
+    lm_lock(&loop->st->shared->loops_lock);
     lm_list_remove(&loop->among);
-    lm_unlock(&loop->st->loops_lock);
+    lm_unlock(&loop->st->shared->loops_lock);
 }
 
 void
@@ -47,7 +47,7 @@ lm_loop_close(LmLoop *loop)
     lm_timers_clear(loop);
     lm_spares_close(&loop->spares);
     if (loop->has_own_methods) {
-        LM_STORE(loop->st->is_patch_new, 1);
+        LM_STORE(loop->st->shared->is_patch_new, 1);
     }
     lm_poll_close(&loop->poll);
 }

@@ -78,8 +78,9 @@ return_names(LmLoop *loop)
 {
     uint64_t last = loop->last_name;
     if (last != loop->first_name &&
-        __atomic_compare_exchange_n(&loop->st->task_names, &last, loop->first_name, 0,
-                                    __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+        __atomic_compare_exchange_n(&loop->st->shared->task_names, &last,
+                                    loop->first_name, 0, __ATOMIC_RELAXED,
+                                    __ATOMIC_RELAXED)) {
         loop->last_name = loop->first_name;
     }
 }

@@ -15,7 +15,7 @@
 int
 lm_patched_init(PyObject *module LM_UNUSED, LmState *st)
 {
-    lm_list_init(&st->loops);
+    lm_list_init(&st->shared->loops);
     st->patch_watcher = -1;
     return 0;
 }
@@ -33,8 +33,9 @@ lm_patched_look_closer(LmLoop *loop)
 static void
 warn_all_loops(LmState *st)
 {
-    lm_lock(&st->loops_lock);
-    for (LmList *node = st->loops.next; node != &st->loops; node = node->next) {
+    lm_lock(&st->shared->loops_lock);
+    for (LmList *node = st->shared->loops.next; node != &st->shared->loops;
+         node = node->next) {
         LmLoop *loop = LM_CONTAINER_OF(node, LmLoop, among);
         if (lm_owner_is_home(loop)) {
             lm_patched_look_closer(loop);
@@ -43,7 +44,7 @@ warn_all_loops(LmState *st)
             lm_inbox_warn(loop);
         }
     }
-    lm_unlock(&st->loops_lock);
+    lm_unlock(&st->shared->loops_lock);
 }
 
 #if HAS_WATCHERS
@@ -169,7 +170,7 @@ on_dict_change(PyDict_WatchEvent event LM_UNUSED, PyObject *dict, PyObject *key,
                 PyErr_WriteUnraisable(key);
             }
             /* Last: from here to the change the dict stays locked (wait_for_changes). */
-            LM_STORE(st->is_patch_new, 1);
+            LM_STORE(st->shared->is_patch_new, 1);
             warn_all_loops(st);
         }
     }
@@ -249,7 +250,8 @@ begin_to_watch(LmState *st)
 int
 lm_patched_is_clock_new(LmState *st)
 {
-    return st->patch_dicts != NULL && st->patch_versions[0] != dict_version(st, 0);
+    return st->patch_dicts != NULL &&
+           st->shared->patch_versions[0] != dict_version(st, 0);
 }
 
 static int
@@ -258,8 +260,8 @@ is_any_dict_new(LmState *st)
     int is_new = 0;
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(st->patch_dicts); i++) {
         uint64_t version = dict_version(st, i);
-        is_new |= st->patch_versions[i] != version;
-        st->patch_versions[i] = version;
+        is_new |= st->shared->patch_versions[i] != version;
+        st->shared->patch_versions[i] = version;
     }
     return is_new;
 }
@@ -300,7 +302,7 @@ lm_patched_watch(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     st->patch_own_names = Py_NewRef(args[5]);
     Py_ssize_t last = PyTuple_GET_SIZE(args[0]) - 1;
     st->patch_plain_class = Py_NewRef(PyTuple_GET_ITEM(args[0], last));
-    st->is_patch_new = 1;
+    st->shared->is_patch_new = 1;
     if (st->patch_dicts == NULL || begin_to_watch(st) < 0) {
         return NULL;
     }
@@ -318,9 +320,9 @@ lm_patched_end(LmState *st)
 static int
 is_any_code_new(LmState *st)
 {
-    lm_lock(&st->loops_lock);
-    PyObject *codes = Py_XNewRef(st->patch_codes);
-    lm_unlock(&st->loops_lock);
+    lm_lock(&st->shared->loops_lock);
+    PyObject *codes = Py_XNewRef(st->shared->patch_codes);
+    lm_unlock(&st->shared->loops_lock);
     int is_new = 0;
     for (Py_ssize_t i = 0; codes != NULL && i < PyTuple_GET_SIZE(codes); i += 2) {
         if (PyFunction_GetCode(PyTuple_GET_ITEM(codes, i)) !=
@@ -347,27 +349,27 @@ wait_for_changes(LmState *st)
 int
 lm_patched_settle(LmState *st)
 {
-    if (st->patch_settle == NULL ||
-        !(LM_LOAD(st->is_patch_new) | is_any_dict_new(st) | is_any_code_new(st))) {
+    if (st->patch_settle == NULL || !(LM_LOAD(st->shared->is_patch_new) |
+                                      is_any_dict_new(st) | is_any_code_new(st))) {
         return 0;
     }
-    LM_STORE(st->is_patch_new, 0); /* first: what is patched meanwhile counts */
+    LM_STORE(st->shared->is_patch_new, 0); /* first: what is patched meanwhile counts */
     wait_for_changes(st);
     PyObject *found = PyObject_CallNoArgs(st->patch_settle);
     PyObject *codes;
     int is_turn_patched, is_run_patched;
     if (found == NULL || !PyArg_ParseTuple(found, "ppO!", &is_turn_patched,
                                            &is_run_patched, &PyTuple_Type, &codes)) {
-        LM_STORE(st->is_patch_new, 1);
+        LM_STORE(st->shared->is_patch_new, 1);
         Py_XDECREF(found);
         return -1;
     }
-    LM_STORE(st->is_turn_patched, is_turn_patched);
-    LM_STORE(st->is_run_patched, is_run_patched);
-    lm_lock(&st->loops_lock);
-    PyObject *old = st->patch_codes;
-    st->patch_codes = Py_NewRef(codes);
-    lm_unlock(&st->loops_lock);
+    LM_STORE(st->shared->is_turn_patched, is_turn_patched);
+    LM_STORE(st->shared->is_run_patched, is_run_patched);
+    lm_lock(&st->shared->loops_lock);
+    PyObject *old = st->shared->patch_codes;
+    st->shared->patch_codes = Py_NewRef(codes);
+    lm_unlock(&st->shared->loops_lock);
     Py_XDECREF(old);
     Py_DECREF(found);
     /* Where no watcher told them. */
@@ -379,14 +381,15 @@ PyObject *
 lm_patched_settle_now(PyObject *module, PyObject *unused LM_UNUSED)
 {
     LmState *st = lm_state_of_module(module);
-    return LM_LOAD(st->is_patch_new) && lm_patched_settle(st) < 0 ? NULL
-                                                                  : Py_NewRef(Py_None);
+    return LM_LOAD(st->shared->is_patch_new) && lm_patched_settle(st) < 0
+               ? NULL
+               : Py_NewRef(Py_None);
 }
 
 static int
 has_patched_turn(const LmLoop *loop)
 {
-    return LM_LOAD(loop->st->is_turn_patched) || loop->has_own_turn ||
+    return LM_LOAD(loop->st->shared->is_turn_patched) || loop->has_own_turn ||
            loop->has_own_select;
 }
 
@@ -407,7 +410,7 @@ note_own_methods(LmLoop *loop)
     Py_DECREF(found);
     loop->has_own_methods = (uint8_t)has_own;
     if (is_new) {
-        LM_STORE(st->is_patch_new, 1);
+        LM_STORE(st->shared->is_patch_new, 1);
     }
     return 0;
 }
@@ -459,7 +462,8 @@ int
 lm_patched_take_turn(LmLoop *loop)
 {
     lm_loop_leave_task(loop);
-    if ((loop->is_patched == LM_PATCHED_PERHAPS || LM_LOAD(loop->st->is_patch_new)) &&
+    if ((loop->is_patched == LM_PATCHED_PERHAPS ||
+         LM_LOAD(loop->st->shared->is_patch_new)) &&
         lm_patched_look(loop) < 0) {
         return -1;
     }

@@ -28,7 +28,7 @@ typedef struct {
 static int
 may_nest(LmState *st)
 {
-    if (st->nesting_allowed) {
+    if (st->shared->nesting_allowed) {
         return 1;
     }
     PyObject *asyncio = PyImport_ImportModule("asyncio");
@@ -271,7 +271,7 @@ lm_loop_method_run_forever(PyObject *self, PyObject *unused LM_UNUSED)
         return NULL;
     }
     /* Noticed only now: what was called is not what is there any more. */
-    return is_new && LM_LOAD(loop->st->is_run_patched)
+    return is_new && LM_LOAD(loop->st->shared->is_run_patched)
                ? PyObject_CallMethod(self, "_run_patched", NULL)
                : run_loop(loop, NULL);
 }

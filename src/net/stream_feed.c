@@ -36,8 +36,8 @@ type_version(PyObject *type)
 static int
 is_judged(LmState *st)
 {
-    unsigned protocol = LM_LOAD(st->stream_versions[0]);
-    unsigned reader = LM_LOAD(st->stream_versions[1]);
+    unsigned protocol = LM_LOAD(st->shared->stream_versions[0]);
+    unsigned reader = LM_LOAD(st->shared->stream_versions[1]);
     return protocol == type_version(st->asyncio_StreamReaderProtocol) &&
            reader == type_version(st->asyncio_StreamReader) && protocol != 0 &&
            reader != 0;
@@ -48,20 +48,21 @@ static int
 replace_methods(LmState *st, PyObject *methods)
 {
 #if LM_FREE_THREADED
-    PyObject *old = LM_LOAD(st->stream_methods);
+    PyObject *old = LM_LOAD(st->shared->stream_methods);
     if (old != NULL) {
         PyObject *chain = PyTuple_Pack(
-            2, old, st->stream_retired != NULL ? st->stream_retired : Py_None);
+            2, old,
+            st->shared->stream_retired != NULL ? st->shared->stream_retired : Py_None);
         if (chain == NULL) {
             Py_XDECREF(methods);
             return -1;
         }
-        Py_XSETREF(st->stream_retired, chain);
+        Py_XSETREF(st->shared->stream_retired, chain);
         Py_DECREF(old); /* the chain has it */
     }
-    LM_STORE_RELEASE(st->stream_methods, methods);
+    LM_STORE_RELEASE(st->shared->stream_methods, methods);
 #else
-    Py_XSETREF(st->stream_methods, methods);
+    Py_XSETREF(st->shared->stream_methods, methods);
 #endif
     return 0;
 }
@@ -88,8 +89,8 @@ judge(LmState *st)
     int failed;
     LM_BEGIN_SECTION(st->asyncio_StreamReader)
     failed = replace_methods(st, methods);
-    LM_STORE(st->stream_versions[0], versions[0]);
-    LM_STORE(st->stream_versions[1], versions[1]);
+    LM_STORE(st->shared->stream_versions[0], versions[0]);
+    LM_STORE(st->shared->stream_versions[1], versions[1]);
     LM_END_SECTION
     return failed;
 }
@@ -99,7 +100,7 @@ judge(LmState *st)
 static int
 is_stock(LmState *st)
 {
-    PyObject *methods = LM_LOAD_ACQUIRE(st->stream_methods);
+    PyObject *methods = LM_LOAD_ACQUIRE(st->shared->stream_methods);
     if (methods == NULL) {
         return 0;
     }
@@ -167,9 +168,9 @@ reader_has_own_methods(LmState *st, PyObject *reader)
                   0)) {
         return 1;
     }
-    return has_own(reader, st->str.feed_data, st->stream_methods, 2) &&
-           st->stream_methods != NULL &&
-           has_own(reader, st->str._wakeup_waiter, st->stream_methods, 4);
+    return has_own(reader, st->str.feed_data, st->shared->stream_methods, 2) &&
+           st->shared->stream_methods != NULL &&
+           has_own(reader, st->str._wakeup_waiter, st->shared->stream_methods, 4);
 }
 
 /* The protocol's reader, exact and with the methods of its class, as a new reference, or
@@ -319,7 +320,7 @@ feed_reader(LmState *st, PyObject *reader, const char *data, size_t size)
 static LM_APART int
 feed_stream(LmState *st, PyObject *protocol, const char *data, size_t size)
 {
-    if (!has_own(protocol, st->str.data_received, st->stream_methods, 0)) {
+    if (!has_own(protocol, st->str.data_received, st->shared->stream_methods, 0)) {
         return NOT_FED;
     }
     PyObject *reader = reader_of(st, protocol);

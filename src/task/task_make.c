@@ -32,15 +32,15 @@ next_number(const LmFuture *f)
 #if LM_FREE_THREADED
     LmLoop *loop = f->is_native ? (LmLoop *)f->loop : NULL;
     if (loop == NULL || !lm_owner_is_home(loop)) {
-        return LM_ADD(f->st->task_names, 1);
+        return LM_ADD(f->st->shared->task_names, 1);
     }
     if (loop->first_name == loop->last_name) {
-        loop->last_name = LM_ADD(f->st->task_names, NUMBERS_TAKEN);
+        loop->last_name = LM_ADD(f->st->shared->task_names, NUMBERS_TAKEN);
         loop->first_name = loop->last_name - NUMBERS_TAKEN;
     }
     return ++loop->first_name;
 #else
-    return ++f->st->task_names;
+    return ++f->st->shared->task_names;
 #endif
 }
 
