@@ -8,7 +8,7 @@ from asyncio import events, unix_events
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from . import nested
+from . import ending, nested
 from .loop import Loop
 
 _T = TypeVar("_T")
@@ -135,5 +135,5 @@ def run(main: Coroutine[Any, Any, _T], *, debug: bool | None = None) -> _T:
         if nested.is_allowed():
             return asyncio.run(main)
         raise RuntimeError("asyncio.run() cannot be called from a running event loop")
-    with asyncio.Runner(debug=debug, loop_factory=new_event_loop) as runner:
+    with ending.ended(asyncio.Runner(debug=debug, loop_factory=new_event_loop), new_event_loop) as runner:
         return runner.run(main)

@@ -15,9 +15,10 @@ import socket
 import threading
 from asyncio import events
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from typing import Any, Generic, TypeVar, TypeVarTuple
 
+from . import ending
 from .policy import new_event_loop
 
 _T = TypeVar("_T")
@@ -36,7 +37,7 @@ class _Member(Generic[_T]):
         self,
         number: int,
         make_main: Callable[[], Coroutine[Any, Any, _T]],
-        make_runner: Callable[[], asyncio.Runner],
+        make_runner: Callable[[], AbstractContextManager[asyncio.Runner]],
         wake: Callable[[], None],
     ) -> None:
         self._make_main, self._make_runner, self._wake = make_main, make_runner, wake
@@ -103,7 +104,7 @@ class _Team(Generic[_T]):
         self,
         count: int,
         make_main: Callable[[], Coroutine[Any, Any, _T]],
-        make_runner: Callable[[], asyncio.Runner],
+        make_runner: Callable[[], AbstractContextManager[asyncio.Runner]],
     ) -> None:
         # Waiting for a lock would not notice a signal that comes just before it blocks.
         self._ear, self._bell = socket.socketpair()
@@ -244,5 +245,8 @@ def run_threads(
         raise RuntimeError("run_threads() cannot be called from a running event loop")
     if not callable(main):
         raise TypeError(f"main is what each thread calls for its coroutine, not {main!r}")
-    make_runner = functools.partial(asyncio.Runner, debug=debug, loop_factory=loop_factory)
+
+    def make_runner() -> AbstractContextManager[asyncio.Runner]:
+        return ending.ended(asyncio.Runner(debug=debug, loop_factory=loop_factory), loop_factory)
+
     return _Team(_count_of(threads), functools.partial(main, *args), make_runner).run()

@@ -12,6 +12,9 @@ lm_loop_init(LmLoop *loop, LmState *st)
     loop->st = lm_state_hold(st);
     loop->interp = PyInterpreterState_Get();
     loop->is_plain = 1;
+#if LM_FREE_THREADED
+    loop->made_by = PyThreadState_GetID(PyThreadState_Get());
+#endif
     lm_lock(&st->shared->loops_lock);
     lm_list_push_back(&st->shared->loops, &loop->among);
     lm_unlock(&st->shared->loops_lock);

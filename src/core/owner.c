@@ -20,8 +20,14 @@ static int
 take_idle(LmLoop *loop)
 {
     uintptr_t nobody = 0;
-    return __atomic_compare_exchange_n(&loop->home, &nobody, lm_this_thread(), 0,
-                                       __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+    if (!__atomic_compare_exchange_n(&loop->home, &nobody, lm_this_thread(), 0,
+                                     __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
+        return 0;
+    }
+    if (LM_UNLIKELY(PyThreadState_GetID(PyThreadState_Get()) != loop->made_by)) {
+        LM_STORE(loop->had_guests, 1);
+    }
+    return 1;
 }
 
 int

@@ -40,6 +40,7 @@ lm_ready_push_any(LmLoop *loop, LmReadyFn fn, PyObject *obj)
     LmOwner owner;
     if (lm_owner_enter(&owner, loop, obj) < 0) {
         PyErr_Clear();
+        LM_STORE(loop->had_guests, 1);
         return lm_inbox_push(loop, fn, obj);
     }
     int failed = lm_ready_push(loop, fn, obj);

@@ -151,6 +151,18 @@ lm_loop_get_ready_count(PyObject *self, void *closure LM_UNUSED)
     return PyLong_FromSize_t(lm_ring_length(&loop->ready));
 }
 
+/* Whether any thread but the one that made it has used the loop, or made a task for it. With
+   the GIL that is not noted, and may be. */
+PyObject *
+lm_loop_get_had_guests(PyObject *self LM_UNUSED, void *closure LM_UNUSED)
+{
+#if LM_FREE_THREADED
+    return PyBool_FromLong(LM_LOAD(((LmLoop *)self)->had_guests));
+#else
+    Py_RETURN_TRUE;
+#endif
+}
+
 PyObject *
 lm_loop_get_patched(PyObject *self, void *closure LM_UNUSED)
 {

@@ -277,6 +277,7 @@ static PyGetSetDef loop_getset[] = {
     {"_has_own_select", lm_loop_get_own_select, LM_OWNED(lm_loop_set_own_select), NULL,
      NULL},
     {"_is_patched", lm_loop_get_patched, NULL, NULL, NULL},
+    {"_had_guests", lm_loop_get_had_guests, NULL, NULL, NULL},
     {"_ready_count", LM_OWNED(lm_loop_get_ready_count), NULL, NULL, NULL},
     {"_ready_items", LM_OWNED(get_loop_ready_items), NULL, NULL, NULL},
     {"_timers", LM_OWNED(get_loop_timers), NULL, NULL, NULL},

@@ -51,6 +51,7 @@ PyObject *lm_loop_method_poll(PyObject *self, PyObject *timeout);
 PyObject *lm_loop_method_run_once(PyObject *self, PyObject *unused);
 PyObject *lm_loop_get_ready_count(PyObject *self, void *closure);
 PyObject *lm_loop_get_patched(PyObject *self, void *closure);
+PyObject *lm_loop_get_had_guests(PyObject *self, void *closure);
 PyObject *lm_loop_get_own_select(PyObject *self, void *closure);
 int lm_loop_set_own_select(PyObject *self, PyObject *value, void *closure);
 

@@ -374,7 +374,7 @@ lm_task_schedule(PyObject *self)
         (LM_UNLIKELY(loop->is_debug) && lm_loop_check_thread(loop) < 0)) {
         return -1;
     }
-    return lm_ready_push(loop, lm_task_step_item, Py_NewRef(self));
+    return lm_ready_push_any(loop, lm_task_step_item, Py_NewRef(self));
 }
 
 static int

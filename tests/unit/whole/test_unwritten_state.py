@@ -22,8 +22,6 @@ IS_FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 )
 def test_nothing_in_the_state_is_written_after_import(files):
     env = os.environ if IS_FREE_THREADED else os.environ | {"PYTHONMALLOC": "malloc"}
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), *files], env=env, capture_output=True, text=True, timeout=150
-    )
+    done = subprocess.run([sys.executable, str(SCRIPT), *files], env=env, capture_output=True, text=True, timeout=150)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout == "[]\n"
