@@ -25,6 +25,15 @@ lm_freelist_grow(LmFreelist *list)
                            list->capacity ? list->capacity * 2 : LM_FREELIST_SIZE);
 }
 
+int
+lm_freelist_traverse(const LmFreelist *list, visitproc visit, void *arg)
+{
+    for (int i = 0; i < list->size; i++) {
+        Py_VISIT(Py_TYPE(list->items[i]));
+    }
+    return 0;
+}
+
 void
 lm_freelist_close(LmFreelist *list, void (*release)(PyObject *))
 {

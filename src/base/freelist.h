@@ -1,7 +1,8 @@
-/* Instances that wait for reuse: allocated, untracked, with no references of their own.
+/* Instances that wait for reuse: allocated, untracked, with no references but that to their
+   type, which they keep: so what is taken and given back counts nothing that threads share.
 
-   Relies on the caller for the objects: their type has the collector's header, and
-   outlives the list. Runs no Python. */
+   Relies on the caller for the objects: their type has the collector's header. Runs no
+   Python. */
 #ifndef LM_BASE_FREELIST_H
 #define LM_BASE_FREELIST_H
 
@@ -20,10 +21,14 @@ typedef struct {
 /* 0, or -1 where memory is out or the list is closed (no exception is set). */
 int lm_freelist_grow(LmFreelist *list);
 
-/* Frees all that is there, each by `release`, for good. */
+/* Frees all that is there, each with its type by `release`, for good. */
 void lm_freelist_close(LmFreelist *list, void (*release)(PyObject *));
 
-/* New reference to an instance of the type, NULL where none waits. Fields are as they were.
+/* Visits the types. */
+int lm_freelist_traverse(const LmFreelist *list, visitproc visit, void *arg);
+
+/* New reference to an instance, which is of the type, NULL where none waits. Fields are as
+   they were.
    Without a GIL a thread that has no list gives NULL for it, here and below. */
 static inline PyObject *
 lm_freelist_take(LmFreelist *list, PyTypeObject *type)
@@ -35,7 +40,10 @@ lm_freelist_take(LmFreelist *list, PyTypeObject *type)
     if (list->size >= LM_AHEAD) {
         lm_prefetch(list->items[list->size - LM_AHEAD]);
     }
-    return PyObject_Init(obj, type);
+    /* It has its type: one that nobody counts is what it is begun as. */
+    PyObject_Init(obj, &PyBaseObject_Type);
+    Py_SET_TYPE(obj, type);
+    return obj;
 }
 
 /* New reference to an instance whose fields are zero; NULL with MemoryError set. The caller
@@ -55,7 +63,7 @@ lm_freelist_alloc(LmFreelist *list, PyTypeObject *type)
     return obj;
 }
 
-/* 1 where the dead object was kept, 0 where the caller has to free it. */
+/* 1 where the dead object was kept, with its type, 0 where the caller has to free both. */
 static inline int
 lm_freelist_give(LmFreelist *list, PyObject *obj, int most)
 {

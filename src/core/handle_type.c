@@ -59,14 +59,13 @@ lm_handle_free(PyObject *self)
     if (lm_handle(self)->is_safe) {
         lm_safe_handle_free(lm_handle(self));
     }
-    Py_TYPE(self)->tp_free(self);
+    lm_free_instance(self);
 }
 
 static void
 handle_dealloc(PyObject *self)
 {
     LmHandle *h = lm_handle(self);
-    PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     LM_TRASHCAN_BEGIN(self, handle_dealloc)
     lm_clear_weakrefs(self);
@@ -77,11 +76,11 @@ handle_dealloc(PyObject *self)
     Py_CLEAR(h->when);
     LmLoop *loop = h->loop;
     h->loop = NULL;
-    LmFreelist *spare = loop != NULL && !h->is_stray ? spare_list(loop, type) : NULL;
+    LmFreelist *spare =
+        loop != NULL && !h->is_stray ? spare_list(loop, Py_TYPE(self)) : NULL;
     if (spare == NULL || !lm_freelist_give(spare, self, MOST_SPARE)) {
         lm_handle_free(self);
     }
-    Py_DECREF(type);
     Py_XDECREF(loop);
     LM_TRASHCAN_END
 }

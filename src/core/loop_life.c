@@ -60,8 +60,10 @@ lm_loop_traverse(LmLoop *loop, visitproc visit, void *arg)
 {
     Py_VISIT(loop->task_factory);
     Py_VISIT(loop->shown_handle);
-    Py_VISIT(loop->spares.blank_context);
-    int failed = lm_ready_traverse(loop, visit, arg);
+    int failed = lm_spares_traverse(&loop->spares, visit, arg);
+    if (failed == 0) {
+        failed = lm_ready_traverse(loop, visit, arg);
+    }
     if (failed == 0) {
         failed = lm_inbox_traverse(loop, visit, arg);
     }

@@ -3,23 +3,35 @@
 
 #include "core/handle.h"
 
-static void
-free_spare(PyObject *obj)
-{
-    Py_TYPE(obj)->tp_free(obj);
-}
-
 void
 lm_spares_close(LmSpares *spares)
 {
     LmFreelist *handles[] = {&spares->handles, &spares->timer_handles,
                              &spares->safe_handles};
-    LmFreelist *others[] = {&spares->future_iters, &spares->tasks, &spares->sock_ops};
+    LmFreelist *others[] = {&spares->future_iters, &spares->futures, &spares->tasks,
+                            &spares->sock_ops};
     for (size_t i = 0; i < sizeof(handles) / sizeof(handles[0]); i++) {
         lm_freelist_close(handles[i], lm_handle_free);
     }
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
-        lm_freelist_close(others[i], free_spare);
+        lm_freelist_close(others[i], lm_free_instance);
     }
     Py_CLEAR(spares->blank_context);
+}
+
+int
+lm_spares_traverse(const LmSpares *spares, visitproc visit, void *arg)
+{
+    const LmFreelist *lists[] = {&spares->handles,      &spares->timer_handles,
+                                 &spares->safe_handles, &spares->future_iters,
+                                 &spares->futures,      &spares->tasks,
+                                 &spares->sock_ops};
+    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+        int failed = lm_freelist_traverse(lists[i], visit, arg);
+        if (failed) {
+            return failed;
+        }
+    }
+    Py_VISIT(spares->blank_context);
+    return 0;
 }

@@ -2,8 +2,7 @@
    loops in several threads share nothing of it.
 
    Relies on the rooms that take and give for the instances: each says in its dealloc how
-   many it keeps. Spare instances hold nothing; their types are kept by the state, which the
-   loop holds. */
+   many it keeps. Spare instances hold nothing but their types. */
 #ifndef LM_CORE_SPARES_H
 #define LM_CORE_SPARES_H
 
@@ -12,7 +11,7 @@
 typedef struct {
     LmFreelist handles, timer_handles, safe_handles;
     LmFreelist future_iters;
-    LmFreelist tasks;
+    LmFreelist futures, tasks;
     LmFreelist sock_ops;
     PyObject *blank_context; /* an empty one that nobody has seen (core/context.h), or
                                 NULL while it is in use */
@@ -20,5 +19,6 @@ typedef struct {
 
 /* Frees all that is kept: the loop is closed, and keeps nothing from then on. */
 void lm_spares_close(LmSpares *spares);
+int lm_spares_traverse(const LmSpares *spares, visitproc visit, void *arg);
 
 #endif

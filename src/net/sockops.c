@@ -387,13 +387,11 @@ static void
 op_dealloc(PyObject *self)
 {
     LmLoop *loop = ((LmSockOp *)self)->loop; /* there until now */
-    PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     op_clear(self);
     if (!lm_freelist_give(LM_SPARE(loop, sock_ops), self, LM_FREELIST_SIZE)) {
-        PyObject_GC_Del(self);
+        lm_free_instance(self);
     }
-    Py_DECREF(type);
     Py_DECREF(loop);
 }
 

@@ -98,12 +98,13 @@ PyObject *
 lm_future_new(LmLoop *loop)
 {
     PyTypeObject *type = lm_type(loop->st->FutureType);
-    PyObject *self = type->tp_alloc(type, 0);
+    PyObject *self = lm_freelist_alloc(LM_SPARE(loop, futures), type);
     if (self == NULL) {
         return NULL;
     }
     LmFuture *f = lm_future(self);
     f->st = loop->st;
+    PyObject_GC_Track(self);
     if (LM_LIKELY(loop->is_plain && !loop->is_debug)) {
         f->loop = Py_NewRef(loop);
         f->is_native = 1;

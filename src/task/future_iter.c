@@ -231,14 +231,12 @@ static void
 iter_dealloc(PyObject *self)
 {
     LmLoop *loop = ((FutureIter *)self)->loop;
-    PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     iter_clear(self);
     if (loop == NULL ||
         !lm_freelist_give(LM_SPARE(loop, future_iters), self, LM_FREELIST_SIZE)) {
-        PyObject_GC_Del(self);
+        lm_free_instance(self);
     }
-    Py_DECREF(type);
     Py_XDECREF(loop);
 }
 

@@ -60,6 +60,16 @@ future_clear(PyObject *self)
     return lm_type(f->st->asyncio_Future)->tp_clear(self);
 }
 
+/* By the loop that made it, which is ours. A finalizer that was called once is never called
+   again. */
+static int
+is_kept_for_reuse(PyObject *self, LmLoop *loop)
+{
+    return Py_IS_TYPE(self, lm_type(loop->st->FutureType)) &&
+           !PyObject_GC_IsFinalized(self) &&
+           lm_freelist_give(LM_SPARE(loop, futures), self, LM_FREELIST_SIZE);
+}
+
 static void
 future_dealloc(PyObject *self)
 {
@@ -75,7 +85,9 @@ future_dealloc(PyObject *self)
     PyObject *loop = f->loop;
     f->loop = NULL;
     LmState *held = f->holds_state ? f->st : NULL;
-    lm_free_instance(self);
+    if (held != NULL || !is_kept_for_reuse(self, (LmLoop *)loop)) {
+        lm_free_instance(self);
+    }
     if (held != NULL) {
         lm_state_drop(held);
     }

@@ -136,12 +136,10 @@ task_dealloc(PyObject *self)
     Py_CLEAR(t->context);
     PyObject *loop = t->future.loop;
     t->future.loop = NULL;
-    PyTypeObject *type = Py_TYPE(self);
     LmState *held = t->future.holds_state ? t->future.st : NULL;
     if (held != NULL || !keep_for_reuse(self, (LmLoop *)loop)) {
-        type->tp_free(self);
+        lm_free_instance(self);
     }
-    Py_DECREF(type);
     if (held != NULL) {
         lm_state_drop(held);
     }
