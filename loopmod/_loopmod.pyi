@@ -291,6 +291,7 @@ class Loop:
     _debug: bool
     _join_writes: int
     _has_own_select: bool
+    _thread_id: int | None
     @property
     def _is_patched(self) -> bool: ...
     @property

@@ -6,15 +6,17 @@ those of asyncio's own class are found behind ours (loopmod/queues.py).
 
 import selectors
 import signal
+import threading
 import weakref
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVarTuple
 
-from . import _loopmod, queues
+from . import _loopmod, gil, queues
 from .queues import QueuesMixin
 
 _Event = tuple[selectors.SelectorKey, int]
+_Ts = TypeVarTuple("_Ts")
 
 
 class _KeyMap:
@@ -196,3 +198,22 @@ class SelectorMixin(QueuesMixin):
         is_lent = getattr(owner, "_empty_waiter", None) is not None
         if owner is not None and not owner.is_closing() and not is_lent:
             raise RuntimeError(f"File descriptor {fd!r} is used by transport {owner!r}")
+
+    if gil.IS_FREE_THREADED:
+        # Tornado, and so ipykernel, watch descriptors on a loop that another thread runs. The loop does it in its
+        # next turn. It does not so with remove_reader(): that has an answer, and a caller who closes the descriptor
+        # next could have its number removed when it is another's.
+
+        def add_reader(self, fd: Any, callback: Callable[[*_Ts], Any], *args: *_Ts) -> None:
+            """As asyncio's, from any thread."""
+            self._watch_anywhere(super().add_reader, fd, callback, *args)
+
+        def add_writer(self, fd: Any, callback: Callable[[*_Ts], Any], *args: *_Ts) -> None:
+            """As asyncio's, from any thread."""
+            self._watch_anywhere(super().add_writer, fd, callback, *args)
+
+        def _watch_anywhere(self, add: Callable[..., None], *args: Any) -> None:
+            if self._thread_id in (None, threading.get_ident()):
+                add(*args)
+            else:
+                self.call_soon_threadsafe(add, *args)

@@ -114,7 +114,7 @@ LM_GETTER(get_loop_stopping, LmLoop *loop = (LmLoop *)self,
 static PyObject *
 get_loop_thread_id(PyObject *self, void *closure LM_UNUSED)
 {
-    unsigned long id = ((LmLoop *)self)->thread_id;
+    unsigned long id = LM_LOAD(((LmLoop *)self)->thread_id);
     if (id == 0) {
         Py_RETURN_NONE;
     }

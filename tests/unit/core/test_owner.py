@@ -37,7 +37,7 @@ async def answer():
 
 REFUSED = {
     "create_task": lambda loop, things: loop.create_task(things["coroutine"]),
-    "add_reader": lambda loop, things: loop.add_reader(things["sock"], int),
+    "remove_reader": lambda loop, things: loop.remove_reader(things["sock"]),
     "set_result": lambda loop, things: things["future"].set_result(None),
     "set_exception": lambda loop, things: things["future"].set_exception(OSError()),
     "future.cancel": lambda loop, things: things["future"].cancel(),
@@ -133,6 +133,49 @@ def test_an_idle_loop_is_any_threads(loop, name):
     ended = elsewhere(lambda: loop.run_until_complete(drop_things(loop, things)))
     assert not isinstance(ended, Exception)
     loop.close()
+
+
+@pytest.mark.parametrize("method", ["add_reader", "add_writer"])
+def test_another_thread_has_the_loop_watch_a_descriptor(loop, method):
+    """As tornado does, and so ipykernel. The loop sleeps meanwhile, and its own thread runs the callback."""
+    near, far = socket.socketpair()
+
+    async def main():
+        seen = loop.create_future()
+
+        def see(*args):
+            near.recv(1) if method == "add_reader" else loop.remove_writer(near)
+            if not seen.done():
+                seen.set_result((threading.get_ident(), args))
+
+        found = elsewhere(lambda: getattr(loop, method)(near, see, "argument"))
+        thread = threading.Timer(0, far.send, [b"x"])
+        thread.start()
+        return found, await seen
+
+    found, (thread, args) = loop.run_until_complete(main())
+    loop.remove_reader(near)
+    near.close()
+    far.close()
+    assert (found, thread, args) == (None, threading.get_ident(), ("argument",))
+
+
+@pytest.mark.skipif(HAS_GIL, reason="with the GIL it is raised in the thread that calls")
+def test_what_another_thread_cannot_have_watched_is_told_to_the_handler(kind, loop, errors):
+    if kind == "asyncio":
+        pytest.skip("raised in the thread that calls")
+
+    async def main():
+        things = await make_things(loop)
+        sock = things["transport"].get_extra_info("socket")
+        found = elsewhere(lambda: loop.add_reader(sock, int))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        await drop_things(loop, things)
+        return found
+
+    assert loop.run_until_complete(main()) is None
+    assert ["is used by transport" in str(context["exception"]) for context in errors] == [True]
 
 
 def test_a_run_in_another_thread_is_refused(loop):
