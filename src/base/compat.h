@@ -71,6 +71,13 @@ PyObject_GetOptionalAttrString(PyObject *obj, const char *name, PyObject **resul
 }
 
 static inline int
+PyDict_GetItemRef(PyObject *dict, PyObject *key, PyObject **result)
+{
+    *result = Py_XNewRef(PyDict_GetItemWithError(dict, key));
+    return *result != NULL ? 1 : PyErr_Occurred() ? -1 : 0;
+}
+
+static inline int
 PyDict_GetItemStringRef(PyObject *dict, const char *name, PyObject **result)
 {
     PyObject *key = PyUnicode_FromString(name);

@@ -85,6 +85,51 @@ lm_unlock(LmMutex *mutex LM_UNUSED)
 #define LM_END_SECTION }
 #endif
 
+/* Of a field that threads look at which do not own the object: what stands there, as a new
+   reference or NULL; and another in its place (stolen, or NULL), which returns the old. The
+   owner alone writes, so that it may read without these. */
+static inline PyObject *
+lm_shared_get(PyObject *obj LM_UNUSED, PyObject *const *place)
+{
+    PyObject *found;
+    LM_BEGIN_SECTION(obj)
+    found = Py_XNewRef(*place);
+    LM_END_SECTION
+    return found;
+}
+
+static inline PyObject *
+lm_shared_swap(PyObject *obj LM_UNUSED, PyObject **place, PyObject *value)
+{
+    PyObject *old;
+    LM_BEGIN_SECTION(obj)
+    old = *place;
+    *place = value;
+    LM_END_SECTION
+    return old;
+}
+
+/* 1 with a new reference where the object, which others let go of meanwhile, still lives; it
+   was noted when it was made known to them. The caller sees to it that its memory is there. */
+static inline void
+lm_note_borrowed(PyObject *obj LM_UNUSED)
+{
+#if LM_FREE_THREADED && PY_VERSION_HEX >= 0x030E0000
+    PyUnstable_EnableTryIncRef(obj);
+#endif
+}
+
+static inline int
+lm_try_hold(PyObject *obj)
+{
+#if LM_FREE_THREADED && PY_VERSION_HEX >= 0x030E0000
+    return PyUnstable_TryIncRef(obj);
+#else
+    Py_INCREF(obj);
+    return 1;
+#endif
+}
+
 /* 1 where the caller's is the only reference, and no other thread can get one. */
 static inline int
 lm_is_ours_alone(PyObject *obj)

@@ -65,7 +65,7 @@ lm_handle_track_queued(LmLoop *loop)
 static PyObject *
 track_late(LmLoop *loop, PyObject *self, int is_late)
 {
-    int is_running = loop->thread_id != 0 && lm_owner_is_home(loop);
+    int is_running = lm_owner_is_home(loop) && loop->thread_id != 0;
     if (self != NULL && !(is_late && is_running)) {
         lm_handle_track(self);
     }

@@ -139,7 +139,7 @@ get_handle_args(PyObject *self, void *closure LM_UNUSED)
 }
 
 LM_GETTER(get_handle_cancelled, LmHandle *h = lm_handle(self),
-          PyBool_FromLong(h->is_cancelled))
+          PyBool_FromLong(LM_LOAD(h->is_cancelled)))
 LM_GETTER(get_handle_repr, LmHandle *h = lm_handle(self), lm_none_or(h->repr))
 LM_GETTER(get_handle_traceback, LmHandle *h = lm_handle(self),
           lm_none_or(h->source_traceback))
@@ -179,6 +179,10 @@ set_timer_scheduled(PyObject *self, PyObject *value, void *closure LM_UNUSED)
 LM_GETTER(get_timer_scheduled, LmHandle *h = lm_handle(self),
           PyBool_FromLong(h->node.index != LM_HEAP_NOWHERE))
 
+#define handle_owner(self) lm_handle(self)->loop
+LM_OWNED_SHOWN(get_handle_callback, handle_owner)
+LM_OWNED_SHOWN(get_handle_args, handle_owner)
+
 static Py_hash_t
 timer_hash(PyObject *self)
 {
@@ -207,11 +211,13 @@ static int
 same_timers(PyObject *a, PyObject *b)
 {
     LmHandle *x = lm_handle(a), *y = lm_handle(b);
-    if (x->due != y->due || x->is_cancelled != y->is_cancelled) {
+    if (x->due != y->due || LM_LOAD(x->is_cancelled) != LM_LOAD(y->is_cancelled)) {
         return 0;
     }
-    int same = are_equal(get_handle_callback(a, NULL), get_handle_callback(b, NULL));
-    return same > 0 ? are_equal(get_handle_args(a, NULL), get_handle_args(b, NULL))
+    int same = are_equal(LM_OWNED(get_handle_callback)(a, NULL),
+                         LM_OWNED(get_handle_callback)(b, NULL));
+    return same > 0 ? are_equal(LM_OWNED(get_handle_args)(a, NULL),
+                                LM_OWNED(get_handle_args)(b, NULL))
                     : same;
 }
 
@@ -258,10 +264,7 @@ PyDoc_STRVAR(
            "Implements asyncio.TimerHandle.when."));
 PyDoc_STRVAR(run_doc, LM_DOC("_run($self)", "Run the callback in its context now."));
 
-#define handle_owner(self) lm_handle(self)->loop
 LM_OWNED_METHOD(handle_run, handle_owner)
-LM_OWNED_SHOWN(get_handle_callback, handle_owner)
-LM_OWNED_SHOWN(get_handle_args, handle_owner)
 LM_OWNED_SHOWN(get_handle_context, handle_owner)
 LM_OWNED_SHOWN(get_handle_repr, handle_owner)
 LM_OWNED_SHOWN(get_handle_traceback, handle_owner)

@@ -2,6 +2,7 @@
 #include "core/owner.h"
 
 #if LM_FREE_THREADED
+#include <sched.h>
 
 static int
 refuse_foreign(LmLoop *loop)
@@ -15,13 +16,29 @@ refuse_foreign(LmLoop *loop)
     return -1;
 }
 
+/* In `home`: the thread has the loop for a moment. Its other bits are an address. */
+#define FOR_SHORT ((uintptr_t)1)
+
 /* What the last owner did is seen by the next. */
+static int
+take_as(LmLoop *loop, uintptr_t home)
+{
+    uintptr_t found = 0;
+    while (!__atomic_compare_exchange_n(&loop->home, &found, home, 0, __ATOMIC_ACQUIRE,
+                                        __ATOMIC_RELAXED)) {
+        if (!(found & FOR_SHORT)) {
+            return 0;
+        }
+        sched_yield();
+        found = 0;
+    }
+    return 1;
+}
+
 static int
 take_idle(LmLoop *loop)
 {
-    uintptr_t nobody = 0;
-    if (!__atomic_compare_exchange_n(&loop->home, &nobody, lm_this_thread(), 0,
-                                     __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
+    if (!take_as(loop, lm_this_thread())) {
         return 0;
     }
     if (LM_UNLIKELY(PyThreadState_GetID(PyThreadState_Get()) != loop->made_by)) {
@@ -98,12 +115,37 @@ lm_owner_end(LmLoop *loop)
     LM_STORE_RELEASE(loop->home, 0);
 }
 
+int
+lm_owner_begin_short(LmLoop *loop)
+{
+    return lm_owner_is_home(loop)                        ? 0
+           : take_as(loop, lm_this_thread() | FOR_SHORT) ? 1
+                                                         : -1;
+}
+
+void
+lm_owner_end_short(LmLoop *loop)
+{
+    LM_STORE_RELEASE(loop->home, 0);
+}
+
 #else
 
 int
 lm_owner_begin(LmLoop *loop LM_UNUSED)
 {
     return 1;
+}
+
+int
+lm_owner_begin_short(LmLoop *loop LM_UNUSED)
+{
+    return 0;
+}
+
+void
+lm_owner_end_short(LmLoop *loop LM_UNUSED)
+{
 }
 
 void

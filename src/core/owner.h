@@ -91,6 +91,19 @@ lm_owner_leave(LmOwner *owner)
     {                                                                         \
         LM_OWNED_BODY(loop_of, lm_owner_show_none(), function(self, closure)) \
     }
+/* `other` answers in such a thread. */
+#define LM_OWNED_METHOD_ELSE(function, loop_of, other)                      \
+    static inline PyObject *function##_owned(PyObject *self, PyObject *arg) \
+    {                                                                       \
+        LM_OWNED_BODY(loop_of, other(self, arg), function(self, arg))       \
+    }
+#define LM_OWNED_FASTCALL_ELSE(function, loop_of, other)                            \
+    static inline PyObject *function##_owned(PyObject *self, PyObject *const *args, \
+                                             Py_ssize_t nargs, PyObject *kwnames)   \
+    {                                                                               \
+        LM_OWNED_BODY(loop_of, other(self, args, nargs, kwnames),                   \
+                      function(self, args, nargs, kwnames))                         \
+    }
 #define LM_OWNED_REPR(function, loop_of)                                 \
     static inline PyObject *function##_owned(PyObject *self)             \
     {                                                                    \
@@ -109,6 +122,8 @@ lm_owner_is_home(const LmLoop *loop LM_UNUSED)
 #define LM_OWNED_METHOD(function, loop_of)
 #define LM_OWNED_FASTCALL(function, loop_of)
 #define LM_OWNED_POSITIONAL(function, loop_of)
+#define LM_OWNED_METHOD_ELSE(function, loop_of, other)
+#define LM_OWNED_FASTCALL_ELSE(function, loop_of, other)
 #define LM_OWNED_SHOWN(function, loop_of)
 #define LM_OWNED_REPR(function, loop_of)
 #define LM_OWNED_SETTER(function, loop_of)
@@ -122,5 +137,11 @@ lm_owner_is_home(const LmLoop *loop LM_UNUSED)
    run within a run takes nothing: 0, else 1. */
 int lm_owner_begin(LmLoop *loop);
 void lm_owner_end(LmLoop *loop);
+
+/* The same for a stretch of C code that runs no Python, for which others wait: 0 where the
+   loop is the calling thread's, 1 where it was idle, -1 without an exception. Ends of objects,
+   which come in any thread at any time, are to disturb no other. */
+int lm_owner_begin_short(LmLoop *loop);
+void lm_owner_end_short(LmLoop *loop);
 
 #endif

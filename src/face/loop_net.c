@@ -80,10 +80,13 @@ lm_loop_method_watched(PyObject *self, PyObject *obj)
     if (fd < 0) {
         return NULL;
     }
-    return Py_BuildValue("(NNN)",
-                         lm_none_or(lm_readers_handle(loop, fd, LM_WATCH_READ)),
-                         lm_none_or(lm_readers_handle(loop, fd, LM_WATCH_WRITE)),
-                         lm_none_or(lm_readers_owner(loop, fd)));
+    PyObject *owner = lm_readers_owner(loop, fd);
+    if (owner == NULL || !lm_try_hold(owner)) {
+        owner = Py_NewRef(Py_None);
+    }
+    return Py_BuildValue(
+        "(NNN)", lm_none_or(lm_readers_handle(loop, fd, LM_WATCH_READ)),
+        lm_none_or(lm_readers_handle(loop, fd, LM_WATCH_WRITE)), owner);
 }
 
 static PyObject *
@@ -118,10 +121,9 @@ unowned_fd(LmLoop *loop, PyObject *sock)
 {
     int fd = PyObject_AsFileDescriptor(sock);
     PyObject *owner = fd >= 0 ? lm_readers_owner(loop, fd) : NULL;
-    if (owner == NULL || lm_transport(owner)->is_closing) {
-        return fd;
+    if (owner == NULL || lm_transport(owner)->is_closing || !lm_try_hold(owner)) {
+        return fd; /* held: the socket's repr may end it */
     }
-    Py_INCREF(owner); /* the socket's repr may end it */
     PyErr_Format(PyExc_RuntimeError, "File descriptor %R is used by transport %R", sock,
                  owner);
     Py_DECREF(owner);

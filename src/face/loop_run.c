@@ -307,7 +307,7 @@ lm_loop_method_run_until_complete(PyObject *self, PyObject *const *args,
     if (future == NULL) {
         return NULL;
     }
-    if (loop->thread_id == 0) {
+    if (LM_LOAD(loop->thread_id) == 0) {
         return run_by_asyncio(loop, future);
     }
     return PyObject_CallMethod(self, "_run_within", "(O)", future);
@@ -355,7 +355,7 @@ int
 lm_loop_set_closed(PyObject *self, PyObject *value, void *closure LM_UNUSED)
 {
     int truth = value != NULL ? PyObject_IsTrue(value) : 0;
-    if (truth <= 0 || ((LmLoop *)self)->is_closed) {
+    if (truth <= 0 || LM_LOAD(((LmLoop *)self)->is_closed)) {
         return truth < 0 ? -1 : 0;
     }
     return lm_done(lm_loop_method_close_core(self, NULL));
@@ -371,18 +371,30 @@ lm_loop_set_stopping(PyObject *self, PyObject *value, void *closure LM_UNUSED)
     return truth < 0 ? -1 : 0;
 }
 
+/* Of a run that asyncio's own method began, in the thread that did. */
+static int
+end_claim(LmLoop *loop)
+{
+    int is_taken = lm_owner_begin(loop);
+    if (is_taken < 0) {
+        return -1;
+    }
+    int was_running = loop->thread_id != 0;
+    if (was_running) {
+        release_loop(loop);
+    }
+    if (is_taken > 0 || (was_running && loop->thread_id == 0)) {
+        lm_owner_end(loop);
+    }
+    return 0;
+}
+
 int
 lm_loop_set_thread_id(PyObject *self, PyObject *value, void *closure LM_UNUSED)
 {
     LmLoop *loop = (LmLoop *)self;
     if (value == NULL || value == Py_None) {
-        if (loop->thread_id != 0) {
-            release_loop(loop);
-            if (loop->thread_id == 0) {
-                lm_owner_end(loop);
-            }
-        }
-        return 0;
+        return end_claim(loop);
     }
     unsigned long id = PyLong_AsUnsignedLong(value);
     if ((id == (unsigned long)-1 && PyErr_Occurred()) || lm_owner_begin(loop) < 0) {

@@ -107,9 +107,9 @@ loop_setattro(PyObject *self, PyObject *name, PyObject *value)
 }
 
 LM_GETTER(get_loop_closed, LmLoop *loop = (LmLoop *)self,
-          PyBool_FromLong(loop->is_closed))
+          PyBool_FromLong(LM_LOAD(loop->is_closed)))
 LM_GETTER(get_loop_stopping, LmLoop *loop = (LmLoop *)self,
-          PyBool_FromLong(loop->is_stopping))
+          PyBool_FromLong(LM_LOAD(loop->is_stopping)))
 
 static PyObject *
 get_loop_thread_id(PyObject *self, void *closure LM_UNUSED)
@@ -122,7 +122,7 @@ get_loop_thread_id(PyObject *self, void *closure LM_UNUSED)
 }
 
 LM_GETTER(get_loop_debug, LmLoop *loop = (LmLoop *)self,
-          PyBool_FromLong(loop->is_debug))
+          PyBool_FromLong(LM_LOAD(loop->is_debug)))
 
 static int
 set_loop_debug(PyObject *self, PyObject *value, void *closure LM_UNUSED)
@@ -131,7 +131,7 @@ set_loop_debug(PyObject *self, PyObject *value, void *closure LM_UNUSED)
     if (truth >= 0) {
         LmLoop *loop = (LmLoop *)self;
         LM_STORE(loop->is_debug, (uint8_t)truth);
-        LM_STORE(loop->is_slow, truth || loop->is_patched);
+        LM_STORE(loop->is_slow, truth || LM_LOAD(loop->is_patched));
     }
     return truth < 0 ? -1 : 0;
 }
@@ -265,9 +265,10 @@ LM_OWNED_SHOWN(get_loop_ready_items, loop_itself)
 LM_OWNED_SHOWN(get_loop_timers, loop_itself)
 LM_OWNED_SHOWN(get_loop_task_factory, loop_itself)
 LM_OWNED_SETTER(set_loop_task_factory, loop_itself)
+LM_OWNED_SETTER(lm_loop_set_closed, loop_itself)
 
 static PyGetSetDef loop_getset[] = {
-    {"_closed", get_loop_closed, lm_loop_set_closed, NULL, NULL},
+    {"_closed", get_loop_closed, LM_OWNED(lm_loop_set_closed), NULL, NULL},
     {"_stopping", get_loop_stopping, lm_loop_set_stopping, NULL, NULL},
     {"_thread_id", get_loop_thread_id, lm_loop_set_thread_id, NULL, NULL},
     {"_debug", get_loop_debug, set_loop_debug, NULL, NULL},

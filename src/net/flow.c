@@ -31,7 +31,7 @@ lm_flow_grown(LmFlow *flow, size_t queued, LmLoop *loop, PyObject *transport,
     if (LM_LIKELY(queued <= flow->marks.high) || flow->is_paused || protocol == NULL) {
         return 0;
     }
-    flow->is_paused = 1;
+    LM_STORE(flow->is_paused, 1);
     return tell_protocol(loop, transport, protocol, loop->st->str.pause_writing,
                          "protocol.pause_writing() failed");
 }
@@ -43,7 +43,7 @@ lm_flow_shrunk(LmFlow *flow, size_t queued, LmLoop *loop, PyObject *transport,
     if (LM_LIKELY(!flow->is_paused) || queued > flow->marks.low || protocol == NULL) {
         return 0;
     }
-    flow->is_paused = 0;
+    LM_STORE(flow->is_paused, 0);
     return tell_protocol(loop, transport, protocol, loop->st->str.resume_writing,
                          "protocol.resume_writing() failed");
 }
@@ -175,6 +175,16 @@ lm_marks_show(const LmMarks *marks)
     return marks->given != NULL
                ? Py_NewRef(marks->given)
                : Py_BuildValue("(nn)", (Py_ssize_t)marks->low, (Py_ssize_t)marks->high);
+}
+
+PyObject *
+lm_marks_see(PyObject *owner LM_UNUSED, const LmMarks *marks)
+{
+    PyObject *shown;
+    LM_BEGIN_SECTION(owner)
+    shown = lm_marks_show(marks);
+    LM_END_SECTION
+    return shown;
 }
 
 void

@@ -25,6 +25,9 @@ int lm_marks_set(LmMarks *marks, PyObject *high, PyObject *low, size_t usual_hig
 
 /* (low, high). New references. */
 PyObject *lm_marks_show(const LmMarks *marks);
+
+/* The same in any thread, of marks that are set within a critical section of `owner`. */
+PyObject *lm_marks_see(PyObject *owner, const LmMarks *marks);
 PyObject *lm_marks_high(const LmMarks *marks);
 PyObject *lm_marks_low(const LmMarks *marks);
 

@@ -47,7 +47,7 @@ lm_outbuf_add(LmOutbuf *out, PyObject *owner, const char *data, size_t left)
         data = PyBytes_AS_STRING(bytes);
     }
     out->pieces[out->first + out->count++] = (LmPiece){bytes, NULL, data, left};
-    out->size += left;
+    LM_STORE(out->size, out->size + left);
     return 0;
 }
 
@@ -60,7 +60,7 @@ lm_outbuf_add_datagram(LmOutbuf *out, PyObject *bytes, PyObject *to, size_t over
     size_t size = (size_t)PyBytes_GET_SIZE(bytes);
     out->pieces[out->first + out->count++] =
         (LmPiece){Py_NewRef(bytes), Py_XNewRef(to), PyBytes_AS_STRING(bytes), size};
-    out->size += size + overhead;
+    LM_STORE(out->size, out->size + (size + overhead));
     return 0;
 }
 
@@ -68,7 +68,7 @@ LmPiece
 lm_outbuf_take(LmOutbuf *out, size_t overhead)
 {
     LmPiece piece = out->pieces[out->first++];
-    out->size -= piece.left + overhead;
+    LM_STORE(out->size, out->size - (piece.left + overhead));
     if (--out->count == 0) {
         lm_outbuf_clear(out);
     }
@@ -128,7 +128,7 @@ lm_outbuf_append(LmOutbuf *out, LmOutbuf *fresh)
         }
         out->pieces[out->first + out->count++] = fresh->pieces[fresh->first + i];
     }
-    out->size += fresh->size;
+    LM_STORE(out->size, out->size + fresh->size);
     free(fresh->pieces);
     return 0;
 }
@@ -147,7 +147,7 @@ lm_outbuf_vectors(const LmOutbuf *out, struct iovec *vectors, int most)
 void
 lm_outbuf_sent(LmOutbuf *out, size_t bytes)
 {
-    out->size -= bytes;
+    LM_STORE(out->size, out->size - bytes);
     while (bytes > 0) {
         LmPiece *piece = &out->pieces[out->first];
         if (bytes < piece->left) {

@@ -6,7 +6,7 @@
 #ifndef LM_NET_OUTBUF_H
 #define LM_NET_OUTBUF_H
 
-#include "base/lm.h"
+#include "base/threads.h"
 
 #include <sys/uio.h>
 

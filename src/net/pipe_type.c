@@ -19,15 +19,21 @@ pipe_method_can_write_eof(PyObject *self LM_UNUSED, PyObject *unused LM_UNUSED)
     Py_RETURN_TRUE;
 }
 
-LM_GETTER(pipe_get_extra, LmTransport *t = lm_transport(self), lm_none_or(t->extra))
 LM_GETTER(get_file, LmTransport *t = lm_transport(self), lm_none_or(t->sock))
 LM_GETTER(get_fileno, LmTransport *t = lm_transport(self), PyLong_FromLong(t->number))
 LM_GETTER(get_dropped, LmPipe *p = lm_pipe(self), PyLong_FromUnsignedLong(p->dropped))
 
+static PyObject *
+pipe_get_extra(PyObject *self, void *closure LM_UNUSED)
+{
+    PyObject *extra = lm_shared_get(self, &lm_transport(self)->extra);
+    return extra != NULL ? extra : Py_NewRef(Py_None);
+}
+
 static int
 pipe_set_extra(PyObject *self, PyObject *value, void *closure LM_UNUSED)
 {
-    Py_XSETREF(lm_transport(self)->extra, Py_XNewRef(value));
+    Py_XDECREF(lm_shared_swap(self, &lm_transport(self)->extra, Py_XNewRef(value)));
     return 0;
 }
 
@@ -64,7 +70,6 @@ pipe_repr(PyObject *self)
 
 LM_OWNED_REPR(pipe_repr, lm_transport_owner)
 LM_OWNED_METHOD(pipe_method_write, lm_transport_owner)
-LM_OWNED_SHOWN(pipe_get_extra, lm_transport_owner)
 LM_OWNED_SETTER(pipe_set_extra, lm_transport_owner)
 LM_OWNED_SHOWN(get_file, lm_transport_owner)
 LM_OWNED_SETTER(set_file, lm_transport_owner)
@@ -88,11 +93,11 @@ static PyMethodDef write_methods[] = {
      LM_DOC("can_write_eof($self)", "Return True.")},
     {NULL, NULL, 0, NULL}};
 
-#define PIPE_GETSET                                                             \
-    {"_extra", LM_OWNED(pipe_get_extra), LM_OWNED(pipe_set_extra), NULL, NULL}, \
-        {"_pipe", LM_OWNED(get_file), LM_OWNED(set_file), NULL, NULL},          \
-    {                                                                           \
-        "_fileno", get_fileno, NULL, NULL, NULL                                 \
+#define PIPE_GETSET                                                    \
+    {"_extra", pipe_get_extra, LM_OWNED(pipe_set_extra), NULL, NULL},  \
+        {"_pipe", LM_OWNED(get_file), LM_OWNED(set_file), NULL, NULL}, \
+    {                                                                  \
+        "_fileno", get_fileno, NULL, NULL, NULL                        \
     }
 
 static PyGetSetDef read_getset[] = {LM_TRANSPORT_GETSET,

@@ -424,6 +424,7 @@ lm_readers_set_owner(LmLoop *loop, int fd, PyObject *transport)
     if (table == NULL) {
         return -1;
     }
+    lm_note_borrowed(transport);
     table->owners[fd] = transport;
     return 0;
 }

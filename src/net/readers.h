@@ -42,7 +42,8 @@ int lm_readers_forget(LmLoop *loop, int fd);
 /* The handle or operation in that direction, borrowed, or NULL. */
 PyObject *lm_readers_handle(LmLoop *loop, int fd, int direction);
 
-/* Notes that a transport owns the descriptor; borrowed. -1 with MemoryError set. */
+/* Notes that a transport owns the descriptor; borrowed: it may be dying in another thread,
+   but its memory is there until it was dropped here (lm_try_hold). -1 with MemoryError set. */
 int lm_readers_set_owner(LmLoop *loop, int fd, PyObject *transport);
 
 /* Forgets it again, unless another has the number by now. Whether it was there. */

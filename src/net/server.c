@@ -4,11 +4,11 @@
 
 #include "base/held.h"
 #include "base/type_help.h"
-#include "core/owner.h"
 #include "net/transport.h"
 
 typedef struct {
     PyObject_HEAD
+    /* Both within a critical section of the server's: transports die in any thread. */
     LmList clients;   /* transports by their server_link; borrowed */
     Py_ssize_t count; /* with those of other kinds, which are only counted */
 } ServerCore;
@@ -63,15 +63,40 @@ lm_server_attach(LmState *st, PyObject *server, PyObject *transport, LmList *lin
     if (check_server_open(st, server) < 0) {
         return -1;
     }
+    lm_note_borrowed(transport);
+    LM_BEGIN_SECTION(server)
     lm_list_push_back(&core->clients, link);
     core->count++;
+    LM_END_SECTION
     return 0;
 }
 
-static int
-wake_if_over(LmState *st, ServerCore *core)
+static Py_ssize_t
+count_down(ServerCore *core, LmList *link)
 {
-    if (core->count > 0) {
+    Py_ssize_t left;
+    LM_BEGIN_SECTION(core)
+    if (link != NULL) {
+        lm_list_remove(link);
+    }
+    core->count -= core->count > 0;
+    left = core->count;
+    LM_END_SECTION
+    return left;
+}
+
+void
+lm_server_forget(PyObject *server, LmList *link)
+{
+    if (!lm_list_is_empty(link)) {
+        count_down((ServerCore *)server, link);
+    }
+}
+
+static int
+wake_if_over(LmState *st, ServerCore *core, Py_ssize_t left)
+{
+    if (left > 0) {
         return 0;
     }
     PyObject *server = (PyObject *)core;
@@ -89,9 +114,7 @@ lm_server_detach(LmState *st, PyObject *server, PyObject *transport, LmList *lin
     if (core == NULL) {
         return call_foreign(server, "_detach", transport);
     }
-    lm_list_remove(link);
-    core->count--;
-    return wake_if_over(st, core);
+    return wake_if_over(st, core, count_down(core, link));
 }
 
 static PyObject *
@@ -126,7 +149,9 @@ core_attach(PyObject *self, PyObject *const *args LM_UNUSED, Py_ssize_t nargs LM
     if (st == NULL || check_server_open(st, self) < 0) {
         return NULL;
     }
+    LM_BEGIN_SECTION(self)
     ((ServerCore *)self)->count++;
+    LM_END_SECTION
     Py_RETURN_NONE;
 }
 
@@ -134,37 +159,52 @@ static PyObject *
 core_detach(PyObject *self, PyObject *const *args LM_UNUSED, Py_ssize_t nargs LM_UNUSED)
 {
     ServerCore *core = (ServerCore *)self;
-    if (core->count > 0) {
-        core->count--;
-    }
     LmState *st = lm_state_of_type(Py_TYPE(self));
-    if (st == NULL || wake_if_over(st, core) < 0) {
+    if (st == NULL || wake_if_over(st, core, count_down(core, NULL)) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
 }
 
+/* Those that live, into a list. */
+static int
+collect_clients(ServerCore *core, PyObject *list)
+{
+    int failed = 0;
+    for (LmList *link = core->clients.next; failed == 0 && link != &core->clients;
+         link = link->next) {
+        PyObject *client = lm_transport_of_server_link(link);
+        if (lm_try_hold(client)) {
+            failed = PyList_Append(list, client);
+            Py_DECREF(client);
+        }
+    }
+    return failed;
+}
+
 static PyObject *
 get_clients(PyObject *self, void *closure LM_UNUSED)
 {
-    ServerCore *core = (ServerCore *)self;
-    PyObject *set = PySet_New(NULL);
-    if (set == NULL) {
-        return NULL;
+    PyObject *list = PyList_New(0);
+    int failed = list != NULL ? 0 : -1;
+    if (failed == 0) {
+        LM_BEGIN_SECTION(self)
+        failed = collect_clients((ServerCore *)self, list);
+        LM_END_SECTION
     }
-    for (LmList *link = core->clients.next; link != &core->clients; link = link->next) {
-        if (PySet_Add(set, lm_transport_of_server_link(link)) < 0) {
-            Py_DECREF(set);
-            return NULL;
-        }
-    }
+    PyObject *set = failed == 0 ? PySet_New(list) : NULL;
+    Py_XDECREF(list);
     return set;
 }
 
 static PyObject *
 get_active_count(PyObject *self, void *closure LM_UNUSED)
 {
-    return PyLong_FromSsize_t(((ServerCore *)self)->count);
+    Py_ssize_t count;
+    LM_BEGIN_SECTION(self)
+    count = ((ServerCore *)self)->count;
+    LM_END_SECTION
+    return PyLong_FromSsize_t(count);
 }
 
 /* asyncio's __init__ sets its own registers of connections; ours is kept here. */
@@ -175,14 +215,10 @@ ignore_value(PyObject *self LM_UNUSED, PyObject *value LM_UNUSED,
     return 0;
 }
 
-#define core_owner(self) NULL /* it has none: others wait */
-LM_OWNED_POSITIONAL(core_attach, core_owner)
-LM_OWNED_POSITIONAL(core_detach, core_owner)
-
 static PyMethodDef core_methods[] = {
-    {"_attach", LM_POSITIONAL(LM_OWNED(core_attach)),
+    {"_attach", LM_POSITIONAL(core_attach),
      "_attach($self, transport=None, /)\n--\n\nCount a connection."},
-    {"_detach", LM_POSITIONAL(LM_OWNED(core_detach)),
+    {"_detach", LM_POSITIONAL(core_detach),
      "_detach($self, transport=None, /)\n--\n\nA counted connection is over."},
     {NULL, NULL, 0, NULL}};
 

@@ -277,7 +277,7 @@ run_op(LmLoop *loop, PyObject *self)
 }
 
 static PySendResult
-op_send(PyObject *self, PyObject *arg LM_UNUSED, PyObject **result)
+send_owned(PyObject *self, PyObject *arg LM_UNUSED, PyObject **result)
 {
     LmSockOp *op = (LmSockOp *)self;
     PyObject *outcome = op->outcome;
@@ -307,6 +307,25 @@ op_send(PyObject *self, PyObject *arg LM_UNUSED, PyObject **result)
         Py_XDECREF(outcome);
     }
     return PYGEN_RETURN;
+}
+
+#define op_owner(self) ((LmSockOp *)(self))->loop
+
+static PySendResult
+op_send(PyObject *self, PyObject *arg, PyObject **result)
+{
+#if LM_FREE_THREADED
+    LmOwner owner;
+    *result = NULL;
+    if (lm_owner_enter(&owner, op_owner(self), self) < 0) {
+        return PYGEN_ERROR;
+    }
+    PySendResult how = send_owned(self, arg, result);
+    lm_owner_leave(&owner);
+    return how;
+#else
+    return send_owned(self, arg, result);
+#endif
 }
 
 static PyObject *
@@ -395,7 +414,6 @@ op_dealloc(PyObject *self)
     Py_DECREF(loop);
 }
 
-#define op_owner(self) ((LmSockOp *)(self))->loop
 LM_OWNED_METHOD(op_send_method, op_owner)
 LM_OWNED_METHOD(op_close, op_owner)
 LM_OWNED_POSITIONAL(op_throw, op_owner)

@@ -66,7 +66,8 @@ lm_transport_set_protocol(LmTransport *t, PyObject *protocol)
     }
     t->is_buffered = (uint8_t)is_buffered;
     t->is_native = (PyObject *)Py_TYPE(protocol) == t->st->SSLProtocolType;
-    Py_XSETREF(t->protocol, Py_NewRef(protocol));
+    Py_XDECREF(
+        lm_shared_swap(lm_transport_object(t), &t->protocol, Py_NewRef(protocol)));
     return 0;
 }
 
@@ -95,11 +96,10 @@ int
 lm_transport_leave_server(PyObject *self)
 {
     LmTransport *t = lm_transport(self);
-    PyObject *server = t->server;
+    PyObject *server = lm_shared_swap(self, &t->server, NULL);
     if (server == NULL) {
         return 0;
     }
-    t->server = NULL;
     int failed = lm_server_detach(t->st, server, self, &t->server_link);
     Py_DECREF(server);
     return failed;
@@ -126,7 +126,7 @@ lm_transport_close(PyObject *self)
     if (t->is_closing) {
         return 0;
     }
-    t->is_closing = 1;
+    LM_STORE(t->is_closing, 1);
     int is_sent = lm_outbuf_is_empty(&t->out);
     if (is_sent || !t->kind->reads_while_closing) {
         lm_transport_stop_reading(self);
@@ -149,7 +149,7 @@ lm_transport_force_close(PyObject *self, PyObject *exc)
         return 0;
     }
     Py_INCREF(self); /* stopping may let go of the last reference */
-    t->is_closing = 1;
+    LM_STORE(t->is_closing, 1);
     lm_transport_stop_writing(self);
     lm_transport_stop_reading(self);
     int failed = schedule_connection_lost(self, exc);
@@ -269,9 +269,10 @@ lm_transport_finish(PyObject *self, PyObject *exc)
     lm_kept_remove(&t->kept);
     int was_ours = lm_readers_drop_owner(loop, fd, self) && !lm_transport_is_stale(t);
     loop->has_done_io = 1;
-    t->loop = NULL; /* from here on it is CLOSED for whatever runs */
+    LM_STORE(t->loop, NULL); /* from here on it is CLOSED for whatever runs */
     lm_exc_keep_first(&first, close_socket(t));
-    Py_CLEAR(t->protocol); /* close() may ask for it */
+    /* close() may ask for it */
+    Py_XDECREF(lm_shared_swap(self, &t->protocol, NULL));
     lm_exc_keep_first(&first, lm_transport_leave_server(self));
     lm_exc_keep_first(&first, end_sendfile(t, loop, was_ours ? fd : -1));
     Py_DECREF(loop);

@@ -55,8 +55,11 @@ typedef struct LmTransport {
     /* What it is and who is there: owned, but for the kind. */
     LmState *st;
     const LmTransportKind *kind;
-    LmLoop *loop;       /* NULL once CLOSED */
-    PyObject *protocol; /* NULL once CLOSED, unless set anew */
+    LmLoop *loop; /* NULL once CLOSED */
+#if LM_FREE_THREADED
+    LmLoop *home; /* the same until it is freed: whose it is */
+#endif
+    PyObject *protocol; /* shared (threads.h); NULL once CLOSED, unless set anew */
     PyObject *dict;
     PyObject *weakrefs;
 
@@ -72,7 +75,7 @@ typedef struct LmTransport {
         *server; /* owned: of an accepted connection, while that counts it; or NULL */
     LmList server_link; /* in the server's list of clients */
 
-    /* What get_extra_info shows: as given, or a dict of our own. Owned, or NULL. */
+    /* What get_extra_info shows: as given, or a dict of our own. Owned and shared, or NULL. */
     PyObject *extra;
     uint8_t extra_state;
     uint8_t is_shown; /* `sock` is held by what get_extra_info shows */
@@ -113,11 +116,14 @@ lm_transport(PyObject *self)
     return (LmTransport *)((char *)self + lm_transport_offset);
 }
 
-/* NULL once it is CLOSED. */
 static inline LmLoop *
 lm_transport_owner(PyObject *self)
 {
+#if LM_FREE_THREADED
+    return lm_transport(self)->home;
+#else
     return lm_transport(self)->loop;
+#endif
 }
 
 static inline PyObject *

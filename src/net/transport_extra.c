@@ -160,7 +160,7 @@ begin_extra(LmTransport *t)
     PyObject *extra = copy_of(t->extra);
     if (extra != NULL) {
         t->extra_state = LM_EXTRA_BEGUN;
-        Py_XSETREF(t->extra, Py_NewRef(extra));
+        Py_XDECREF(lm_shared_swap(lm_transport_object(t), &t->extra, Py_NewRef(extra)));
     }
     return extra;
 }
@@ -218,7 +218,7 @@ lm_transport_set_extra(PyObject *self, PyObject *value, void *closure LM_UNUSED)
 {
     LmTransport *t = lm_transport(self);
     t->extra_state = LM_EXTRA_GIVEN;
-    Py_XSETREF(t->extra, Py_XNewRef(value));
+    Py_XDECREF(lm_shared_swap(self, &t->extra, Py_XNewRef(value)));
     return 0;
 }
 
@@ -272,5 +272,62 @@ lm_transport_extra_info(PyObject *self, PyObject *name, PyObject *fallback)
     }
     PyObject *value = PyObject_CallMethod(extra, "get", "OO", name, fallback);
     Py_DECREF(extra);
+    return value;
+}
+
+/* The address by that name, which never changes: NULL without an exception where it has to
+   be asked for. */
+static PyObject *
+see_address(LmTransport *t, PyObject *name)
+{
+    int is_local = PyUnicode_CompareWithASCIIString(name, "sockname") == 0;
+    LmAddr addr;
+    if (t->ends == NULL ||
+        (!is_local && PyUnicode_CompareWithASCIIString(name, "peername") != 0)) {
+        return NULL;
+    }
+    (is_local ? lm_ends_local : lm_ends_peer)(t->ends, &addr);
+    return lm_addr_is_known(&addr) ? lm_addr_show(&addr) : NULL;
+}
+
+/* Whether it is one of those that are made when they are asked for. */
+static int
+is_made_late(const LmTransport *t, PyObject *name)
+{
+    for (const struct Shown *shown = shown_names;
+         shown->name != NULL && t->ends != NULL; shown++) {
+        if (PyUnicode_CompareWithASCIIString(name, shown->name) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+PyObject *
+lm_transport_see_extra_info(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                            PyObject *kwnames)
+{
+    LmTransport *t = lm_transport(self);
+    PyObject *name, *fallback, *value = NULL;
+    PyObject *refusal = PyErr_GetRaisedException();
+    PyObject *extra = lm_shared_get(self, &t->extra);
+    int failed = lm_transport_extra_args(args, nargs, kwnames, &name, &fallback);
+    if (failed == 0 && extra != NULL) {
+        value = PyObject_CallMethod(extra, "get", "OO", name, refusal);
+    }
+    if (failed == 0 && (value == refusal || extra == NULL)) {
+        Py_XDECREF(value);
+        value = PyUnicode_Check(name) ? see_address(t, name) : NULL;
+        if (value == NULL && !PyErr_Occurred()) {
+            if (PyUnicode_Check(name) && is_made_late(t, name)) {
+                PyErr_SetRaisedException(Py_NewRef(refusal));
+            }
+            else {
+                value = Py_NewRef(fallback);
+            }
+        }
+    }
+    Py_XDECREF(extra);
+    Py_XDECREF(refusal);
     return value;
 }

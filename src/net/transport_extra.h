@@ -18,6 +18,11 @@ int lm_transport_extra_args(PyObject *const *args, Py_ssize_t nargs, PyObject *k
    set. */
 PyObject *lm_transport_extra_info(PyObject *self, PyObject *name, PyObject *fallback);
 
+/* The same in a thread that was refused the transport (the exception is set): what is there
+   and what never changes. The refusal stays for what is made when it is asked for. */
+PyObject *lm_transport_see_extra_info(PyObject *self, PyObject *const *args,
+                                      Py_ssize_t nargs, PyObject *kwnames);
+
 /* The getset behind asyncio's: a dict with all there is. */
 PyObject *lm_transport_get_extra(PyObject *self, void *closure);
 int lm_transport_set_extra(PyObject *self, PyObject *value, void *closure);

@@ -65,6 +65,9 @@ fill_transport(PyObject *self, LmLoop *loop, const LmTransportKind *kind,
     t->st = lm_state_hold(loop->st);
     t->kind = kind;
     t->loop = (LmLoop *)Py_NewRef(loop);
+#if LM_FREE_THREADED
+    t->home = (LmLoop *)Py_NewRef(loop);
+#endif
     t->fd = t->number = -1;
     t->own_fd = &t->fd;
     lm_list_init(&t->server_link);

@@ -17,6 +17,7 @@ PyObject *lm_transport_method_get_protocol(PyObject *self, PyObject *unused);
 PyObject *lm_transport_method_set_protocol(PyObject *self, PyObject *const *args,
                                            Py_ssize_t nargs, PyObject *kwnames);
 PyObject *lm_transport_method_get_write_buffer_size(PyObject *self, PyObject *unused);
+PyObject *lm_transport_see_write_buffer_size(PyObject *self, PyObject *unused);
 PyObject *lm_transport_method_get_write_buffer_limits(PyObject *self, PyObject *unused);
 PyObject *lm_transport_method_set_write_buffer_limits(PyObject *self,
                                                       PyObject *const *args,
@@ -32,15 +33,13 @@ PyObject *lm_transport_get_high_water(PyObject *self, void *closure);
 PyObject *lm_transport_get_low_water(PyObject *self, void *closure);
 
 LM_OWNED_METHOD(lm_transport_method_close, lm_transport_owner)
-LM_OWNED_METHOD(lm_transport_method_get_protocol, lm_transport_owner)
 LM_OWNED_METHOD(lm_transport_method_pause_reading, lm_transport_owner)
 LM_OWNED_METHOD(lm_transport_method_resume_reading, lm_transport_owner)
 LM_OWNED_METHOD(lm_transport_method_abort, lm_transport_owner)
-LM_OWNED_METHOD(lm_transport_method_get_write_buffer_size, lm_transport_owner)
-LM_OWNED_METHOD(lm_transport_method_get_write_buffer_limits, lm_transport_owner)
+LM_OWNED_METHOD_ELSE(lm_transport_method_get_write_buffer_size, lm_transport_owner,
+                     lm_transport_see_write_buffer_size)
 LM_OWNED_FASTCALL(lm_transport_method_set_protocol, lm_transport_owner)
 LM_OWNED_FASTCALL(lm_transport_method_set_write_buffer_limits, lm_transport_owner)
-LM_OWNED_SHOWN(lm_transport_get_protocol, lm_transport_owner)
 LM_OWNED_SHOWN(lm_transport_get_high_water, lm_transport_owner)
 LM_OWNED_SHOWN(lm_transport_get_low_water, lm_transport_owner)
 
@@ -52,7 +51,7 @@ LM_OWNED_SHOWN(lm_transport_get_low_water, lm_transport_owner)
     {"is_closing", lm_transport_method_is_closing, METH_NOARGS,                      \
      LM_DOC("is_closing($self)",                                                     \
             "Return True once it was closed or the other end is gone.")},            \
-    {"get_protocol", LM_OWNED(lm_transport_method_get_protocol), METH_NOARGS,        \
+    {"get_protocol", lm_transport_method_get_protocol, METH_NOARGS,        \
      LM_DOC("get_protocol($self)", "Return the protocol.")},                         \
     {"set_protocol", LM_FASTCALL(LM_OWNED(lm_transport_method_set_protocol)),        \
      LM_DOC("set_protocol($self, protocol)",                                         \
@@ -72,7 +71,7 @@ LM_OWNED_SHOWN(lm_transport_get_low_water, lm_transport_owner)
             "Drop what is queued and call connection_lost(None) in the next turn.")},               \
     {"get_write_buffer_size", LM_OWNED(lm_transport_method_get_write_buffer_size), METH_NOARGS,     \
      LM_DOC("get_write_buffer_size($self)", "Return how many bytes are queued.")},                  \
-    {"get_write_buffer_limits", LM_OWNED(lm_transport_method_get_write_buffer_limits), METH_NOARGS, \
+    {"get_write_buffer_limits", lm_transport_method_get_write_buffer_limits, METH_NOARGS, \
      LM_DOC("get_write_buffer_limits($self)", "Return (low, high) in bytes.")},                     \
     {"set_write_buffer_limits",                                                                     \
      LM_FASTCALL(LM_OWNED(lm_transport_method_set_write_buffer_limits)),                            \
@@ -82,7 +81,7 @@ LM_OWNED_SHOWN(lm_transport_get_low_water, lm_transport_owner)
 
 #define LM_TRANSPORT_GETSET                                               \
     {"_loop", lm_transport_get_loop, NULL, NULL, NULL},                   \
-    {"_protocol", LM_OWNED(lm_transport_get_protocol), NULL, NULL, NULL}, \
+    {"_protocol", lm_transport_get_protocol, NULL, NULL, NULL}, \
     {"_closing", lm_transport_get_closing, NULL, NULL, NULL},             \
     {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL}
 

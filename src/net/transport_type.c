@@ -6,9 +6,10 @@
 #include "base/args.h"
 #include "base/oserr.h"
 #include "core/fault.h"
-#include "core/owner.h"
+#include "core/inbox.h"
 #include "net/join.h"
 #include "net/readers.h"
+#include "net/server.h"
 #include "net/transport_extra.h"
 #include "net/transport_methods.h"
 
@@ -106,29 +107,6 @@ transport_repr(PyObject *self)
         lm_transport_is_writing(t) ? "polling" : "idle", t->out.size);
 }
 
-static void
-close_dropped(PyObject *self)
-{
-    LmTransport *t = lm_transport(self);
-    PyObject *sock = t->sock;
-    int fd = t->fd;
-    t->sock = NULL;
-    t->fd = -1;
-    t->own_fd = &t->fd;
-    lm_transport_note_owner(t);
-    lm_readers_drop_owner(t->loop, fd, self);
-    if (sock == NULL) {
-        close(fd);
-        return;
-    }
-    PyObject *done = PyObject_CallMethodNoArgs(sock, t->st->str.close);
-    if (done == NULL) {
-        PyErr_WriteUnraisable(self);
-    }
-    Py_XDECREF(done);
-    Py_DECREF(sock);
-}
-
 /* Whether there is something to close: of a pipe its file object, if nobody took it, even
    one that was given to it after its end. */
 static int
@@ -137,23 +115,114 @@ is_open(const LmTransport *t)
     return t->kind->is_files ? t->sock != NULL : t->loop != NULL && t->fd >= 0;
 }
 
-/* Dropped without being closed: said, as asyncio does, and the socket closed. */
+/* What was taken out of a dropped transport, to be closed. */
+typedef struct {
+    PyObject *sock;
+    int fd;
+} Opened;
+
+static void
+take_out(PyObject *self, Opened *opened)
+{
+    LmTransport *t = lm_transport(self);
+    *opened = (Opened){t->sock, t->fd};
+    t->sock = NULL;
+    t->fd = -1;
+    t->own_fd = &t->fd;
+    lm_transport_note_owner(t);
+    if (t->loop != NULL) {
+        lm_readers_drop_owner(t->loop, opened->fd, self);
+    }
+}
+
+/* The last reference goes in any thread; what is taken is the loop's, whose table of
+   descriptors has it too. 1 where it is open, and taken out where `opened` is given; 0 where
+   not; -1 where another thread has the loop. */
+static int
+look_at_open(PyObject *self, Opened *opened)
+{
+    LmLoop *loop = lm_transport_owner(self);
+    int is_taken = loop != NULL ? lm_owner_begin_short(loop) : 0;
+    if (is_taken < 0) {
+        return -1;
+    }
+    int was_open = is_open(lm_transport(self));
+    if (was_open && opened != NULL) {
+        take_out(self, opened);
+    }
+    if (is_taken > 0) {
+        lm_owner_end_short(loop);
+    }
+    return was_open;
+}
+
+static void
+close_opened(PyObject *self, const Opened *opened)
+{
+    if (opened->sock == NULL) {
+        close(opened->fd);
+        return;
+    }
+    PyObject *done =
+        PyObject_CallMethodNoArgs(opened->sock, lm_transport(self)->st->str.close);
+    if (done == NULL) {
+        PyErr_WriteUnraisable(self);
+    }
+    Py_XDECREF(done);
+    Py_DECREF(opened->sock);
+}
+
+/* Said, as asyncio does, and the socket closed. -1 where another thread has the loop. */
+static int
+end_dropped(PyObject *self)
+{
+    Opened opened;
+    int was_open = look_at_open(self, NULL);
+    if (was_open <= 0) {
+        return was_open;
+    }
+    /* Who is shown the warning is given the transport. */
+    lm_fault_unclosed(lm_transport(self)->st, self);
+    was_open = look_at_open(self, &opened);
+    if (was_open > 0) {
+        close_opened(self, &opened);
+    }
+    if (was_open >= 0 && lm_transport_leave_server(self) < 0) {
+        PyErr_WriteUnraisable(self);
+    }
+    return was_open;
+}
+
+#if LM_FREE_THREADED
+/* Ready-queue function. */
+static int
+end_dropped_at_home(LmLoop *loop LM_UNUSED, PyObject *self)
+{
+    end_dropped(self);
+    Py_DECREF(self);
+    return 0;
+}
+#endif
+
+/* Dropped without being closed; or __del__ was called, in any thread. Where it is left to its
+   loop it lives until that has done it, so that tp_dealloc finds nothing of the loop's. */
 static void
 transport_finalize(PyObject *self)
 {
-    LmTransport *t = lm_transport(self);
-    if (!is_open(t)) {
-        return;
-    }
     PyObject *exc = lm_exc_hold();
-    lm_fault_unclosed(t->st, self);
-    /* Who is shown the warning is given the transport. */
-    if (is_open(t)) {
-        close_dropped(self);
+    int failed = end_dropped(self);
+#if LM_FREE_THREADED
+    if (failed < 0 && lm_inbox_push(lm_transport_owner(self), end_dropped_at_home,
+                                    Py_NewRef(self)) < 0) {
+        if (PyErr_ExceptionMatches(PyExc_MemoryError)) {
+            Py_INCREF(
+                self); /* for ever, rather than that it is found when it is dead */
+        }
+        PyErr_Clear(); /* a closed loop knows no descriptors */
     }
-    if (lm_transport_leave_server(self) < 0) {
-        PyErr_WriteUnraisable(self);
-    }
+#else
+    (void)failed;
+#endif
     lm_exc_restore(exc);
 }
 
@@ -163,6 +232,9 @@ transport_traverse(PyObject *self, visitproc visit, void *arg)
     LmTransport *t = lm_transport(self);
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(t->loop);
+#if LM_FREE_THREADED
+    Py_VISIT(t->home);
+#endif
     Py_VISIT(t->protocol);
     Py_VISIT(t->server);
     Py_VISIT(t->sock);
@@ -187,11 +259,11 @@ transport_clear(PyObject *self)
 {
     LmTransport *t = lm_transport(self);
     t->extra_state = LM_EXTRA_GIVEN;
-    Py_CLEAR(t->extra);
+    Py_XDECREF(lm_shared_swap(self, &t->extra, NULL));
     Py_CLEAR(t->empty_waiter);
     Py_CLEAR(t->dict);
     if (t->fd < 0) {
-        Py_CLEAR(t->protocol);
+        Py_XDECREF(lm_shared_swap(self, &t->protocol, NULL));
     }
     return 0;
 }
@@ -204,6 +276,9 @@ transport_dealloc(PyObject *self)
         return;
     }
     PyObject_GC_UnTrack(self);
+    if (LM_FREE_THREADED && is_open(t) && t->sock == NULL) {
+        close(t->fd); /* its loop was closed before it came to it */
+    }
     if (t->weakrefs != NULL) {
         PyObject_ClearWeakRefs(self);
     }
@@ -211,7 +286,7 @@ transport_dealloc(PyObject *self)
         lm_transport_stop_both(t);
     }
     if (t->server != NULL) {
-        lm_list_remove(&t->server_link);
+        lm_server_forget(t->server, &t->server_link);
     }
     transport_clear(self);
     lm_outbuf_clear(&t->out);
@@ -230,19 +305,27 @@ transport_dealloc(PyObject *self)
         t->kind->release(self);
     }
     LmLoop *loop = t->loop;
+#if LM_FREE_THREADED
+    LmLoop *home = t->home;
     lm_state_free_instance(t->st, self);
+    Py_XDECREF(home);
+#else
+    lm_state_free_instance(t->st, self);
+#endif
     Py_XDECREF(loop);
 }
 
 LM_OWNED_REPR(transport_repr, lm_transport_owner)
 LM_OWNED_METHOD(transport_method_settle, lm_transport_owner)
 LM_OWNED_METHOD(transport_method_force_close, lm_transport_owner)
-LM_OWNED_FASTCALL(transport_method_get_extra_info, lm_transport_owner)
+LM_OWNED_FASTCALL_ELSE(transport_method_get_extra_info, lm_transport_owner,
+                       lm_transport_see_extra_info)
 LM_OWNED_FASTCALL(transport_method_fatal_error, lm_transport_owner)
 LM_OWNED_SHOWN(lm_transport_get_extra, lm_transport_owner)
 LM_OWNED_SETTER(lm_transport_set_extra, lm_transport_owner)
 LM_OWNED_SHOWN(get_server, lm_transport_owner)
 LM_OWNED_SHOWN(get_sock, lm_transport_owner)
+LM_OWNED_SHOWN(get_fd, lm_transport_owner)
 
 static PyMethodDef transport_methods[] = {
     LM_TRANSPORT_METHODS,
@@ -273,7 +356,7 @@ static PyGetSetDef transport_getset[] = {
     {"_protocol_connected", get_connected, NULL, NULL, NULL},
     {"_server", LM_OWNED(get_server), NULL, NULL, NULL},
     {"_sock", LM_OWNED(get_sock), NULL, NULL, NULL},
-    {"_sock_fd", get_fd, NULL, NULL, NULL},
+    {"_sock_fd", LM_OWNED(get_fd), NULL, NULL, NULL},
     {"_conn_lost", get_conn_lost, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL}};
 

@@ -6,6 +6,7 @@
 #include "base/type_help.h"
 #include "core/debug.h"
 #include "core/fault.h"
+#include "core/owner.h"
 #include "task/waiters.h"
 
 int
@@ -69,6 +70,35 @@ lm_future_hold_state(LmFuture *f, LmState *st)
     f->holds_state = 1;
 }
 
+#if PY_VERSION_HEX < 0x030F0000
+static int
+empty_future(PyObject *self)
+{
+    LmFuture *f = lm_future(self);
+    if (lm_waiters_detach(self) < 0) {
+        return -1;
+    }
+    /* First: the end of what is let go of may look at the future. */
+    LM_STORE(f->state, LM_PENDING);
+    f->is_exception = f->is_blocking = f->log_traceback = 0;
+    lm_future_clear_fields(f);
+    return 0;
+}
+
+static int
+begin_anew(PyObject *self)
+{
+    LmLoop *loop = (LmLoop *)Py_XNewRef(lm_future_owner(self));
+    int is_taken = loop != NULL ? lm_owner_begin(loop) : 0;
+    int failed = is_taken < 0 ? -1 : empty_future(self);
+    if (is_taken > 0) {
+        lm_owner_end(loop);
+    }
+    Py_XDECREF(loop);
+    return failed;
+}
+#endif
+
 int
 lm_future_setup(PyObject *self, PyObject *loop)
 {
@@ -81,13 +111,9 @@ lm_future_setup(PyObject *self, PyObject *loop)
         PyErr_Format(PyExc_RuntimeError, "%T object is already initialized", self);
         return -1;
 #else
-        if (lm_waiters_detach(self) < 0) {
+        if (begin_anew(self) < 0) {
             return -1;
         }
-        /* First: the end of what is let go of may look at the future. */
-        LM_STORE(f->state, LM_PENDING);
-        f->is_exception = f->is_blocking = f->log_traceback = 0;
-        lm_future_clear_fields(f);
 #endif
     }
     loop = loop_or_default(f->st, loop);

@@ -41,24 +41,67 @@ lm_future_iter_new(PyObject *future)
     return (PyObject *)it;
 }
 
+/* One that was not asked yet is pending in any thread: where the future is another loop's,
+   who awaits it says so. */
+static PySendResult
+send_pending(PyObject *future, PyObject **result)
+{
+    LmFuture *f = lm_future(future);
+    if (!LM_LOAD(f->is_blocking)) {
+        LM_STORE(f->is_blocking, 1);
+        *result = Py_NewRef(future);
+        return PYGEN_NEXT;
+    }
+    PyErr_SetString(PyExc_RuntimeError, "await wasn't used with future");
+    return PYGEN_ERROR;
+}
+
+#if LM_FREE_THREADED
+static int
+is_elsewhere(const FutureIter *it)
+{
+    return it->loop == NULL || !lm_owner_is_home(it->loop);
+}
+
+/* Where other threads may end it meanwhile. */
+static PySendResult
+send_elsewhere(PyObject *self, PyObject **result)
+{
+    PyObject *future = lm_shared_get(self, &((FutureIter *)self)->future);
+    if (future == NULL) {
+        *result = Py_NewRef(Py_None);
+        return PYGEN_RETURN;
+    }
+    PySendResult outcome;
+    if (LM_LOAD_ACQUIRE(lm_future(future)->state) == LM_PENDING) {
+        outcome = send_pending(future, result);
+    }
+    else {
+        *result = lm_future_result(lm_future(future));
+        outcome = *result != NULL ? PYGEN_RETURN : PYGEN_ERROR;
+    }
+    Py_DECREF(future);
+    return outcome;
+}
+#endif
+
 static PySendResult
 iter_send(PyObject *self, PyObject *arg LM_UNUSED, PyObject **result)
 {
     FutureIter *it = (FutureIter *)self;
+    *result = NULL;
+#if LM_FREE_THREADED
+    if (LM_UNLIKELY(is_elsewhere(it))) {
+        return send_elsewhere(self, result);
+    }
+#endif
     if (it->future == NULL) {
         *result = Py_NewRef(Py_None);
         return PYGEN_RETURN;
     }
-    *result = NULL;
     LmFuture *f = lm_future(it->future);
     if (LM_LOAD_ACQUIRE(f->state) == LM_PENDING) {
-        if (!f->is_blocking) {
-            f->is_blocking = 1;
-            *result = Py_NewRef(it->future);
-            return PYGEN_NEXT;
-        }
-        PyErr_SetString(PyExc_RuntimeError, "await wasn't used with future");
-        return PYGEN_ERROR;
+        return send_pending(it->future, result);
     }
 #if PY_VERSION_HEX >= 0x030E0000
     /* From 3.14 on an iterator gives the same outcome again when it is asked again. */
@@ -128,10 +171,28 @@ iter_send_method(PyObject *self, PyObject *arg LM_UNUSED)
     return yielded;
 }
 
+/* A thread that runs the loop meanwhile reads the future without a lock: then it stays there
+   until the iterator goes. */
+static void
+let_go_of_future(PyObject *self)
+{
+    FutureIter *it = (FutureIter *)self;
+    int is_taken = it->loop != NULL ? lm_owner_begin(it->loop) : 0;
+    if (is_taken < 0) {
+        PyErr_Clear();
+        return;
+    }
+    PyObject *future = lm_shared_swap(self, &it->future, NULL);
+    if (is_taken > 0) {
+        lm_owner_end(it->loop);
+    }
+    Py_XDECREF(future);
+}
+
 static PyObject *
 iter_close(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    Py_CLEAR(((FutureIter *)self)->future);
+    let_go_of_future(self);
     Py_RETURN_NONE;
 }
 
@@ -205,7 +266,7 @@ iter_throw(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
     if (exc == NULL) {
         return NULL;
     }
-    Py_CLEAR(((FutureIter *)self)->future);
+    let_go_of_future(self);
     /* Its context is what the coroutine it goes into handles, not the caller of that. */
     PyErr_SetRaisedException(exc);
     return NULL;

@@ -185,7 +185,7 @@ lm_future_get_log_traceback(PyObject *self, void *closure LM_UNUSED)
 {
     LmFuture *f = lm_future(self);
     CHECK_READY(f);
-    return PyBool_FromLong(f->log_traceback);
+    return PyBool_FromLong(LM_LOAD(f->log_traceback));
 }
 
 int

@@ -138,8 +138,11 @@ discard_listed(PyObject *task, PyObject *shown)
 {
     LmTask *t = lm_task(task);
     LmState *st = t->future.st;
-    PyObject *listed = t->listed;
-    t->listed = NULL; /* first: what this runs may remove the task too */
+    /* First: what this runs may remove the task too, and another thread call __del__. */
+    PyObject *listed = lm_shared_swap(task, &t->listed, NULL);
+    if (listed == NULL) {
+        return;
+    }
     PyObject *exc = lm_exc_hold();
     int failed = st->scheduled_tasks != NULL
                      ? PySet_Discard(st->scheduled_tasks, listed) < 0

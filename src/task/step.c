@@ -409,7 +409,7 @@ lm_task_start_eagerly(PyObject *self)
     Py_DECREF(context);
     forget_when_done(self);
     if (t->future.state != LM_PENDING) {
-        Py_CLEAR(t->coro);
+        Py_XDECREF(lm_shared_swap(self, &t->coro, NULL));
     }
     return failed;
 }

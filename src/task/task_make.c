@@ -99,7 +99,12 @@ lm_task_begin(PyObject *self, PyObject *coro, PyObject *name, PyObject *context,
         set_name(t, name) < 0) {
         return -1;
     }
-    Py_XSETREF(t->coro, Py_NewRef(coro));
+    if (t->coro == NULL) {
+        t->coro = Py_NewRef(coro); /* of one that nobody has found yet */
+    }
+    else {
+        Py_XDECREF(lm_shared_swap(self, &t->coro, Py_NewRef(coro)));
+    }
     Py_CLEAR(t->awaits);
     if (t->future.rare != NULL) {
         Py_CLEAR(t->future.rare->raising);

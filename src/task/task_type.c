@@ -56,7 +56,13 @@ task_init(PyObject *self, PyObject *args, PyObject *kwargs)
     if (eager && (eager = loop_is_running(f->st, f->loop)) < 0) {
         return -1;
     }
-    return lm_task_begin(self, coro, name, context, eager);
+    LmLoop *home = lm_future_owner(self);
+    int is_taken = home != NULL ? lm_owner_begin(home) : 0;
+    int failed = is_taken < 0 ? -1 : lm_task_begin(self, coro, name, context, eager);
+    if (is_taken > 0) {
+        lm_owner_end(home);
+    }
+    return failed;
 }
 
 static int
@@ -80,7 +86,7 @@ task_clear(PyObject *self)
 {
     LmTask *t = lm_task(self);
     lm_future_clear_fields(&t->future);
-    Py_CLEAR(t->coro);
+    Py_XDECREF(lm_shared_swap(self, &t->coro, NULL));
     Py_CLEAR(t->name);
     Py_CLEAR(t->awaits);
     return lm_type(t->future.st->asyncio_Task)->tp_clear(self);
@@ -276,9 +282,16 @@ task_set_name(PyObject *self, PyObject *value)
 }
 
 static PyObject *
+get_task_coro(PyObject *self, void *closure LM_UNUSED)
+{
+    PyObject *coro = lm_shared_get(self, &lm_task(self)->coro);
+    return coro != NULL ? coro : Py_NewRef(Py_None);
+}
+
+static PyObject *
 task_get_coro(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    return lm_none_or(lm_task(self)->coro);
+    return get_task_coro(self, NULL);
 }
 
 #if PY_VERSION_HEX >= 0x030C0000
@@ -290,8 +303,6 @@ task_get_context(PyObject *self, PyObject *unused LM_UNUSED)
 }
 #endif
 
-LM_GETTER(get_task_coro, LmTask *t = lm_task(self), lm_none_or(t->coro))
-
 /* For tools that put a coroutine of theirs around a task's, as asyncio's tasks in Python
    allow it. A step that runs goes on with the one that it began with. */
 static int
@@ -301,8 +312,7 @@ set_task_coro(PyObject *self, PyObject *value, void *closure LM_UNUSED)
     if (lm_check_not_deleted(value) < 0) {
         return -1;
     }
-    PyObject *old = t->coro;
-    t->coro = Py_NewRef(value);
+    PyObject *old = lm_shared_swap(self, &t->coro, Py_NewRef(value));
     lm_mirror_show_coro(self);
     Py_XDECREF(old);
     return 0;

@@ -25,10 +25,11 @@ lm_tls_app_set_protocol(LmTls *p, PyObject *protocol)
         return -1;
     }
     /* Whole before the end of what was there, which may write or read. */
-    PyObject *old[] = {p->app.get_buffer, p->app.buffer_updated, p->app.protocol};
+    PyObject *old[] = {
+        p->app.get_buffer, p->app.buffer_updated,
+        lm_shared_swap((PyObject *)p, &p->app.protocol, Py_NewRef(protocol))};
     p->app.get_buffer = get_buffer;
     p->app.buffer_updated = buffer_updated;
-    p->app.protocol = Py_NewRef(protocol);
     for (size_t i = 0; i < sizeof(old) / sizeof(old[0]); i++) {
         Py_XDECREF(old[i]);
     }
@@ -135,12 +136,12 @@ lm_tls_app_control_writing(LmTls *p)
         return 0;
     }
     if (size >= p->out.marks.high && !p->app.is_writing_paused) {
-        p->app.is_writing_paused = 1;
+        LM_STORE(p->app.is_writing_paused, 1);
         return tell_of_flow(p, p->st->str.pause_writing,
                             "protocol.pause_writing() failed");
     }
     if (size <= p->out.marks.low && p->app.is_writing_paused) {
-        p->app.is_writing_paused = 0;
+        LM_STORE(p->app.is_writing_paused, 0);
         return tell_of_flow(p, p->st->str.resume_writing,
                             "protocol.resume_writing() failed");
     }

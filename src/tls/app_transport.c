@@ -45,7 +45,10 @@ lm_app_transport_new(LmTls *p)
 static LmTls *
 app_hold(PyObject *self)
 {
-    return (LmTls *)Py_XNewRef(app(self)->tls);
+    AppTransport *t = app(self);
+    return lm_owner_is_home(t->loop)
+               ? (LmTls *)Py_XNewRef(t->tls)
+               : (LmTls *)lm_shared_get(self, (PyObject **)&t->tls);
 }
 
 static PyObject *
@@ -55,10 +58,28 @@ app_release(LmTls *p, int failed)
     return lm_none_if(failed);
 }
 
+/* The end of a method that returns what it found, or None. */
+static PyObject *
+app_answer(LmTls *p, PyObject *found)
+{
+    Py_XDECREF(p);
+    return found != NULL || PyErr_Occurred() ? found : Py_NewRef(Py_None);
+}
+
+#define APP_SHOWS(name, found)                                   \
+    static PyObject *name(PyObject *self, PyObject *u LM_UNUSED) \
+    {                                                            \
+        LmTls *p = app_hold(self);                               \
+        return app_answer(p, p != NULL ? (found) : NULL);        \
+    }
+
 static int
 is_app_closed(PyObject *self)
 {
-    return app(self)->tls == NULL || app(self)->tls->app.is_closed;
+    LmTls *p = app_hold(self);
+    int is_closed = p == NULL || LM_LOAD(p->app.is_closed);
+    Py_XDECREF(p);
+    return is_closed;
 }
 
 static PyObject *
@@ -110,11 +131,11 @@ static PyObject *
 app_close(PyObject *self, PyObject *unused LM_UNUSED)
 {
     if (is_app_closed(self)) {
-        Py_CLEAR(app(self)->tls);
+        Py_XDECREF(lm_shared_swap(self, (PyObject **)&app(self)->tls, NULL));
         Py_RETURN_NONE;
     }
     LmTls *p = app_hold(self);
-    p->app.is_closed = 1;
+    LM_STORE(p->app.is_closed, 1);
     return app_release(p, lm_tls_start_shutdown(p));
 }
 
@@ -125,7 +146,7 @@ app_force_close(PyObject *self, PyObject *exc)
     if (p == NULL) {
         Py_RETURN_NONE;
     }
-    p->app.is_closed = 1;
+    LM_STORE(p->app.is_closed, 1);
     return app_release(p, lm_tls_abort(p, exc));
 }
 
@@ -138,22 +159,26 @@ app_abort(PyObject *self, PyObject *unused LM_UNUSED)
 static PyObject *
 app_is_closing(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    return is_app_closed(self) ? Py_NewRef(Py_True)
-                               : lm_tls_below_is_closing(&app(self)->tls->below);
+    LmTls *p = app_hold(self);
+    PyObject *answer = p == NULL || LM_LOAD(p->app.is_closed)
+                           ? Py_NewRef(Py_True)
+                           : lm_tls_below_is_closing(&p->below, (PyObject *)p);
+    Py_XDECREF(p);
+    return answer;
 }
 
 static PyObject *
 app_is_reading(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    LmTls *p = app(self)->tls;
-    return PyBool_FromLong(p != NULL && !p->app.is_reading_paused);
+    LmTls *p = app_hold(self);
+    return app_answer(p, PyBool_FromLong(p && !LM_LOAD(p->app.is_reading_paused)));
 }
 
 static PyObject *
 app_pause_reading(PyObject *self, PyObject *unused LM_UNUSED)
 {
     if (app(self)->tls != NULL) {
-        app(self)->tls->app.is_reading_paused = 1;
+        LM_STORE(app(self)->tls->app.is_reading_paused, 1);
     }
     Py_RETURN_NONE;
 }
@@ -164,19 +189,13 @@ app_resume_reading(PyObject *self, PyObject *unused LM_UNUSED)
     LmTls *p = app_hold(self);
     int failed = 0;
     if (p != NULL && p->app.is_reading_paused) {
-        p->app.is_reading_paused = 0;
+        LM_STORE(p->app.is_reading_paused, 0);
         failed = lm_tls_resume_soon(p);
     }
     return app_release(p, failed);
 }
 
-static PyObject *
-app_get_protocol(PyObject *self, PyObject *unused LM_UNUSED)
-{
-    LmTls *p = app(self)->tls;
-    return lm_none_or(p != NULL ? p->app.protocol : NULL);
-}
-
+APP_SHOWS(app_get_protocol, lm_shared_get((PyObject *)p, &p->app.protocol))
 static PyObject *
 app_set_protocol(PyObject *self, PyObject *protocol)
 {
@@ -201,14 +220,16 @@ app_get_extra_info(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
 }
 
 static int
-set_app_marks(const char *function, PyObject *const *args, Py_ssize_t nargs,
+set_app_marks(LmTls *p, const char *function, PyObject *const *args, Py_ssize_t nargs,
               PyObject *kwnames, size_t usual, LmMarks *marks)
 {
     static const char *const names[] = {"high", "low", NULL};
     PyObject *values[] = {Py_None, Py_None};
-    return lm_args_parse(function, args, nargs, kwnames, 2, 0, names, values) < 0
-               ? -1
-               : lm_marks_set(marks, values[0], values[1], usual, 1);
+    int failed = lm_args_parse(function, args, nargs, kwnames, 2, 0, names, values);
+    LM_BEGIN_SECTION(p)
+    failed = failed < 0 ? -1 : lm_marks_set(marks, values[0], values[1], usual, 1);
+    LM_END_SECTION
+    return failed;
 }
 
 static PyObject *
@@ -218,7 +239,7 @@ app_set_write_limits(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
     LmTls *p = app_hold(self); /* a number may close */
     int failed = 0;
     if (p != NULL) {
-        failed = set_app_marks("set_write_buffer_limits", args, nargs, kwnames,
+        failed = set_app_marks(p, "set_write_buffer_limits", args, nargs, kwnames,
                                LM_TLS_HIGH_WATER_WRITE, &p->out.marks);
         failed = failed < 0 ? -1 : lm_tls_app_control_writing(p);
     }
@@ -232,39 +253,28 @@ app_set_read_limits(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
     LmTls *p = app_hold(self); /* a number may close */
     int failed = 0;
     if (p != NULL) {
-        failed = set_app_marks("set_read_buffer_limits", args, nargs, kwnames,
+        failed = set_app_marks(p, "set_read_buffer_limits", args, nargs, kwnames,
                                LM_TLS_HIGH_WATER_READ, &p->in.marks);
         failed = failed < 0 ? -1 : lm_tls_control_input(p);
     }
     return app_release(p, failed);
 }
 
-static PyObject *
-app_get_write_limits(PyObject *self, PyObject *unused LM_UNUSED)
-{
-    LmTls *p = app(self)->tls;
-    return p != NULL ? lm_marks_show(&p->out.marks) : Py_NewRef(Py_None);
-}
+APP_SHOWS(app_get_write_limits, lm_marks_see((PyObject *)p, &p->out.marks))
 
-static PyObject *
-app_get_read_limits(PyObject *self, PyObject *unused LM_UNUSED)
-{
-    LmTls *p = app(self)->tls;
-    return p != NULL ? lm_marks_show(&p->in.marks) : Py_NewRef(Py_None);
-}
-
+APP_SHOWS(app_get_read_limits, lm_marks_see((PyObject *)p, &p->in.marks))
 static PyObject *
 app_get_write_size(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    LmTls *p = app(self)->tls;
-    return PyLong_FromSize_t(p != NULL ? lm_tls_unsent(p) : 0);
+    LmTls *p = app_hold(self);
+    return app_answer(p, PyLong_FromSize_t(p != NULL ? lm_tls_unsent(p) : 0));
 }
 
 static PyObject *
 app_get_read_size(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    LmTls *p = app(self)->tls;
-    return PyLong_FromSize_t(p != NULL ? p->in.raw.size : 0);
+    LmTls *p = app_hold(self);
+    return app_answer(p, PyLong_FromSize_t(p != NULL ? LM_LOAD(p->in.raw.size) : 0));
 }
 
 /* For asyncio's own tests, which fill the backlog behind the connection's back. */
@@ -290,8 +300,13 @@ LM_GETTER(app_get_closed, int is_closed = is_app_closed(self),
           PyBool_FromLong(is_closed))
 
 /* asyncio's sendfile waits by it. */
-LM_GETTER(app_get_protocol_paused, LmTls *p = app(self)->tls,
-          PyBool_FromLong(p != NULL && p->app.is_writing_paused))
+static PyObject *
+app_get_protocol_paused(PyObject *self, void *closure LM_UNUSED)
+{
+    LmTls *p = app_hold(self);
+    return app_answer(p,
+                      PyBool_FromLong(p != NULL && LM_LOAD(p->app.is_writing_paused)));
+}
 
 /* Dropped without being closed: said, as asyncio does. */
 static void
@@ -300,7 +315,7 @@ app_transport_finalize(PyObject *self)
     if (is_app_closed(self)) {
         return;
     }
-    app(self)->tls->app.is_closed = 1;
+    LM_STORE(app(self)->tls->app.is_closed, 1);
     PyObject *exc = PyErr_GetRaisedException();
     lm_fault_unclosed(app(self)->tls->st, self);
     lm_exc_put_back(exc);
@@ -347,15 +362,9 @@ LM_OWNED_METHOD(app_close, app_owner)
 LM_OWNED_METHOD(app_abort, app_owner)
 LM_OWNED_METHOD(app_pause_reading, app_owner)
 LM_OWNED_METHOD(app_resume_reading, app_owner)
-LM_OWNED_METHOD(app_get_protocol, app_owner)
 LM_OWNED_METHOD(app_set_protocol, app_owner)
-LM_OWNED_METHOD(app_get_write_limits, app_owner)
-LM_OWNED_METHOD(app_get_write_size, app_owner)
-LM_OWNED_METHOD(app_get_read_limits, app_owner)
-LM_OWNED_METHOD(app_get_read_size, app_owner)
 LM_OWNED_METHOD(app_force_close, app_owner)
 LM_OWNED_METHOD(app_append_backlog, app_owner)
-LM_OWNED_FASTCALL(app_get_extra_info, app_owner)
 LM_OWNED_FASTCALL(app_set_write_limits, app_owner)
 LM_OWNED_FASTCALL(app_set_read_limits, app_owner)
 LM_OWNED_SHOWN(app_get_tls, app_owner)
@@ -391,12 +400,12 @@ static PyMethodDef app_transport_methods[] = {
      LM_DOC("pause_reading($self)", "Deliver nothing until resume_reading().")},
     {"resume_reading", LM_OWNED(app_resume_reading), METH_NOARGS,
      LM_DOC("resume_reading($self)", "Deliver again after pause_reading().")},
-    {"get_protocol", LM_OWNED(app_get_protocol), METH_NOARGS,
+    {"get_protocol", app_get_protocol, METH_NOARGS,
      LM_DOC("get_protocol($self)", "Return the protocol.")},
     {"set_protocol", LM_OWNED(app_set_protocol), METH_O,
      LM_DOC("set_protocol($self, protocol, /)",
             "Deliver to another protocol from now on.")},
-    {"get_extra_info", LM_FASTCALL(LM_OWNED(app_get_extra_info)),
+    {"get_extra_info", LM_FASTCALL(app_get_extra_info),
      LM_DOC(
          "get_extra_info($self, name, default=None)",
          "Return sslcontext, ssl_object, peercert, cipher or compression, or what the "
@@ -407,9 +416,9 @@ static PyMethodDef app_transport_methods[] = {
          "Set the marks, in bytes, at which the protocol is told to pause and resume "
          "writing.\n\n"
          "Raises ValueError unless high >= low >= 0.")},
-    {"get_write_buffer_limits", LM_OWNED(app_get_write_limits), METH_NOARGS,
+    {"get_write_buffer_limits", app_get_write_limits, METH_NOARGS,
      LM_DOC("get_write_buffer_limits($self)", "Return (low, high) in bytes.")},
-    {"get_write_buffer_size", LM_OWNED(app_get_write_size), METH_NOARGS,
+    {"get_write_buffer_size", app_get_write_size, METH_NOARGS,
      LM_DOC("get_write_buffer_size($self)",
             "Return how many bytes have not gone to the transport below.")},
     {"set_read_buffer_limits", LM_FASTCALL(LM_OWNED(app_set_read_limits)),
@@ -418,9 +427,9 @@ static PyMethodDef app_transport_methods[] = {
          "Set the marks, in bytes, between which the transport below reads while the "
          "protocol does not.\n\n"
          "Raises ValueError unless high >= low >= 0.")},
-    {"get_read_buffer_limits", LM_OWNED(app_get_read_limits), METH_NOARGS,
+    {"get_read_buffer_limits", app_get_read_limits, METH_NOARGS,
      LM_DOC("get_read_buffer_limits($self)", "Return (low, high) in bytes.")},
-    {"get_read_buffer_size", LM_OWNED(app_get_read_size), METH_NOARGS,
+    {"get_read_buffer_size", app_get_read_size, METH_NOARGS,
      LM_DOC("get_read_buffer_size($self)",
             "Return how many bytes wait to be decrypted.")},
     {"_force_close", LM_OWNED(app_force_close), METH_O,

@@ -6,20 +6,18 @@
 #include "tls/later.h"
 
 void
-lm_tls_below_set(LmTlsBelow *below, PyObject *transport)
+lm_tls_below_set(LmTlsBelow *below, PyObject *self, PyObject *transport)
 {
     PyObject *socket_transport = below->loop->st->SocketTransportType;
     below->is_ours = Py_IS_TYPE(transport, lm_type(socket_transport));
-    Py_XSETREF(below->transport, Py_NewRef(transport));
+    Py_XDECREF(lm_shared_swap(self, &below->transport, Py_NewRef(transport)));
 }
 
 PyObject *
-lm_tls_below_take(LmTlsBelow *below)
+lm_tls_below_take(LmTlsBelow *below, PyObject *self)
 {
-    PyObject *transport = below->transport;
     below->is_ours = 0;
-    below->transport = NULL;
-    return transport;
+    return lm_shared_swap(self, &below->transport, NULL);
 }
 
 /* transport.<method>(...), of at most two arguments. New reference; None where there is no
@@ -114,19 +112,17 @@ lm_tls_below_force_close(const LmTlsBelow *below, PyObject *exc)
 }
 
 PyObject *
-lm_tls_below_is_closing(const LmTlsBelow *below)
+lm_tls_below_is_closing(const LmTlsBelow *below, PyObject *self)
 {
-    if (below->transport == NULL) {
+    PyObject *transport = lm_shared_get(self, &below->transport);
+    if (transport == NULL) {
         Py_RETURN_FALSE;
     }
-    return below->is_ours ? PyBool_FromLong(lm_transport(below->transport)->is_closing)
-                          : call_below(below, "is_closing", NULL, NULL, NULL);
-}
-
-PyObject *
-lm_tls_below_extra_info(const LmTlsBelow *below, PyObject *name, PyObject *fallback)
-{
-    return below->transport != NULL
-               ? call_below(below, "get_extra_info", "OO", name, fallback)
-               : Py_NewRef(fallback);
+    LmState *st = below->loop->st;
+    PyObject *answer =
+        Py_IS_TYPE(transport, lm_type(st->SocketTransportType))
+            ? PyBool_FromLong(LM_LOAD(lm_transport(transport)->is_closing))
+            : PyObject_CallMethod(transport, "is_closing", NULL);
+    Py_DECREF(transport);
+    return answer;
 }

@@ -18,10 +18,11 @@ typedef struct {
     uint8_t is_writing_paused; /* it has told us so: it is full */
 } LmTlsBelow;
 
-void lm_tls_below_set(LmTlsBelow *below, PyObject *transport);
+/* `self` is the connection, of which the transport is a shared field (threads.h). */
+void lm_tls_below_set(LmTlsBelow *below, PyObject *self, PyObject *transport);
 
 /* The transport is lost: returns it, to be dropped by the caller; maybe NULL. */
-PyObject *lm_tls_below_take(LmTlsBelow *below);
+PyObject *lm_tls_below_take(LmTlsBelow *below, PyObject *self);
 
 /* Sends a bytes object, or memory of ours. */
 int lm_tls_below_write(const LmTlsBelow *below, PyObject *bytes);
@@ -34,10 +35,8 @@ int lm_tls_below_close(const LmTlsBelow *below);
 int lm_tls_below_close_soon(const LmTlsBelow *below);
 int lm_tls_below_force_close(const LmTlsBelow *below, PyObject *exc);
 
-/* What its methods return. New references, NULL with an exception set. Where there is no
-   transport: False, and the fallback. */
-PyObject *lm_tls_below_is_closing(const LmTlsBelow *below);
-PyObject *lm_tls_below_extra_info(const LmTlsBelow *below, PyObject *name,
-                                  PyObject *fallback);
+/* What is_closing() of it returns, in any thread; False where there is none. New reference,
+   NULL with an exception set. */
+PyObject *lm_tls_below_is_closing(const LmTlsBelow *below, PyObject *self);
 
 #endif

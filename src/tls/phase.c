@@ -229,7 +229,7 @@ lm_tls_resume_soon(LmTls *p)
 int
 lm_tls_start_handshake(LmTls *p, PyObject *transport)
 {
-    lm_tls_below_set(&p->below, transport);
+    lm_tls_below_set(&p->below, (PyObject *)p, transport);
     if (lm_tls_begin_handshake(p) < 0) {
         return -1;
     }
@@ -242,7 +242,7 @@ lm_tls_start_shutdown(LmTls *p)
     if (p->state != LM_WRAPPED && p->state != LM_DO_HANDSHAKE) {
         return 0;
     }
-    p->app.is_closed = 1;
+    LM_STORE(p->app.is_closed, 1);
     if (p->state == LM_DO_HANDSHAKE) {
         return lm_tls_abort(p, Py_None);
     }

@@ -30,12 +30,14 @@ lm_tls_on_connection_lost(LmTls *p, PyObject *exc)
     }
     lm_rawbuf_clear(&p->out.records);
     p->dropped_writes++;
-    p->app.is_closed = 1;
+    LM_STORE(p->app.is_closed, 1);
     int failed = lm_tls_app_lost(p, exc);
     p->state = LM_UNWRAPPED;
-    PyObject *dropped[] = {lm_tls_below_take(&p->below), p->app.transport,
-                           p->app.protocol, p->app.get_buffer, p->app.buffer_updated};
-    p->app.transport = p->app.protocol = NULL;
+    PyObject *self = (PyObject *)p;
+    PyObject *dropped[] = {lm_tls_below_take(&p->below, self),
+                           lm_shared_swap(self, &p->app.transport, NULL),
+                           lm_shared_swap(self, &p->app.protocol, NULL),
+                           p->app.get_buffer, p->app.buffer_updated};
     p->app.get_buffer = p->app.buffer_updated = NULL;
     if (failed == 0) {
         failed = lm_tls_wake(&p->waiter, exc);

@@ -100,6 +100,18 @@ timeout_of(PyObject *given, const char *name, const char *default_name)
 }
 
 static PyObject *
+new_at_home(PyTypeObject *type, const Parts *parts)
+{
+    LmLoop *loop = (LmLoop *)parts->loop;
+    int is_taken = lm_owner_begin(loop);
+    PyObject *self = is_taken >= 0 ? new_tls(type, parts) : NULL;
+    if (is_taken > 0) {
+        lm_owner_end(loop);
+    }
+    return self;
+}
+
+static PyObject *
 tls_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"loop",
@@ -141,7 +153,7 @@ tls_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
             ? timeout_of(shutdown, "ssl_shutdown_timeout", "SSL_SHUTDOWN_TIMEOUT")
             : NULL;
     if (parts.shutdown_timeout != NULL) {
-        self = new_tls(type, &parts);
+        self = new_at_home(type, &parts);
     }
     Py_XDECREF(parts.handshake_timeout);
     Py_XDECREF(parts.shutdown_timeout);
@@ -232,11 +244,19 @@ tls_get_extra_info(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
         return NULL;
     }
     LmTls *p = (LmTls *)self;
-    PyObject *known = PyDict_GetItemWithError(p->extra, args[0]);
-    if (known != NULL || PyErr_Occurred()) {
-        return Py_XNewRef(known);
+    PyObject *known;
+    if (PyDict_GetItemRef(p->extra, args[0], &known) != 0) {
+        return known;
     }
-    return lm_tls_below_extra_info(&p->below, args[0], nargs == 2 ? args[1] : Py_None);
+    PyObject *fallback = nargs == 2 ? args[1] : Py_None;
+    PyObject *below = lm_shared_get(self, &p->below.transport);
+    if (below == NULL) {
+        return Py_NewRef(fallback);
+    }
+    PyObject *found =
+        PyObject_CallMethod(below, "get_extra_info", "OO", args[0], fallback);
+    Py_DECREF(below);
+    return found;
 }
 
 static PyObject *
@@ -261,12 +281,21 @@ tls_get_state(PyObject *self, void *closure LM_UNUSED)
 static PyObject *
 tls_get_flag(PyObject *self, void *closure)
 {
-    return PyBool_FromLong(*((uint8_t *)self + (size_t)closure));
+    return PyBool_FromLong(LM_LOAD(*((uint8_t *)self + (size_t)closure)));
 }
 
-#define MEMBER(name, field)                                    \
-    {                                                          \
-        name, T_OBJECT, offsetof(LmTls, field), READONLY, NULL \
+static PyObject *
+tls_get_object(PyObject *self, void *closure)
+{
+    return lm_none_or(*(PyObject **)((char *)self + (size_t)closure));
+}
+
+#define tls_owner(self) ((LmTls *)(self))->loop
+LM_OWNED_SHOWN(tls_get_object, tls_owner)
+
+#define MEMBER(name, field)                                                        \
+    {                                                                              \
+        name, LM_OWNED(tls_get_object), NULL, NULL, (void *)offsetof(LmTls, field) \
     }
 #define FLAG(name, field)                                              \
     {                                                                  \
@@ -274,7 +303,18 @@ tls_get_flag(PyObject *self, void *closure)
     }
 
 static PyMemberDef tls_members[] = {
-    MEMBER("_loop", loop),
+    {"_loop", T_OBJECT, offsetof(LmTls, loop), READONLY, NULL},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(LmTls, weakrefs), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL}};
+
+LM_GETTER(tls_get_is_native, LmTls *p = (LmTls *)self,
+          PyBool_FromLong(p->session.native != NULL))
+
+LM_OWNED_SHOWN(tls_get_state, tls_owner)
+
+static PyGetSetDef tls_getset[] = {
+    {"_state", LM_OWNED(tls_get_state), NULL, NULL, NULL},
+    {"_is_native", tls_get_is_native, NULL, NULL, NULL},
     MEMBER("_app_protocol", app.protocol),
     MEMBER("_app_transport", app.transport),
     MEMBER("_transport", below.transport),
@@ -285,18 +325,6 @@ static PyMemberDef tls_members[] = {
     MEMBER("_extra", extra),
     MEMBER("_ssl_handshake_timeout", handshake.delay),
     MEMBER("_ssl_shutdown_timeout", shutdown.delay),
-    {"__weaklistoffset__", T_PYSSIZET, offsetof(LmTls, weakrefs), READONLY, NULL},
-    {NULL, 0, 0, 0, NULL}};
-
-LM_GETTER(tls_get_is_native, LmTls *p = (LmTls *)self,
-          PyBool_FromLong(p->session.native != NULL))
-
-#define tls_owner(self) ((LmTls *)(self))->loop
-LM_OWNED_SHOWN(tls_get_state, tls_owner)
-
-static PyGetSetDef tls_getset[] = {
-    {"_state", LM_OWNED(tls_get_state), NULL, NULL, NULL},
-    {"_is_native", tls_get_is_native, NULL, NULL, NULL},
     FLAG("_server_side", session.is_server),
     FLAG("_eof_received", in.is_at_end),
     FLAG("_app_reading_paused", app.is_reading_paused),
@@ -314,7 +342,6 @@ LM_OWNED_METHOD(tls_pause_writing, tls_owner)
 LM_OWNED_METHOD(tls_resume_writing, tls_owner)
 LM_OWNED_METHOD(tls_adopt_input, tls_owner)
 LM_OWNED_METHOD(tls_abort, tls_owner)
-LM_OWNED_POSITIONAL(tls_get_extra_info, tls_owner)
 
 static PyMethodDef tls_methods[] = {
     {"connection_made", LM_OWNED(tls_connection_made), METH_O,
@@ -334,7 +361,7 @@ static PyMethodDef tls_methods[] = {
     {"_adopt_input", LM_OWNED(tls_adopt_input), METH_O,
      LM_DOC("_adopt_input($self, data, /)",
             "Take raw bytes that came before the handshake was started.")},
-    {"_get_extra_info", LM_POSITIONAL(LM_OWNED(tls_get_extra_info)),
+    {"_get_extra_info", LM_POSITIONAL(tls_get_extra_info),
      LM_DOC("_get_extra_info($self, name, default=None, /)",
             "Return what is known of the connection.")},
     {"_abort", LM_OWNED(tls_abort), METH_O,
@@ -370,9 +397,9 @@ static int
 tls_clear(PyObject *self)
 {
     LmTls *p = (LmTls *)self;
-    Py_CLEAR(p->app.protocol);
-    Py_CLEAR(p->app.transport);
-    Py_XDECREF(lm_tls_below_take(&p->below));
+    Py_XDECREF(lm_shared_swap(self, &p->app.protocol, NULL));
+    Py_XDECREF(lm_shared_swap(self, &p->app.transport, NULL));
+    Py_XDECREF(lm_tls_below_take(&p->below, self));
     Py_CLEAR(p->waiter);
     Py_CLEAR(p->handshake.handle);
     Py_CLEAR(p->shutdown.handle);

@@ -107,7 +107,7 @@ int lm_tls_init(PyObject *module, LmState *st);
 static inline size_t
 lm_tls_unsent(const LmTls *p)
 {
-    return p->out.records.size + p->out.backlog.size;
+    return LM_LOAD(p->out.records.size) + LM_LOAD(p->out.backlog.size);
 }
 
 /* --- the end out of order: fatal.c */

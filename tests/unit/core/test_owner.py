@@ -6,8 +6,10 @@ tests/conftest.py.
 """
 
 import asyncio
+import os
 import socket
 import threading
+import weakref
 
 import pytest
 from gil_support import HAS_GIL
@@ -63,6 +65,14 @@ ANSWERED = {
     "call_soon_threadsafe": lambda loop, things: loop.call_soon_threadsafe(int) is not None,
     "handle.cancel": lambda loop, things: things["handle"].cancel() is None and things["handle"].cancelled(),
     "is_closing": lambda loop, things: things["transport"].is_closing() is False,
+    "sockname": lambda loop, things: things["accepted"].get_extra_info("sockname") == things["address"],
+    "peername": lambda loop, things: things["transport"].get_extra_info("peername") == things["address"],
+    "socket": lambda loop, things: things["transport"].get_extra_info("socket").fileno() > 0,
+    "extra": lambda loop, things: things["accepted"].get_extra_info("none", "given") == "given",
+    "pipe": lambda loop, things: things["pipe"].get_extra_info("pipe").fileno() > 0,
+    "get_protocol": lambda loop, things: isinstance(things["transport"].get_protocol(), asyncio.Protocol),
+    "get_write_buffer_size": lambda loop, things: things["transport"].get_write_buffer_size() == 0,
+    "get_write_buffer_limits": lambda loop, things: things["transport"].get_write_buffer_limits() == (16384, 65536),
     "get_name": lambda loop, things: things["task"].get_name() == "named",
     "all_tasks": lambda loop, things: things["task"] in asyncio.all_tasks(loop),
     "repr": lambda loop, things: all(isinstance(repr(thing), str) for thing in things.values()),
@@ -70,11 +80,28 @@ ANSWERED = {
 
 
 async def make_things(loop):
+    accepted = loop.create_future()
+
+    class Accepted(asyncio.Protocol):
+        def connection_made(self, transport):
+            accepted.set_result(transport)
+
+    server = await loop.create_server(Accepted, "127.0.0.1", 0)
+    address = server.sockets[0].getsockname()
+    transport, _ = await loop.create_connection(asyncio.Protocol, *address)
+    transport.get_extra_info("socket")  # once at home: it is made when it is asked for
+    reading, writing = os.pipe()
+    os.close(writing)
+    pipe, _ = await loop.connect_read_pipe(asyncio.Protocol, os.fdopen(reading, "rb", 0))
+    pipe.pause_reading()
     near, far = socket.socketpair()
-    near.setblocking(False)
-    transport, _ = await loop.create_connection(asyncio.Protocol, sock=near)
+    near.close()
     things = {
         "sock": far,
+        "server": server,
+        "address": address,
+        "accepted": await accepted,
+        "pipe": pipe,
         "transport": transport,
         "future": loop.create_future(),
         "ended": loop.create_future(),
@@ -91,6 +118,9 @@ async def drop_things(loop, things):
     things["task"].cancel()
     loop.remove_reader(things["sock"])
     things["transport"].abort()
+    things["accepted"].abort()
+    things["pipe"].close()
+    things["server"].close()
     things["coroutine"].close()
     await asyncio.sleep(0)
     things["sock"].close()
@@ -185,6 +215,39 @@ def test_a_run_in_another_thread_is_refused(loop):
     found = loop.run_until_complete(main())
     assert isinstance(found, RuntimeError)
     assert "already running" in str(found)
+
+
+@pytest.mark.skipif(HAS_GIL, reason="with the GIL its end is where it is dropped")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_transport_that_another_thread_drops_is_ended(kind, loop):
+    """Not closed, not watched, and counted by its server: the socket is closed, and the server ends."""
+    if kind == "asyncio":
+        pytest.skip("what its transport does there is done half")
+
+    async def main():
+        accepted = []
+
+        class Accepted(asyncio.Protocol):
+            def connection_made(self, transport):
+                transport.pause_reading()
+                accepted.append(transport)
+
+        server = await loop.create_server(Accepted, "127.0.0.1", 0)
+        peer = socket.create_connection(server.sockets[0].getsockname())
+        while not accepted:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        server.close()
+        kept = weakref.ref(accepted[0])
+        await loop.run_in_executor(None, elsewhere, accepted.clear)
+        waiter = asyncio.ensure_future(server.wait_closed())
+        while kept() is not None or not waiter.done():
+            await asyncio.sleep(0)
+        with peer:
+            peer.settimeout(30)
+            assert peer.recv(1) == b""
+
+    loop.run_until_complete(main())
 
 
 def test_what_a_thread_sends_comes_before_what_it_causes(loop):
