@@ -15,7 +15,8 @@ C_FILES = find src benchmarks -name '*.c' -o -name '*.h'
 .DEFAULT_GOAL := help
 .PHONY: help setup build servers test test-sanitize test-freethreaded test-tsan test-embedded test-stdlib test-apps \
     test-inside test-sid test-debug model model-transports model-tasks faults-allocation faults-calls faults-guards \
-    prove fuzz leaks soak coverage lint stubtest format docs demo wheel bench bench-instructions bench-gil clean
+    prove fuzz leaks soak coverage lint stubtest format docs demo wheel bench bench-instructions bench-gil \
+    bench-threads clean
 
 help: ## print this list
 	@echo "make TARGET [PYTHON=python3.12] [JOBS=1] [ARGS='arguments for pytest or the benchmark']"
@@ -153,6 +154,12 @@ bench-instructions: ## count the instructions of core and server cases with call
 
 bench-gil: ## how long another thread waits for the GIL beside callbacks that are C only
 	@bin=$$($(SETUP) build bench) && "$$bin/python" $(BUILD_EXT) && "$$bin/python" benchmarks/gil_wait.py $(ARGS)
+
+# Peers that a free-threaded interpreter has no wheel of are compiled, or named by pip.
+bench-threads: ## loops in threads without the GIL, beside each other: ARGS='--threads 2 --rounds 9'; see benchmarks/README.md
+	@python="$(PYTHON)"; [ -n "$$python" ] || python=$$(tools/freethreaded) || exit; [ -n "$$python" ] || exit 0; \
+	bin=$$(tools/setup -p "$$python" build bench-threads) && "$$bin/python" $(BUILD_EXT) && \
+	"$$bin/python" benchmarks/threads.py $(ARGS)
 
 clean: ## remove everything that a build or a test run left
 	rm -rf build dist .venv-* *.egg-info .mypy_cache .pytest_cache .ruff_cache
