@@ -50,9 +50,7 @@ class Round:
 
     @property
     def was_fair(self) -> bool:
-        return all(
-            phase.was_fair for phase in (self.alone, self.together, self.control_alone, self.control_together)
-        )
+        return all(phase.was_fair for phase in (self.alone, self.together, self.control_alone, self.control_together))
 
     @property
     def gain(self) -> float:

@@ -1,11 +1,15 @@
 """What threads do in make bench-threads: core cases of cases/, echo within one loop, and the control.
 
 In echo both ends of each connection are the same loop's, over TCP on the loopback interface: a load in another process
-would want a processor of its own, and there are as many threads as processors. Relies on cases/.
+would want a processor of its own, and there are as many threads as processors. Each client has a message of its own: that
+of a global would be counted by all threads. `asyncio.sleep` is such a global in effect: asyncio's module has a
+`__getattr__`, so its attributes are looked up anew each time, with the counts of dict and function written;
+`_by_name` are cases without. Relies on cases/.
 """
 
 import asyncio
 import contextlib
+from asyncio import create_task, sleep
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -17,7 +21,7 @@ from cases.tcp import Echo, serve_reads
 Batch = Callable[[int], Awaitable[None]]
 
 CONNECTIONS = 16
-MESSAGE = b"x" * 1024
+SIZE = 1024
 CONTROL_BATCH = 50_000
 
 
@@ -41,11 +45,12 @@ class _Client(asyncio.Protocol):
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
+        self.message = b"x" * SIZE
 
     def begin(self, messages: int) -> asyncio.Future[None]:
-        self.left, self.missing = messages, len(MESSAGE)
+        self.left, self.missing = messages, len(self.message)
         self.done = asyncio.get_running_loop().create_future()
-        self.transport.write(MESSAGE)
+        self.transport.write(self.message)
         return self.done
 
     def data_received(self, data: bytes) -> None:
@@ -54,8 +59,8 @@ class _Client(asyncio.Protocol):
             return
         self.left -= 1
         if self.left:
-            self.missing = len(MESSAGE)
-            self.transport.write(MESSAGE)
+            self.missing = len(self.message)
+            self.transport.write(self.message)
         else:
             self.done.set_result(None)
 
@@ -87,9 +92,10 @@ async def _streams() -> AsyncIterator[Batch]:
     clients = [await asyncio.open_connection("127.0.0.1", port) for _ in range(CONNECTIONS)]
 
     async def exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, messages: int) -> None:
+        message = b"x" * SIZE
         for _ in range(messages):
-            writer.write(MESSAGE)
-            await reader.readexactly(len(MESSAGE))
+            writer.write(message)
+            await reader.readexactly(len(message))
 
     async def batch(operations: int) -> None:
         await asyncio.gather(*[exchange(*client, operations // CONNECTIONS) for client in clients])
@@ -111,6 +117,36 @@ def _of_case(name: str) -> Workload:
     return Workload(case.operation, case.batch, opened)
 
 
+async def _nothing() -> None:
+    pass
+
+
+@contextlib.asynccontextmanager
+async def _tasks_by_name() -> AsyncIterator[Batch]:
+    """the same, with `create_task` imported by name"""
+
+    async def batch(operations: int) -> None:
+        for _ in range(operations):
+            await create_task(_nothing())
+
+    yield batch
+
+
+@contextlib.asynccontextmanager
+async def _sleep_by_name() -> AsyncIterator[Batch]:
+    """the same, with `sleep` imported by name"""
+
+    async def batch(operations: int) -> None:
+        for _ in range(operations):
+            await sleep(0)
+
+    yield batch
+
+
+def _workload(batch: int, opened: Callable[[], AbstractAsyncContextManager[Batch]]) -> Workload:
+    return Workload(" ".join((opened.__doc__ or "").split()), batch, opened)
+
+
 _CORE = (
     "create_task_await",
     "gather_100",
@@ -122,6 +158,8 @@ _CORE = (
     "sleep_0_100_tasks",
 )
 WORKLOADS = {name: _of_case(name) for name in _CORE} | {
-    "echo_protocol": Workload(" ".join((_protocols.__doc__ or "").split()), 64 * CONNECTIONS, _protocols),
-    "echo_streams": Workload(" ".join((_streams.__doc__ or "").split()), 64 * CONNECTIONS, _streams),
+    "create_task_by_name": _workload(2_000, _tasks_by_name),
+    "sleep_0_by_name": _workload(5_000, _sleep_by_name),
+    "echo_protocol": _workload(64 * CONNECTIONS, _protocols),
+    "echo_streams": _workload(64 * CONNECTIONS, _streams),
 }

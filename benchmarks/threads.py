@@ -83,7 +83,17 @@ def shown(found: Spread | None, form: str) -> str:
 
 
 def table_of(gains: Gains, loops: list[str], cases: list[str], threads: int) -> Table:
-    heads = ["1 thread, k/s", f"{threads}, k/s", "gain", "control", "relative", "x1", f"x{threads}", "fair", "dropped"]
+    heads = [
+        "1 thread, k/s",
+        f"{threads}, k/s",
+        "gain",
+        "control",
+        "relative",
+        "x1",
+        f"x{threads}",
+        "fair",
+        "dropped",
+    ]
     table = Table("case", "loop", *heads, box=None, pad_edge=False)
     for case in cases:
         for loop in loops:

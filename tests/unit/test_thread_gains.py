@@ -20,9 +20,7 @@ def phase(*rates, waiting=0.0, stolen=0.0, cpu=1.0):
 
 
 def round_of(number=0, loop="ours", alone=100.0, together=(90.0, 90.0), control=(10.0, 10.0), **fault):
-    return gains.Round(
-        number, loop, "case", phase(alone), phase(*together, **fault), phase(10.0), phase(*control)
-    )
+    return gains.Round(number, loop, "case", phase(alone), phase(*together, **fault), phase(10.0), phase(*control))
 
 
 def test_gain_stands_beside_the_control_of_its_round():
