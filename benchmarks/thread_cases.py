@@ -1,10 +1,10 @@
 """What threads do in make bench-threads: core cases of cases/, echo within one loop, and the control.
 
 In echo both ends of each connection are the same loop's, over TCP on the loopback interface: a load in another
-process would want a processor of its own, and there are as many threads as processors. Each client has a message of
-its own: that of a global would be counted by all threads. `asyncio.sleep` is such a global in effect: asyncio's module has a
-`__getattr__`, so its attributes are looked up anew each time, with the counts of dict and function written;
-`_by_name` are cases without. Relies on cases/.
+process would want a processor of its own, and there are as many threads as processors. Each client has a message
+of its own: that of a global would be counted by all threads. `asyncio.sleep` is such a global in effect: asyncio's
+module has a `__getattr__`, so its attributes are looked up anew each time, with the counts of dict and function
+written; `_by_name` are cases without. Relies on cases/.
 """
 
 import asyncio

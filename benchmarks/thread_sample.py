@@ -1,8 +1,8 @@
 """A round of one loop, in a process of its own: python thread_sample.py CASE LOOP THREADS SECONDS
 
-Prints a line of JSON: the four phases that gains.py has, and whether the GIL is on. In a phase each thread
-makes a loop, warms it up, waits for the others, and does batches of the case for SECONDS; then it waits for the others again, so that
-nobody makes or closes a loop beside one that is timed. Relies on thread_cases.py and loops.py.
+Prints a line of JSON: the four phases that gains.py has, and whether the GIL is on. In a phase each thread makes a
+loop, warms it up, waits for the others, and does batches of the case for SECONDS; then it waits for the others
+again, so that nobody makes or closes a loop beside one that is timed. Relies on thread_cases.py and loops.py.
 """
 
 import asyncio

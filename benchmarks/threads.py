@@ -83,18 +83,9 @@ def shown(found: Spread | None, form: str) -> str:
 
 
 def table_of(gains: Gains, loops: list[str], cases: list[str], threads: int) -> Table:
-    heads = [
-        "1 thread, k/s",
-        f"{threads}, k/s",
-        "gain",
-        "control",
-        "relative",
-        "x1",
-        f"x{threads}",
-        "fair",
-        "dropped",
-    ]
-    table = Table("case", "loop", *heads, box=None, pad_edge=False)
+    rates = ["1 thread, k/s", f"{threads}, k/s"]
+    heads = ["gain", "control", "relative", "x1", f"x{threads}", "fair", "dropped"]
+    table = Table("case", "loop", *rates, *heads, box=None, pad_edge=False)
     for case in cases:
         for loop in loops:
             alone, together = gains.alone(loop, case), gains.together(loop, case)
