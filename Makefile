@@ -13,7 +13,7 @@ BUILD_EXT = setup.py -q build_ext --inplace
 C_FILES = find src benchmarks -name '*.c' -o -name '*.h'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build servers test test-sanitize test-freethreaded test-tsan test-embedded test-stdlib test-apps \
+.PHONY: help setup build servers test test-sanitize test-freethreaded test-threads test-tsan test-embedded test-stdlib test-apps \
     test-inside test-sid test-debug model model-transports model-tasks faults-allocation faults-calls faults-guards \
     prove fuzz leaks soak coverage lint stubtest format docs demo wheel bench bench-instructions bench-gil \
     bench-threads clean
@@ -53,6 +53,10 @@ test-freethreaded: ## the same suite without the GIL, on a free-threaded CPython
 	@python="$(PYTHON)"; [ -n "$$python" ] || python=$$(tools/freethreaded) || exit; [ -n "$$python" ] || exit 0; \
 	bin=$$(tools/setup -p "$$python" build test apps) && LOOPMOD_WERROR=1 "$$bin/python" $(BUILD_EXT) && \
 	PYTHON_GIL="$${PYTHON_GIL-0}" "$$bin/python" $(PYTEST) $(ARGS)
+
+test-threads: ## a million calls from sixteen threads in each test of them, without the GIL: see tools/freethreaded
+	@LOOPMOD_TEST_CALLS="$${LOOPMOD_TEST_CALLS-1000000}" $(MAKE) test-freethreaded \
+	    ARGS="-n 0 $(or $(ARGS),tests/unit/core/test_threadsafe_many.py) -k 'not asyncio'"
 
 test-tsan: ## tests/unit, or ARGS, without the GIL under ThreadSanitizer: see tools/test-tsan
 	@tools/test-tsan $(ARGS)

@@ -163,7 +163,7 @@ make_handle(LmLoop *loop, PyObject *type, LmFreelist *spare, PyObject *callback,
     if (store_args(h, args, nargs) < 0) {
         goto fail;
     }
-    if (LM_UNLIKELY(loop->is_debug)) {
+    if (LM_UNLIKELY(LM_LOAD(loop->is_debug))) {
         h->source_traceback = lm_debug_source_traceback(loop->st, 0);
         if (h->source_traceback == NULL) {
             goto fail;
@@ -226,7 +226,8 @@ lm_handle_new_timer(LmLoop *loop, double due, PyObject *when, PyObject *callback
         h->due = due;
         h->when = when != NULL && !PyFloat_CheckExact(when) ? Py_NewRef(when) : NULL;
     }
-    return track_late(loop, self, loop->timers.size < LM_MOST_TRACKED_LATE);
+    return track_late(
+        loop, self, lm_owner_is_home(loop) && loop->timers.size < LM_MOST_TRACKED_LATE);
 }
 
 int
@@ -417,7 +418,7 @@ cancel_own(PyObject *self)
         return 0;
     }
     LM_STORE(h->is_cancelled, 1);
-    if (h->loop->is_debug) {
+    if (LM_LOAD(h->loop->is_debug)) {
         PyObject *repr = PyObject_Repr(self);
         if (repr == NULL) {
             return -1;

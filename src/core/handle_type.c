@@ -197,6 +197,22 @@ timer_hash(PyObject *self)
     return hash;
 }
 
+/* Callback and arguments, which are compared in this order. */
+static PyObject *
+get_call(PyObject *self, PyObject *unused LM_UNUSED)
+{
+    PyObject *callback = get_handle_callback(self, NULL);
+    PyObject *args = get_handle_args(self, NULL);
+    if (args == NULL) {
+        Py_DECREF(callback);
+        return NULL;
+    }
+    return Py_BuildValue("(NN)", callback, args);
+}
+
+#define handle_owner(self) lm_handle(self)->loop
+LM_OWNED_METHOD(get_call, handle_owner)
+
 /* Both are new references, which a comparison that cancels the handles cannot free. */
 static int
 are_equal(PyObject *a, PyObject *b)
@@ -214,11 +230,8 @@ same_timers(PyObject *a, PyObject *b)
     if (x->due != y->due || LM_LOAD(x->is_cancelled) != LM_LOAD(y->is_cancelled)) {
         return 0;
     }
-    int same = are_equal(LM_OWNED(get_handle_callback)(a, NULL),
-                         LM_OWNED(get_handle_callback)(b, NULL));
-    return same > 0 ? are_equal(LM_OWNED(get_handle_args)(a, NULL),
-                                LM_OWNED(get_handle_args)(b, NULL))
-                    : same;
+    PyObject *mine = LM_OWNED(get_call)(a, NULL);
+    return are_equal(mine, mine != NULL ? LM_OWNED(get_call)(b, NULL) : NULL);
 }
 
 static PyObject *

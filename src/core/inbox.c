@@ -17,7 +17,7 @@ push_locked(LmLoop *loop, LmReadyFn fn, PyObject *obj)
         return NO_MEMORY;
     }
     LM_STORE_RELEASE(loop->inbox_count, loop->inbox_count + 1);
-    if (loop->is_asleep) {
+    if (LM_LOAD(loop->is_asleep)) {
         /* One wake-up is enough for all that comes until the loop sleeps again. */
         LM_STORE(loop->is_asleep, 0);
         lm_poll_wake(&loop->poll);
@@ -68,6 +68,17 @@ lm_inbox_warn(LmLoop *loop)
     lm_unlock(&loop->inbox_lock);
 }
 
+/* Memory is out: there is more than nothing. */
+static int
+keep_drained(LmLoop *loop)
+{
+    lm_lock(&loop->inbox_lock);
+    LM_STORE(loop->inbox_count, loop->inbox_count + 1);
+    lm_unlock(&loop->inbox_lock);
+    PyErr_NoMemory();
+    return -1;
+}
+
 static int
 move_drained(LmLoop *loop)
 {
@@ -75,9 +86,7 @@ move_drained(LmLoop *loop)
     while (lm_ring_length(drained) > 0) {
         const LmReadyItem *item = lm_ring_at(drained, 0);
         if (lm_ring_push(&loop->ready, item->fn, item->obj) < 0) {
-            LM_STORE(loop->inbox_count, 1); /* more than nothing */
-            PyErr_NoMemory();
-            return -1;
+            return keep_drained(loop);
         }
         drained->head++;
     }

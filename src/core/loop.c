@@ -55,7 +55,7 @@ lm_loop_native(LmState *st, PyObject *loop)
     /* Nearly always it is of the public class; the C type comes late in that one's order. */
     int is_ours = (PyObject *)Py_TYPE(loop) == st->patch_plain_class ||
                   PyObject_TypeCheck(loop, lm_type(st->LoopType));
-    return is_ours && ((LmLoop *)loop)->is_plain ? (LmLoop *)loop : NULL;
+    return is_ours && LM_LOAD(((LmLoop *)loop)->is_plain) ? (LmLoop *)loop : NULL;
 }
 
 /* The definition behind a method of a C type, or NULL. */
@@ -102,8 +102,8 @@ lm_loop_note_overrides(LmLoop *loop)
         return -1;
     }
     loop->has_own_turn = (uint8_t)own_turn;
-    loop->has_own_time = (uint8_t)own_time;
-    loop->is_plain = !own_call_soon && !own_call_at;
+    LM_STORE(loop->has_own_time, (uint8_t)own_time);
+    LM_STORE(loop->is_plain, !own_call_soon && !own_call_at);
     return 0;
 }
 

@@ -130,7 +130,7 @@ int lm_loop_refuse_closed(void);
 static inline int
 lm_loop_check_closed(const LmLoop *loop)
 {
-    return LM_LIKELY(!loop->is_closed) ? 0 : lm_loop_refuse_closed();
+    return LM_LIKELY(!LM_LOAD(loop->is_closed)) ? 0 : lm_loop_refuse_closed();
 }
 
 /* For debug mode: -1 with RuntimeError set where another thread runs the loop. */

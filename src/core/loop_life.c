@@ -11,7 +11,7 @@ lm_loop_init(LmLoop *loop, LmState *st)
 {
     loop->st = lm_state_hold(st);
     loop->interp = PyInterpreterState_Get();
-    loop->is_plain = 1;
+    LM_STORE(loop->is_plain, 1);
 #if LM_FREE_THREADED
     loop->made_by = PyThreadState_GetID(PyThreadState_Get());
 #endif

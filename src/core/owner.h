@@ -84,6 +84,17 @@ lm_owner_leave(LmOwner *owner)
     {                                                                                  \
         LM_OWNED_BODY(loop_of, -1, function(self, value, closure))                     \
     }
+#define LM_OWNED_INIT(function, loop_of)                               \
+    static inline int function##_owned(PyObject *self, PyObject *args, \
+                                       PyObject *kwargs)               \
+    {                                                                  \
+        LM_OWNED_BODY(loop_of, -1, function(self, args, kwargs))       \
+    }
+#define LM_OWNED_GETTER(function, loop_of)                                  \
+    static inline PyObject *function##_owned(PyObject *self, void *closure) \
+    {                                                                       \
+        LM_OWNED_BODY(loop_of, NULL, function(self, closure))               \
+    }
 /* A getter that shows None, and a repr that says no more than what it is of, in a thread that
    finds the loop another's. */
 #define LM_OWNED_SHOWN(function, loop_of)                                     \
@@ -124,6 +135,8 @@ lm_owner_is_home(const LmLoop *loop LM_UNUSED)
 #define LM_OWNED_POSITIONAL(function, loop_of)
 #define LM_OWNED_METHOD_ELSE(function, loop_of, other)
 #define LM_OWNED_FASTCALL_ELSE(function, loop_of, other)
+#define LM_OWNED_INIT(function, loop_of)
+#define LM_OWNED_GETTER(function, loop_of)
 #define LM_OWNED_SHOWN(function, loop_of)
 #define LM_OWNED_REPR(function, loop_of)
 #define LM_OWNED_SETTER(function, loop_of)

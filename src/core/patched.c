@@ -23,11 +23,11 @@ lm_patched_init(PyObject *module LM_UNUSED, LmState *st)
 void
 lm_patched_look_closer(LmLoop *loop)
 {
-    loop->is_plain = 0;
-    loop->has_own_time = 1;
-    loop->is_patched = LM_PATCHED_PERHAPS;
+    LM_STORE(loop->is_plain, 0);
+    LM_STORE(loop->has_own_time, 1);
+    LM_STORE(loop->is_patched, LM_PATCHED_PERHAPS);
     loop->is_first_turn = 1;
-    loop->is_slow = 1;
+    LM_STORE(loop->is_slow, 1);
 }
 
 static void
@@ -441,10 +441,10 @@ lm_patched_look(LmLoop *loop)
     if (lm_patched_settle(loop->st) < 0 || lm_loop_note_overrides(loop) < 0) {
         return -1;
     }
-    if (has_patched_turn(loop) || loop->is_patched) {
-        loop->is_patched = LM_PATCHED;
+    if (has_patched_turn(loop) || LM_LOAD(loop->is_patched)) {
+        LM_STORE(loop->is_patched, LM_PATCHED);
         loop->is_first_turn = 1;
-        loop->is_slow = 1;
+        LM_STORE(loop->is_slow, 1);
     }
     return 0;
 }
@@ -453,8 +453,8 @@ lm_patched_look(LmLoop *loop)
 static int
 become_plain(LmLoop *loop)
 {
-    loop->is_patched = LM_PLAIN;
-    loop->is_slow = loop->is_debug;
+    LM_STORE(loop->is_patched, LM_PLAIN);
+    LM_STORE(loop->is_slow, LM_LOAD(loop->is_debug));
     return lm_done(PyObject_CallMethod((PyObject *)loop, "_take_back_timers", NULL));
 }
 
@@ -462,7 +462,7 @@ int
 lm_patched_take_turn(LmLoop *loop)
 {
     lm_loop_leave_task(loop);
-    if ((loop->is_patched == LM_PATCHED_PERHAPS ||
+    if ((LM_LOAD(loop->is_patched) == LM_PATCHED_PERHAPS ||
          LM_LOAD(loop->st->shared->is_patch_new)) &&
         lm_patched_look(loop) < 0) {
         return -1;

@@ -34,8 +34,9 @@ lm_patched_item(LmLoop *loop, PyObject *handle)
     int is_ours = type == lm_type(st->HandleType) ||
                   type == lm_type(st->TimerHandleType) ||
                   type == lm_type(st->SafeHandleType);
-    return (LmReadyItem){
-        is_ours && !loop->is_patched ? lm_handle_run_item : run_by_method, handle};
+    return (LmReadyItem){is_ours && !LM_LOAD(loop->is_patched) ? lm_handle_run_item
+                                                               : run_by_method,
+                         handle};
 }
 
 /* An item of another kind, to be run once. */

@@ -69,7 +69,7 @@ poll_until(LmLoop *loop, int64_t deadline_ns)
     if (poll == NULL) {
         return -1;
     }
-    if (LM_UNLIKELY(loop->is_asleep)) {
+    if (LM_UNLIKELY(LM_LOAD(loop->is_asleep))) {
         return refuse_second();
     }
     if (deadline_ns != 0 && !lm_inbox_begin_wait(loop)) {
@@ -110,7 +110,7 @@ poll_for_work(LmLoop *loop)
         loop->turns_unpolled++;
         return 0;
     }
-    if (LM_UNLIKELY(loop->is_patched)) {
+    if (LM_UNLIKELY(LM_LOAD(loop->is_patched))) {
         int taken = lm_patched_take_turn(loop);
         if (taken != 0) {
             return taken;
@@ -135,7 +135,7 @@ expire_timers(LmLoop *loop)
     if (loop->timers.size == 0) {
         return 0;
     }
-    if (LM_UNLIKELY(loop->has_own_time || lm_patched_is_clock_new(loop->st))) {
+    if (LM_UNLIKELY(LM_LOAD(loop->has_own_time) || lm_patched_is_clock_new(loop->st))) {
         lm_loop_leave_task(loop);
     }
     return lm_timers_now(loop, &now) < 0 ? -1 : lm_timers_expire(loop, now);
@@ -201,15 +201,15 @@ run_item_timed(LmLoop *loop, LmReadyItem item)
 static int
 run_item_slowly(LmLoop *loop, LmReadyItem item)
 {
-    if (loop->is_patched) {
+    if (LM_LOAD(loop->is_patched)) {
         PyObject *handle = lm_patched_show(loop, item);
         if (handle == NULL) {
             return -1;
         }
         item = lm_patched_item(loop, handle);
     }
-    return loop->is_debug ? run_item_timed(loop, item)
-                          : run_due_postponed(loop, item.fn(loop, item.obj));
+    return LM_LOAD(loop->is_debug) ? run_item_timed(loop, item)
+                                   : run_due_postponed(loop, item.fn(loop, item.obj));
 }
 
 static int
@@ -219,7 +219,7 @@ run_items(LmLoop *loop)
     /* A nested run or a close may have emptied the ring in between. */
     while (count-- > 0 && lm_ring_length(&loop->ready) > 0) {
         LmReadyItem item = lm_ring_pop(&loop->ready);
-        int failed = LM_UNLIKELY(loop->is_slow)
+        int failed = LM_UNLIKELY(LM_LOAD(loop->is_slow))
                          ? run_item_slowly(loop, item)
                          : run_due_postponed(loop, item.fn(loop, item.obj));
         if (LM_UNLIKELY(failed < 0) || LM_UNLIKELY(lm_switch_between(loop) < 0)) {
@@ -320,8 +320,9 @@ run_turns(LmLoop *loop, LmIsDone is_done, PyObject *future)
     lm_loop_leave_task(loop);
     loop->postpones_now = outer_postpones;
     failed |= flush_postponed(loop);
-    LM_STORE(loop->is_stopping,
-             future != NULL ? loop->is_stopping | outer_stopping : outer_stopping);
+    LM_STORE(loop->is_stopping, future != NULL
+                                    ? LM_LOAD(loop->is_stopping) | outer_stopping
+                                    : outer_stopping);
     return failed;
 }
 
@@ -340,7 +341,7 @@ lm_run_until(LmLoop *loop, LmIsDone is_done, PyObject *future)
 int
 lm_run_turn(LmLoop *loop)
 {
-    if (loop->thread_id == 0) {
+    if (LM_LOAD(loop->thread_id) == 0) {
         loop->is_first_turn = 1;
     }
     int failed = run_turn(loop);

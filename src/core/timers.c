@@ -29,7 +29,7 @@ lm_timers_now(LmLoop *loop, double *now)
     if (LM_UNLIKELY(lm_patched_is_clock_new(loop->st)) && lm_patched_look(loop) < 0) {
         return -1;
     }
-    if (LM_LIKELY(!loop->has_own_time)) {
+    if (LM_LIKELY(!LM_LOAD(loop->has_own_time))) {
         *now = lm_clock_now();
         return 0;
     }
@@ -120,7 +120,7 @@ find_deadline(LmLoop *loop, const LmHandle *first, int64_t *deadline_ns)
         return -1;
     }
     double wait = due - now;
-    if (!loop->has_own_time && wait <= LONGEST_WAIT_S) {
+    if (!LM_LOAD(loop->has_own_time) && wait <= LONGEST_WAIT_S) {
         *deadline_ns = wait > 0 ? (int64_t)ceil(due * 1e9) : 0;
         return 0;
     }

@@ -32,7 +32,7 @@ lm_loop_method_call_soon(LM_VECTOR)
     LmLoop *loop = (LmLoop *)self;
     LmCallArgs call;
     if (check_call(loop, "call_soon", args, nargs, kwnames, soon_names, &call) < 0 ||
-        (LM_UNLIKELY(loop->is_debug) &&
+        (LM_UNLIKELY(LM_LOAD(loop->is_debug)) &&
          lm_debug_check_call(loop, call.args[0], "call_soon", 1) < 0)) {
         return NULL;
     }
@@ -53,13 +53,14 @@ lm_loop_method_call_soon_threadsafe(LM_VECTOR)
     LmCallArgs call;
     if (check_call(loop, "call_soon_threadsafe", args, nargs, kwnames, soon_names,
                    &call) < 0 ||
-        (LM_UNLIKELY(loop->is_debug) &&
+        (LM_UNLIKELY(LM_LOAD(loop->is_debug)) &&
          lm_debug_check_call(loop, call.args[0], "call_soon_threadsafe", 0) < 0)) {
         return NULL;
     }
     PyObject *handle = lm_handle_new_threadsafe(loop, call.args[0], call.args + 1,
                                                 call.nargs - 1, call.context);
-    if (handle == NULL ||
+    /* In debug mode other threads ran meanwhile, which may have closed it. */
+    if (handle == NULL || lm_loop_check_closed(loop) < 0 ||
         lm_ready_push_threadsafe(loop, lm_handle_run_item, Py_NewRef(handle)) < 0) {
         Py_XDECREF(handle);
         return NULL;
@@ -142,11 +143,11 @@ lm_loop_method_call_later(LM_VECTOR)
     double due;
     if (check_call(loop, "call_later", args, nargs, kwnames, later_names, &call) < 0 ||
         due_after(loop, call.args[0], &due) < 0 ||
-        (LM_UNLIKELY(loop->is_debug) &&
+        (LM_UNLIKELY(LM_LOAD(loop->is_debug)) &&
          lm_debug_check_call(loop, call.args[1], "call_at", 1) < 0)) {
         return NULL;
     }
-    if (LM_UNLIKELY(!loop->is_plain)) {
+    if (LM_UNLIKELY(!LM_LOAD(loop->is_plain))) {
         return call_own_call_at(self, due, &call);
     }
     return schedule_timer(loop, due, NULL, &call);
@@ -166,7 +167,7 @@ lm_loop_method_call_at(LM_VECTOR)
     }
     double due = PyFloat_AsDouble(call.args[0]);
     if ((due == -1.0 && PyErr_Occurred()) || lm_loop_check_closed(loop) < 0 ||
-        (LM_UNLIKELY(loop->is_debug) &&
+        (LM_UNLIKELY(LM_LOAD(loop->is_debug)) &&
          lm_debug_check_call(loop, call.args[1], "call_at", 1) < 0)) {
         return NULL;
     }
@@ -259,5 +260,5 @@ lm_loop_method_time(PyObject *self, PyObject *unused LM_UNUSED)
 PyObject *
 lm_loop_method_get_debug(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    return PyBool_FromLong(((LmLoop *)self)->is_debug);
+    return PyBool_FromLong(LM_LOAD(((LmLoop *)self)->is_debug));
 }

@@ -135,7 +135,7 @@ lm_loop_method_run_once(PyObject *self, PyObject *unused LM_UNUSED)
     if (lm_loop_check_closed(loop) < 0) {
         return NULL;
     }
-    if (loop->is_patched) {
+    if (LM_LOAD(loop->is_patched)) {
         return PyObject_CallMethod(self, "_run_patched_turn", NULL);
     }
     return lm_none_if(lm_run_turn(loop));
@@ -166,7 +166,7 @@ lm_loop_get_had_guests(PyObject *self LM_UNUSED, void *closure LM_UNUSED)
 PyObject *
 lm_loop_get_patched(PyObject *self, void *closure LM_UNUSED)
 {
-    return PyBool_FromLong(((LmLoop *)self)->is_patched);
+    return PyBool_FromLong(LM_LOAD(((LmLoop *)self)->is_patched));
 }
 
 PyObject *

@@ -256,6 +256,7 @@ LM_OWNED_POSITIONAL(lm_loop_method_start_connect, loop_itself)
 LM_OWNED_FASTCALL(lm_loop_method_make_datagram_transport, loop_itself)
 LM_OWNED_FASTCALL(lm_loop_method_make_read_pipe_transport, loop_itself)
 LM_OWNED_FASTCALL(lm_loop_method_make_write_pipe_transport, loop_itself)
+LM_OWNED_SETTER(lm_loop_set_closed, loop_itself)
 LM_OWNED_SETTER(set_loop_join_writes, loop_itself)
 LM_OWNED_SHOWN(get_loop_current_handle, loop_itself)
 LM_OWNED_SETTER(set_loop_current_handle, loop_itself)
@@ -265,7 +266,6 @@ LM_OWNED_SHOWN(get_loop_ready_items, loop_itself)
 LM_OWNED_SHOWN(get_loop_timers, loop_itself)
 LM_OWNED_SHOWN(get_loop_task_factory, loop_itself)
 LM_OWNED_SETTER(set_loop_task_factory, loop_itself)
-LM_OWNED_SETTER(lm_loop_set_closed, loop_itself)
 
 static PyGetSetDef loop_getset[] = {
     {"_closed", get_loop_closed, LM_OWNED(lm_loop_set_closed), NULL, NULL},

@@ -63,7 +63,7 @@ report_failed_setup(Listener *l, PyObject *protocol)
     if (lm_exc_leaves_loop()) {
         return -1;
     }
-    if (!l->loop->is_debug) {
+    if (!LM_LOAD(l->loop->is_debug)) {
         PyErr_Clear();
         return 0;
     }

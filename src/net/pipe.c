@@ -68,7 +68,7 @@ int
 lm_pipe_log_end(PyObject *self)
 {
     LmTransport *t = lm_transport(self);
-    if (!t->loop->is_debug) {
+    if (!LM_LOAD(t->loop->is_debug)) {
         return 0;
     }
     return lm_done(

@@ -49,7 +49,7 @@ check_socket(LmSockOp *op)
         }
         Py_DECREF(checked);
     }
-    if (LM_LIKELY(!op->loop->is_debug)) {
+    if (LM_LIKELY(!LM_LOAD(op->loop->is_debug))) {
         return 0;
     }
     PyObject *timeout = PyObject_CallMethodNoArgs(op->sock, op->st->str.gettimeout);
@@ -416,6 +416,20 @@ op_dealloc(PyObject *self)
 
 LM_OWNED_METHOD(op_send_method, op_owner)
 LM_OWNED_METHOD(op_close, op_owner)
+#if LM_FREE_THREADED
+static inline PyObject *
+op_next_owned(PyObject *self)
+{
+    LM_OWNED_BODY(op_owner, NULL, op_next(self))
+}
+
+static inline PySendResult
+op_send_owned(PyObject *self, PyObject *arg, PyObject **given)
+{
+    *given = NULL;
+    LM_OWNED_BODY(op_owner, PYGEN_ERROR, op_send(self, arg, given))
+}
+#endif
 LM_OWNED_POSITIONAL(op_throw, op_owner)
 
 static PyMethodDef op_methods[] = {
@@ -432,9 +446,9 @@ static PyType_Slot op_slots[] = {
     {Py_tp_traverse, op_traverse},
     {Py_tp_clear, op_clear},
     {Py_tp_iter, PyObject_SelfIter},
-    {Py_tp_iternext, op_next},
+    {Py_tp_iternext, LM_OWNED(op_next)},
     {Py_am_await, PyObject_SelfIter},
-    {Py_am_send, op_send},
+    {Py_am_send, LM_OWNED(op_send)},
     {Py_tp_methods, op_methods},
     {0, NULL}};
 

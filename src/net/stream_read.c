@@ -41,7 +41,8 @@ static LM_APART int
 on_end_of_stream(PyObject *self)
 {
     LmTransport *t = lm_transport(self);
-    if (t->loop->is_debug && lm_transport_log_debug(self, "received EOF") < 0) {
+    if (LM_LOAD(t->loop->is_debug) &&
+        lm_transport_log_debug(self, "received EOF") < 0) {
         return -1;
     }
     if (t->loop == NULL) {

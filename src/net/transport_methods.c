@@ -39,7 +39,7 @@ lm_transport_method_pause_reading(PyObject *self, PyObject *unused LM_UNUSED)
         Py_RETURN_NONE;
     }
     LM_STORE(t->is_paused, 1);
-    int is_debug = t->loop->is_debug;
+    int is_debug = LM_LOAD(t->loop->is_debug);
     lm_transport_stop_reading(self);
     return lm_none_if(is_debug ? lm_transport_log_debug(self, "pauses reading") : 0);
 }
@@ -52,7 +52,7 @@ lm_transport_method_resume_reading(PyObject *self, PyObject *unused LM_UNUSED)
         Py_RETURN_NONE;
     }
     LM_STORE(t->is_paused, 0);
-    int is_debug = t->loop->is_debug;
+    int is_debug = LM_LOAD(t->loop->is_debug);
     if (lm_transport_start_reading(self) < 0) {
         return NULL;
     }

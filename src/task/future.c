@@ -43,7 +43,7 @@ bind_to_loop(LmFuture *f, PyObject *loop)
 {
     LmLoop *native = lm_loop_native(f->st, loop);
     int is_debug =
-        native != NULL ? native->is_debug : foreign_loop_is_debug(f->st, loop);
+        native != NULL ? LM_LOAD(native->is_debug) : foreign_loop_is_debug(f->st, loop);
     if (is_debug < 0) {
         Py_DECREF(loop);
         return -1;
@@ -131,7 +131,7 @@ lm_future_new(LmLoop *loop)
     LmFuture *f = lm_future(self);
     f->st = loop->st;
     PyObject_GC_Track(self);
-    if (LM_LIKELY(loop->is_plain && !loop->is_debug)) {
+    if (LM_LIKELY(LM_LOAD(loop->is_plain) && !LM_LOAD(loop->is_debug))) {
         f->loop = Py_NewRef(loop);
         f->is_native = 1;
         return self;

@@ -95,7 +95,7 @@ static inline LmLoop *
 lm_future_direct_loop(LmFuture *future)
 {
     LmLoop *loop = (LmLoop *)future->loop;
-    return future->is_native && loop->is_plain ? loop : NULL;
+    return future->is_native && LM_LOAD(loop->is_plain) ? loop : NULL;
 }
 
 /* 1 where the fast paths apply: our types themselves, not Python subclasses, which may

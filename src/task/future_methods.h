@@ -35,6 +35,7 @@ PyObject *lm_future_get_cancel_message(PyObject *self, void *closure);
 int lm_future_set_cancel_message(PyObject *self, PyObject *value, void *closure);
 
 LM_OWNED_METHOD(lm_future_method_exception, lm_future_owner)
+LM_OWNED_SHOWN(lm_future_get_log_traceback, lm_future_owner)
 LM_OWNED_SHOWN(lm_future_get_result, lm_future_owner)
 LM_OWNED_SHOWN(lm_future_get_exception, lm_future_owner)
 LM_OWNED_METHOD(lm_future_method_remove_done_callback, lm_future_owner)
@@ -90,7 +91,7 @@ LM_OWNED_SETTER(lm_future_set_cancel_message, lm_future_owner)
     {"_callbacks", LM_OWNED(lm_future_get_callbacks), NULL, NULL, NULL},                                      \
     {"_result", LM_OWNED(lm_future_get_result), NULL, NULL, NULL},                                            \
     {"_exception", LM_OWNED(lm_future_get_exception), NULL, NULL, NULL},                                      \
-    {"_log_traceback", lm_future_get_log_traceback, LM_OWNED(lm_future_set_log_traceback), NULL,              \
+    {"_log_traceback", LM_OWNED(lm_future_get_log_traceback), LM_OWNED(lm_future_set_log_traceback), NULL,              \
      NULL},                                                                                                   \
     {"_source_traceback", LM_OWNED(lm_future_get_source_traceback), NULL, NULL, NULL},                        \
     {"_cancel_message", LM_OWNED(lm_future_get_cancel_message), LM_OWNED(lm_future_set_cancel_message), NULL, \

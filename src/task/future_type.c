@@ -40,6 +40,8 @@ future_init(PyObject *self, PyObject *args, PyObject *kwargs)
     return lm_future_setup(self, loop);
 }
 
+LM_OWNED_INIT(future_init, lm_future_owner)
+
 static int
 future_traverse(PyObject *self, visitproc visit, void *arg)
 {
@@ -194,7 +196,7 @@ static PyType_Slot future_slots[] = {
                 "--\n\n"
                 "A result that is not there yet. Implements asyncio.Future."},
     {Py_tp_new, future_new},
-    {Py_tp_init, future_init},
+    {Py_tp_init, LM_OWNED(future_init)},
     {Py_tp_dealloc, future_dealloc},
     {Py_tp_finalize, future_finalize},
     {Py_tp_traverse, future_traverse},

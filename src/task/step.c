@@ -371,7 +371,7 @@ lm_task_schedule(PyObject *self)
         return schedule_on_foreign(self);
     }
     if (lm_loop_check_closed(loop) < 0 ||
-        (LM_UNLIKELY(loop->is_debug) && lm_loop_check_thread(loop) < 0)) {
+        (LM_UNLIKELY(LM_LOAD(loop->is_debug)) && lm_loop_check_thread(loop) < 0)) {
         return -1;
     }
     return lm_ready_push_any(loop, lm_task_step_item, Py_NewRef(self));

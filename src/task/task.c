@@ -22,7 +22,7 @@ lm_task_cancel(PyObject *self, PyObject *message)
     if (t->future.state != LM_PENDING) {
         return 0;
     }
-    t->cancels_requested++;
+    LM_STORE(t->cancels_requested, t->cancels_requested + 1);
     if (t->awaits != NULL) {
         int cancelled = lm_task_cancel_awaited(t, message);
         if (cancelled != 0) {

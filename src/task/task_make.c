@@ -132,7 +132,7 @@ lm_task_new(LmLoop *loop, PyObject *coro, PyObject *name, PyObject *context, int
     LmFuture *f = lm_future(self);
     f->st = loop->st;
     PyObject_GC_Track(self);
-    if (LM_LIKELY(loop->is_plain && !loop->is_debug)) {
+    if (LM_LIKELY(LM_LOAD(loop->is_plain) && !LM_LOAD(loop->is_debug))) {
         f->loop = Py_NewRef(loop);
         f->is_native = 1;
     }

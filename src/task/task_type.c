@@ -65,6 +65,8 @@ task_init(PyObject *self, PyObject *args, PyObject *kwargs)
     return failed;
 }
 
+LM_OWNED_INIT(task_init, lm_future_owner)
+
 static int
 task_traverse(PyObject *self, visitproc visit, void *arg)
 {
@@ -191,7 +193,7 @@ task_cancel(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *k
 static PyObject *
 task_cancelling(PyObject *self, PyObject *unused LM_UNUSED)
 {
-    return PyLong_FromLong(lm_task(self)->cancels_requested);
+    return PyLong_FromLong(LM_LOAD(lm_task(self)->cancels_requested));
 }
 
 static PyObject *
@@ -199,7 +201,7 @@ task_uncancel(PyObject *self, PyObject *unused LM_UNUSED)
 {
     LmTask *t = lm_task(self);
     if (t->cancels_requested > 0) {
-        t->cancels_requested--;
+        LM_STORE(t->cancels_requested, t->cancels_requested - 1);
 #if PY_VERSION_HEX >= 0x030D0000
         if (t->cancels_requested == 0) {
             t->must_cancel = 0;
@@ -344,6 +346,8 @@ LM_OWNED_FASTCALL(task_get_stack, lm_future_owner)
 LM_OWNED_FASTCALL(task_print_stack, lm_future_owner)
 LM_OWNED_SETTER(set_task_coro, lm_future_owner)
 LM_OWNED_SHOWN(get_task_awaits, lm_future_owner)
+LM_OWNED_SHOWN(get_task_must_cancel, lm_future_owner)
+LM_OWNED_SHOWN(get_task_log_pending, lm_future_owner)
 LM_OWNED_SETTER(set_task_log_pending, lm_future_owner)
 
 static PyMethodDef task_methods[] = {
@@ -388,9 +392,9 @@ static PyGetSetDef task_getset[] = {
     LM_FUTURE_COMMON_GETSET,
     {"_coro", get_task_coro, LM_OWNED(set_task_coro), NULL, NULL},
     {"_fut_waiter", LM_OWNED(get_task_awaits), NULL, NULL, NULL},
-    {"_must_cancel", get_task_must_cancel, NULL, NULL, NULL},
-    {"_log_destroy_pending", get_task_log_pending, LM_OWNED(set_task_log_pending), NULL,
-     NULL},
+    {"_must_cancel", LM_OWNED(get_task_must_cancel), NULL, NULL, NULL},
+    {"_log_destroy_pending", LM_OWNED(get_task_log_pending),
+     LM_OWNED(set_task_log_pending), NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL}};
 
 #if PY_VERSION_HEX >= 0x030C0000
@@ -404,7 +408,7 @@ static PyType_Slot task_slots[] = {
      "Task(coro, *, loop=None, name=None, context=None" EAGER_START ")\n--\n\n"
      "A coroutine that runs on the loop. Implements asyncio.Task."},
     {Py_tp_new, task_new},
-    {Py_tp_init, task_init},
+    {Py_tp_init, LM_OWNED(task_init)},
     {Py_tp_dealloc, task_dealloc},
     {Py_tp_finalize, task_finalize},
     {Py_tp_traverse, task_traverse},

@@ -53,11 +53,12 @@ static int
 call_waiter_native(LmLoop *loop, PyObject *future, PyObject *callback,
                    PyObject *context)
 {
-    if (LM_UNLIKELY(loop->is_debug) &&
+    if (LM_UNLIKELY(LM_LOAD(loop->is_debug)) &&
         lm_debug_check_call(loop, callback, "call_soon", 1) < 0) {
         return -1;
     }
-    PyObject *told = LM_LIKELY(!loop->is_debug) ? told_to(future, callback) : future;
+    PyObject *told =
+        LM_LIKELY(!LM_LOAD(loop->is_debug)) ? told_to(future, callback) : future;
     return lm_handle_call_soon(loop, callback, &told, 1,
                                context != LM_CONTEXT_LATER ? context : NULL);
 }
@@ -114,7 +115,7 @@ wake_task(PyObject *future, PyObject *task)
         return wake_by_callback(future, task);
     }
     if (lm_loop_check_closed(loop) < 0 ||
-        (LM_UNLIKELY(loop->is_debug) && lm_loop_check_thread(loop) < 0)) {
+        (LM_UNLIKELY(LM_LOAD(loop->is_debug)) && lm_loop_check_thread(loop) < 0)) {
         return -1;
     }
     return lm_ready_push(loop, loop->st->step_task, Py_NewRef(task));
@@ -386,7 +387,7 @@ lm_waiters_schedule(PyObject *future)
         return 0;
     }
     LmLoop *loop = lm_future_direct_loop(f);
-    int failed = LM_LIKELY(loop != NULL && !loop->is_debug &&
+    int failed = LM_LIKELY(loop != NULL && !LM_LOAD(loop->is_debug) &&
                            (f->rare == NULL || !f->rare->has_late_context))
                      ? schedule_directly(loop, future)
                      : schedule_by_handles(future);

@@ -8,7 +8,7 @@
 int
 lm_tls_debug_log(LmTls *p, const char *text)
 {
-    return p->loop->is_debug
+    return LM_LOAD(p->loop->is_debug)
                ? lm_done(lm_state_support(p->st, "log_debug", "Os", p, text))
                : 0;
 }
@@ -26,7 +26,7 @@ static int
 report_fatal(LmTls *p, PyObject *exc, const char *message, PyObject *transport)
 {
     if (PyErr_GivenExceptionMatches(exc, PyExc_OSError)) {
-        if (!p->loop->is_debug) {
+        if (!LM_LOAD(p->loop->is_debug)) {
             return 0;
         }
         return lm_done(

@@ -77,7 +77,7 @@ static int
 log_duration(LmTls *p)
 {
     double now;
-    if (!p->loop->is_debug) {
+    if (!LM_LOAD(p->loop->is_debug)) {
         return 0;
     }
     if (lm_timers_now(p->loop, &now) < 0) {

@@ -11,6 +11,7 @@ import threading
 from asyncio import runners, tasks
 
 import pytest
+from gil_support import HAS_GIL
 
 import loopmod
 
@@ -80,8 +81,9 @@ MAKERS = {
     "stdlib": lambda coro: asyncio.Task(coro, loop=asyncio.get_running_loop()),
     "subclass": lambda coro: Wakes(coro, loop=asyncio.get_running_loop()),
     "foreign thread": by_foreign_thread,
-    "foreign thread, own type": by_own_type_in_foreign_thread,
 }
+if HAS_GIL:  # else refused
+    MAKERS["foreign thread, own type"] = by_own_type_in_foreign_thread
 if sys.version_info >= (3, 12):
     MAKERS["eager"] = eagerly
 if sys.version_info < (3, 14):  # from there on asyncio itself does not find them

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-PATH = Path(__file__).resolve().parents[2] / "benchmarks" / "gains.py"
+PATH = Path(__file__).resolve().parents[3] / "benchmarks" / "gains.py"
 SPEC = importlib.util.spec_from_file_location("benchmarks_gains", PATH)
 assert SPEC is not None and SPEC.loader is not None
 gains = importlib.util.module_from_spec(SPEC)
