@@ -45,6 +45,7 @@ def _watch_patches(
 ) -> None: ...
 def _settle_patches() -> None: ...
 def _run_due(due: Any, /) -> None: ...
+def _end_idle_lookups() -> None: ...
 def _facts() -> _Facts: ...
 
 @final
@@ -290,6 +291,8 @@ class Loop:
     # For loopmod/*.py and asyncio's own classes.
     _debug: bool
     _join_writes: int
+    _timer_slack: float
+    _lookup_threads: int
     _has_own_select: bool
     _thread_id: int | None
     @property

@@ -54,6 +54,13 @@ class Loop(SelectorMixin, SocketsMixin, SendfileMixin, TlsMixin, ServersMixin, S
     together also wake their reader only once. Whoever asks for the state of a transport, closes it, forks or runs the
     loop meanwhile finds everything sent; an error of the socket, and `is_closing()` after it, show when it is sent
     instead of in the write. Any other value: ValueError.
+
+    timer_slack: seconds, from 0 to 1 (ValueError), by which timers may be late where they come so thick that waiting
+    for each costs more than all else: while three or more are due within it, wait after wait, they are taken
+    together, in their order. Others are exact, none is early. None: 0.0002. 0: each timer has a wait of its own.
+
+    lookup_threads: how many names may be looked up at a time, from 0 to 1000 (ValueError), each by a thread in C that
+    does nothing else and ends when it is idle; more wait. None: 8. 0: by the default executor, as in asyncio.
     """
 
     # nest_asyncio takes a loop with this mark as it is; we nest by ourselves once it has marked asyncio.
@@ -62,7 +69,13 @@ class Loop(SelectorMixin, SocketsMixin, SendfileMixin, TlsMixin, ServersMixin, S
     # Whether the process ever had a loop, for loopmod/notice.py.
     _was_made = False
 
-    def __init__(self, *, join_writes: bool | Literal["step", "turn"] = False) -> None:
+    def __init__(
+        self,
+        *,
+        join_writes: bool | Literal["step", "turn"] = False,
+        timer_slack: float | None = None,
+        lookup_threads: int | None = None,
+    ) -> None:
         if not Loop._was_made:
             Loop._was_made = True
         if gil.is_watched:
@@ -75,6 +88,10 @@ class Loop(SelectorMixin, SocketsMixin, SendfileMixin, TlsMixin, ServersMixin, S
             if join_writes not in _JOINS:
                 raise ValueError(f"join_writes is False, True, 'step' or 'turn', not {join_writes!r}")
             self._join_writes = _JOINS[join_writes]
+        if timer_slack is not None:
+            self._timer_slack = timer_slack
+        if lookup_threads is not None:
+            self._lookup_threads = lookup_threads
 
     def _run_patched_turn(self) -> None:
         """Run a turn as asyncio's classes have it now."""

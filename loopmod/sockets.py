@@ -18,20 +18,30 @@ class SocketsMixin(BaseLoop):
     async def getaddrinfo(
         self, host: Any, port: Any, *, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
     ) -> Any:
-        """Look up addresses in the default executor; at once for a numeric host and port.
+        """Look up addresses: at once for a numeric host and port, names in threads that do nothing else.
 
-        Where run_in_executor is overridden, and once the default executor is shut down, it is asked for those too.
+        asyncio's way, the default executor, is gone where that was set by the program or is shut down, where
+        run_in_executor is overridden, in debug mode, and where no thread can be started.
         Implements AbstractEventLoop.getaddrinfo.
         """
         if not (self._debug or self._executor_shutdown_called or self._has_own_executor()):
             found = resolver.look_up_numeric(host, port, family, type, proto, flags)
             if found is not None:
                 return found
+            if not self._has_programs_executor():
+                future = resolver.ask(self, host, port, family, type, proto, flags)
+                if future is not None:
+                    return resolver.answer(await future)
         return await super().getaddrinfo(host, port, family=family, type=type, proto=proto, flags=flags)
 
     def _has_own_executor(self) -> bool:
         method = getattr(self.run_in_executor, "__func__", None)
         return method is not base_events.BaseEventLoop.run_in_executor
+
+    def _has_programs_executor(self) -> bool:
+        """Whether the default executor is the program's: asyncio's own has its threads named like this."""
+        executor = self._default_executor
+        return executor is not None and getattr(executor, "_thread_name_prefix", None) != "asyncio"
 
     async def sock_recv(self, sock: socket.socket, n: int) -> bytes:
         """Receive up to n bytes; b"" at the end of the stream. Implements AbstractEventLoop.sock_recv."""

@@ -16,6 +16,7 @@
 #include "net/sockops.h"
 #include "net/stream.h"
 #include "net/transport_type.h"
+#include "os/resolver.h"
 #include "poll/facts.h"
 #include "task/future.h"
 #include "task/future_iter.h"
@@ -103,6 +104,9 @@ static PyMethodDef module_methods[] = {
     {"_run_due", lm_patched_run_due, METH_O,
      LM_DOC("_run_due($module, due, /)",
             "Run an item of the ready queue that was taken out of it.")},
+    {"_end_idle_lookups", lm_resolver_end_idle, METH_NOARGS,
+     LM_DOC("_end_idle_lookups($module)",
+            "End the threads of look-ups that have nothing to do.")},
     {"_facts", facts, METH_NOARGS,
      LM_DOC("_facts($module)", "What the loop runs on, for loopmod/info.py.")},
     {NULL, NULL, 0, NULL}};

@@ -31,6 +31,7 @@ HEADERLESS = {
     "src/face/loop_net.c": "methods of the table in face/loop_type.h",
     "src/face/loop_run.c": "methods of the table in face/loop_type.h",
     "src/face/loop_schedule.c": "methods of the table in face/loop_type.h",
+    "src/face/loop_fields.c": "attributes of the type in face/loop_type.h",
     "src/face/loop_sight.c": "methods of the table in face/loop_type.h",
     "src/face/loop_socks.c": "methods of the table in face/loop_type.h",
     "src/net/datagram_type.c": "a part of net/datagram.h",

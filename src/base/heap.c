@@ -171,3 +171,22 @@ lm_heap_remove(LmHeap *heap, LmHeapNode *node)
         (void)resize_heap(heap, heap->capacity / 2);
     }
 }
+
+static size_t
+count_below(const LmHeap *heap, size_t index, int64_t key, size_t most)
+{
+    if (most == 0 || index >= heap->size || heap->slots[index].key > key) {
+        return 0;
+    }
+    size_t count = 1;
+    for (size_t i = 0; i < ARITY && count < most; i++) {
+        count += count_below(heap, index * ARITY + 1 + i, key, most - count);
+    }
+    return count;
+}
+
+size_t
+lm_heap_count(const LmHeap *heap, int64_t key, size_t most)
+{
+    return count_below(heap, 0, key, most);
+}

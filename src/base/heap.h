@@ -52,6 +52,9 @@ int lm_heap_push(LmHeap *heap, LmHeapNode *node, double due);
 /* Takes out a node that is in the heap. */
 void lm_heap_remove(LmHeap *heap, LmHeapNode *node);
 
+/* How many have a key up to this, or `most` where there are more. */
+size_t lm_heap_count(const LmHeap *heap, int64_t key, size_t most);
+
 static inline const LmHeapSlot *
 lm_heap_top(const LmHeap *heap)
 {

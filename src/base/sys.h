@@ -13,6 +13,7 @@
 #include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -146,6 +147,24 @@ lm_sys_set_open(void)
     return set;
 }
 
+/* Waits for so long, or until something of a set is ready: 1, and that stays to be asked
+   for; else 0. May last longer by the slack of the thread's sleeps, usually 50 us. */
+static inline int
+lm_sys_set_wait(int set, int64_t wait_ns)
+{
+#ifdef SYS_epoll_pwait2
+    struct epoll_event event;
+    struct timespec wait = {.tv_sec = wait_ns / 1000000000,
+                            .tv_nsec = wait_ns % 1000000000};
+    return (int)syscall(SYS_epoll_pwait2, set, &event, 1, &wait, NULL, 0);
+#else
+    (void)set;
+    (void)wait_ns;
+    errno = ENOSYS;
+    return -1;
+#endif
+}
+
 /* Takes a descriptor out of a set; it need not be there. */
 static inline void
 lm_sys_forget(int set, int fd)
@@ -179,6 +198,15 @@ lm_sys_probe(int fd)
     int err = lm_sys_try(set, fd);
     close(set);
     return err;
+}
+
+/* glibc's malloc maps and unmaps large blocks, each of them, until one of the size was freed: then
+   it keeps memory for more. A program that has set the threshold itself is left alone. */
+static inline void
+lm_sys_keep_blocks(size_t size)
+{
+    void *volatile block = malloc(size);
+    free(block);
 }
 
 /* How many bytes a block of malloc's has room for. */

@@ -1,6 +1,8 @@
 /* Checks of a loop, and what of it is asked from everywhere: see loop.h. */
 #include "core/loop.h"
 
+#include "base/sys.h"
+
 int
 lm_loop_run_next_postponed(LmLoop *loop)
 {
@@ -111,6 +113,7 @@ char *
 lm_loop_scratch(LmLoop *loop)
 {
     if (loop->scratch == NULL) {
+        lm_sys_keep_blocks(2 * LM_SCRATCH_SIZE); /* for who receives into new ones */
         /* Pages are touched, and so cost memory, only as far as reads fill them. */
         loop->scratch = PyMem_RawMalloc(LM_SCRATCH_SIZE);
         if (loop->scratch == NULL) {

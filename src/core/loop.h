@@ -33,6 +33,8 @@ typedef struct LmLoop {
     LmRing ready;
     LmHeap timers;
     uint64_t timer_seq;
+    double timer_slack;        /* seconds: core/timers.c */
+    unsigned crowded_waits;    /* in a row, for timers that come thick */
     uint64_t timers_late_from; /* timers before this are tracked: core/handle.h */
     LmPoll poll;
     int64_t polled_at_ns;    /* end of the last poll */
@@ -101,7 +103,9 @@ typedef struct LmLoop {
     char *scratch; /* lm_loop_scratch(), or NULL until it was asked for */
     struct LmReaders *readers;
     struct LmSignals *signals;
-    struct LmTlsEngine *tls; /* what TLS connections share: tls/engine.h */
+    struct LmResolver *resolver; /* os/resolver.h; NULL before the first look-up */
+    unsigned most_lookups;       /* at a time, each in a thread */
+    struct LmTlsEngine *tls;     /* what TLS connections share: tls/engine.h */
 } LmLoop;
 
 /* Fields of a zeroed object. Cannot fail: what can is done where it is first needed. */

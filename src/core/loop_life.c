@@ -18,6 +18,7 @@ lm_loop_init(LmLoop *loop, LmState *st)
     lm_lock(&st->shared->loops_lock);
     lm_list_push_back(&st->shared->loops, &loop->among);
     lm_unlock(&st->shared->loops_lock);
+    loop->timer_slack = LM_TIMER_SLACK_S;
     lm_list_init(&loop->kept);
     lm_heap_init(&loop->timers);
     lm_poll_init(&loop->poll);

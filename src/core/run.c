@@ -26,6 +26,8 @@
 #define SHORT_TURN_NS 2000
 #define TURNS_UNTIMED 4
 
+#define AT_ONCE ((LmDeadline){.at_ns = 0})
+
 static int
 has_time_left(LmLoop *loop)
 {
@@ -63,7 +65,7 @@ static int __attribute__((noinline, cold)) refuse_second(void)
 }
 
 static int
-poll_until(LmLoop *loop, int64_t deadline_ns)
+poll_until(LmLoop *loop, LmDeadline deadline)
 {
     LmPoll *poll = lm_loop_poll(loop);
     if (poll == NULL) {
@@ -72,10 +74,10 @@ poll_until(LmLoop *loop, int64_t deadline_ns)
     if (LM_UNLIKELY(LM_LOAD(loop->is_asleep))) {
         return refuse_second();
     }
-    if (deadline_ns != 0 && !lm_inbox_begin_wait(loop)) {
-        deadline_ns = 0;
+    if (deadline.at_ns != 0 && !lm_inbox_begin_wait(loop)) {
+        deadline = AT_ONCE;
     }
-    int failed = lm_poll_run(poll, deadline_ns);
+    int failed = lm_poll_run(poll, deadline);
     lm_inbox_end_wait(loop);
     loop->polled_at_ns = lm_clock_ns();
     loop->turns_unpolled = 0;
@@ -85,8 +87,8 @@ poll_until(LmLoop *loop, int64_t deadline_ns)
         return -1;
     }
     /* A signal that did not end a wait has time until Python runs. */
-    return deadline_ns != 0 ? check_signals(loop)
-                            : lm_switch_look(loop, loop->polled_at_ns);
+    return deadline.at_ns != 0 ? check_signals(loop)
+                               : lm_switch_look(loop, loop->polled_at_ns);
 }
 
 static int
@@ -105,7 +107,7 @@ has_nothing_to_do(const LmLoop *loop)
 static int
 poll_for_work(LmLoop *loop)
 {
-    int64_t deadline_ns = 0;
+    LmDeadline deadline = AT_ONCE;
     if (!has_nothing_to_do(loop) && may_skip_poll(loop)) {
         loop->turns_unpolled++;
         return 0;
@@ -120,12 +122,12 @@ poll_for_work(LmLoop *loop)
         if (check_signals(loop) < 0) {
             return -1;
         }
-        if (has_nothing_to_do(loop) && lm_timers_deadline(loop, &deadline_ns) < 0) {
+        if (has_nothing_to_do(loop) && lm_timers_deadline(loop, &deadline) < 0) {
             return -1;
         }
     }
     loop->is_first_turn = 0;
-    return poll_until(loop, deadline_ns);
+    return poll_until(loop, deadline);
 }
 
 static int
@@ -355,7 +357,8 @@ int
 lm_run_poll(LmLoop *loop, int64_t deadline_ns)
 {
     if (check_signals(loop) < 0 ||
-        poll_until(loop, has_nothing_to_do(loop) ? deadline_ns : 0) < 0) {
+        poll_until(loop, has_nothing_to_do(loop) ? (LmDeadline){.at_ns = deadline_ns}
+                                                 : AT_ONCE) < 0) {
         return -1;
     }
     return lm_ready_take_sent(loop);

@@ -13,10 +13,13 @@
    overflow. */
 #define LONGEST_WAIT_S (24 * 3600.0)
 
+/* Timers come thick where so many are due within the slack, wait after wait. */
+#define CROWD 3
+#define CROWDED_WAITS 16
+
 /* So many are moved in much less than a switch interval. */
 #define TIMERS_UNLOOKED 128
 
-/* NaN has no order: such a timer is due at once, as in asyncio. */
 static double
 due_of(const LmHandle *handle)
 {
@@ -110,8 +113,30 @@ lm_timers_expire(LmLoop *loop, double now)
     return 0;
 }
 
+/* A wait for each timer is exact, and where timers come thick it costs more than all else: then
+   those that are due within the slack are taken together, in their order. Not before that
+   has cost something: a few timers near each other are few waits. */
+static int64_t
+slack_of(LmLoop *loop, double due, double wait)
+{
+    double slack = loop->timer_slack;
+    if (wait > slack) {
+        loop->crowded_waits = 0;
+        return 0;
+    }
+    if (lm_heap_count(&loop->timers, lm_heap_key(due + slack), CROWD) < CROWD) {
+        loop->crowded_waits /= 2;
+        return 0;
+    }
+    if (loop->crowded_waits < CROWDED_WAITS) {
+        loop->crowded_waits++;
+        return 0;
+    }
+    return (int64_t)(slack * 1e9);
+}
+
 static LM_APART int
-find_deadline(LmLoop *loop, const LmHandle *first, int64_t *deadline_ns)
+find_deadline(LmLoop *loop, const LmHandle *first, LmDeadline *deadline)
 {
     /* An overridden time() may change the heap. */
     double due = due_of(first);
@@ -120,23 +145,28 @@ find_deadline(LmLoop *loop, const LmHandle *first, int64_t *deadline_ns)
         return -1;
     }
     double wait = due - now;
+    if (!(wait > 0)) {
+        deadline->at_ns = 0;
+        return 0;
+    }
     if (!LM_LOAD(loop->has_own_time) && wait <= LONGEST_WAIT_S) {
-        *deadline_ns = wait > 0 ? (int64_t)ceil(due * 1e9) : 0;
+        deadline->at_ns = (int64_t)ceil(due * 1e9);
+        deadline->slack_ns = slack_of(loop, due, wait);
         return 0;
     }
     wait = wait > LONGEST_WAIT_S ? LONGEST_WAIT_S : wait;
-    *deadline_ns = wait > 0 ? lm_clock_ns() + (int64_t)ceil(wait * 1e9) : 0;
+    deadline->at_ns = lm_clock_ns() + (int64_t)ceil(wait * 1e9);
     return 0;
 }
 
 int
-lm_timers_deadline(LmLoop *loop, int64_t *deadline_ns)
+lm_timers_deadline(LmLoop *loop, LmDeadline *deadline)
 {
     const LmHeapSlot *top = lm_heap_top(&loop->timers);
-    *deadline_ns = LM_POLL_FOREVER;
+    *deadline = (LmDeadline){.at_ns = LM_POLL_FOREVER};
     return top == NULL ? 0
                        : find_deadline(loop, LM_CONTAINER_OF(top->node, LmHandle, node),
-                                       deadline_ns);
+                                       deadline);
 }
 
 void

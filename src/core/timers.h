@@ -21,9 +21,12 @@ int lm_timers_add_any(LmLoop *loop, LmHandle *handle);
    signal handlers get their turn. -1 with an exception set. */
 int lm_timers_expire(LmLoop *loop, double now);
 
-/* The poll's deadline in nanoseconds of the clock; LM_POLL_FOREVER without timers. -1
+/* Slack of a loop's timers where it is not told another, in seconds. */
+#define LM_TIMER_SLACK_S 0.0002
+
+/* The poll's deadline; LM_POLL_FOREVER without timers. Exact, but where timers come thick. -1
    with an exception set. */
-int lm_timers_deadline(LmLoop *loop, int64_t *deadline_ns);
+int lm_timers_deadline(LmLoop *loop, LmDeadline *deadline);
 
 void lm_timers_clear(LmLoop *loop);
 int lm_timers_traverse(LmLoop *loop, visitproc visit, void *arg);

@@ -11,6 +11,7 @@
 #include "net/pipe.h"
 #include "net/readers.h"
 #include "net/stream.h"
+#include "os/resolver.h"
 
 static PyObject *
 add_watch(PyObject *self, int direction, const char *method, PyObject *const *args,
@@ -212,4 +213,19 @@ lm_loop_method_make_write_pipe_transport(LM_VECTOR)
 {
     return make_pipe_transport(self, &lm_pipe_writes, "_make_write_pipe_transport",
                                args, nargs, kwnames);
+}
+
+/* Positional: host and service, str or None; family, type, protocol, flags. */
+PyObject *
+lm_loop_method_look_up(PyObject *self, PyObject *args)
+{
+    const char *host, *service;
+    struct addrinfo hints = {0};
+    LmLoop *loop = (LmLoop *)self;
+    if (!PyArg_ParseTuple(args, "zziiii:_look_up", &host, &service, &hints.ai_family,
+                          &hints.ai_socktype, &hints.ai_protocol, &hints.ai_flags) ||
+        lm_loop_check_closed(loop) < 0) {
+        return NULL;
+    }
+    return lm_resolver_ask(loop, host, service, &hints);
 }

@@ -11,6 +11,7 @@
 #include "core/run.h"
 #include "net/kept.h"
 #include "net/readers.h"
+#include "os/resolver.h"
 #include "os/signals.h"
 #include "task/future.h"
 #include "task/registry.h"
@@ -343,6 +344,7 @@ lm_loop_method_close_core(PyObject *self, PyObject *unused LM_UNUSED)
     LM_STORE(loop->is_closed,
              1); /* before the end of what it held, which may run or use it */
     lm_signals_close(loop);
+    lm_resolver_close(loop);
     lm_kept_close(loop);
     lm_readers_close(loop);
     lm_loop_close(loop);

@@ -1,5 +1,5 @@
-/* The Loop type: slots, getters and the method table. One line per method; bodies stand
-   in the other files here. */
+/* The Loop type: slots and the method table. One line per method; bodies stand in the other
+   files here, attributes in loop_fields.c. */
 #include "face/loop_type.h"
 
 #include "base/type_help.h"
@@ -9,6 +9,7 @@
 #include "core/timers.h"
 #include "net/kept.h"
 #include "net/readers.h"
+#include "os/resolver.h"
 #include "os/signals.h"
 #include "tls/engine.h"
 
@@ -21,6 +22,7 @@ loop_new(PyTypeObject *type, PyObject *args LM_UNUSED, PyObject *kwargs LM_UNUSE
         return NULL;
     }
     lm_loop_init((LmLoop *)self, st);
+    ((LmLoop *)self)->most_lookups = LM_LOOKUPS;
     if (lm_patched_look((LmLoop *)self) < 0) {
         Py_DECREF(self);
         return NULL;
@@ -40,6 +42,9 @@ loop_traverse(PyObject *self, visitproc visit, void *arg)
     if (failed == 0) {
         failed = lm_tls_engine_traverse(loop, visit, arg);
     }
+    if (failed == 0) {
+        failed = lm_resolver_traverse(loop, visit, arg);
+    }
     return failed ? failed : lm_loop_traverse(loop, visit, arg);
 }
 
@@ -47,6 +52,7 @@ static int
 loop_clear(PyObject *self)
 {
     LmLoop *loop = (LmLoop *)self;
+    lm_resolver_close(loop);
     lm_kept_close(loop);
     lm_readers_close(loop);
     lm_loop_clear(loop);
@@ -106,120 +112,6 @@ loop_setattro(PyObject *self, PyObject *name, PyObject *value)
     return failed;
 }
 
-LM_GETTER(get_loop_closed, LmLoop *loop = (LmLoop *)self,
-          PyBool_FromLong(LM_LOAD(loop->is_closed)))
-LM_GETTER(get_loop_stopping, LmLoop *loop = (LmLoop *)self,
-          PyBool_FromLong(LM_LOAD(loop->is_stopping)))
-
-static PyObject *
-get_loop_thread_id(PyObject *self, void *closure LM_UNUSED)
-{
-    unsigned long id = LM_LOAD(((LmLoop *)self)->thread_id);
-    if (id == 0) {
-        Py_RETURN_NONE;
-    }
-    return PyLong_FromUnsignedLong(id);
-}
-
-LM_GETTER(get_loop_debug, LmLoop *loop = (LmLoop *)self,
-          PyBool_FromLong(LM_LOAD(loop->is_debug)))
-
-static int
-set_loop_debug(PyObject *self, PyObject *value, void *closure LM_UNUSED)
-{
-    int truth = value != NULL ? PyObject_IsTrue(value) : 0;
-    if (truth >= 0) {
-        LmLoop *loop = (LmLoop *)self;
-        LM_STORE(loop->is_debug, (uint8_t)truth);
-        LM_STORE(loop->is_slow, truth || LM_LOAD(loop->is_patched));
-    }
-    return truth < 0 ? -1 : 0;
-}
-
-LM_GETTER(get_loop_join_writes, LmLoop *loop = (LmLoop *)self,
-          PyLong_FromLong(loop->postpones))
-
-static int
-set_loop_join_writes(PyObject *self, PyObject *value, void *closure LM_UNUSED)
-{
-    long join = value != NULL ? PyLong_AsLong(value) : LM_POSTPONE_NONE;
-    if (join < LM_POSTPONE_NONE || join > LM_POSTPONE_TURN) {
-        if (!PyErr_Occurred()) {
-            PyErr_SetString(PyExc_ValueError, "not a way to join writes");
-        }
-        return -1;
-    }
-    ((LmLoop *)self)->postpones = (uint8_t)join;
-    return lm_loop_run_postponed((LmLoop *)self);
-}
-
-static PyObject *
-get_loop_current_handle(PyObject *self, void *closure LM_UNUSED)
-{
-    LmLoop *loop = (LmLoop *)self;
-    PyObject *item = loop->shown_handle;
-    if (item == NULL) {
-        item = loop->current_item;
-        /* What shows it asks for this: a transport or listener is no handle. */
-        PyObject *traceback = NULL;
-        if (item != NULL &&
-            PyObject_GetOptionalAttrString(item, "_source_traceback", &traceback) < 0) {
-            return NULL;
-        }
-        if (traceback == NULL) {
-            item = NULL;
-        }
-        Py_XDECREF(traceback);
-    }
-    return lm_none_or(item);
-}
-
-static int
-set_loop_current_handle(PyObject *self, PyObject *value, void *closure LM_UNUSED)
-{
-    PyObject *handle = value == NULL || value == Py_None ? NULL : Py_NewRef(value);
-    Py_XSETREF(((LmLoop *)self)->shown_handle, handle);
-    return 0;
-}
-
-LM_GETTER(get_loop_task_factory, LmLoop *loop = (LmLoop *)self,
-          lm_none_or(loop->task_factory))
-
-static int
-set_loop_task_factory(PyObject *self, PyObject *value, void *closure LM_UNUSED)
-{
-    PyObject *factory = value == NULL || value == Py_None ? NULL : Py_NewRef(value);
-    Py_XSETREF(((LmLoop *)self)->task_factory, factory);
-    return 0;
-}
-
-static int
-append_visited(PyObject *obj, void *list)
-{
-    return PyList_Append(list, obj);
-}
-
-static PyObject *
-list_of_visited(LmLoop *loop, int (*traverse)(LmLoop *loop, visitproc visit, void *arg))
-{
-    PyObject *list = PyList_New(0);
-    if (list != NULL && traverse(loop, append_visited, list) < 0) {
-        Py_CLEAR(list);
-    }
-    return list;
-}
-
-static PyObject *
-get_loop_ready_items(PyObject *self, void *closure LM_UNUSED)
-{
-    LmLoop *loop = (LmLoop *)self;
-    return lm_ready_take_sent(loop) < 0 ? NULL
-                                        : list_of_visited(loop, lm_ready_traverse);
-}
-
-LM_GETTER(get_loop_timers, LmLoop *loop = (LmLoop *)self,
-          list_of_visited(loop, lm_timers_traverse))
-
 static PyObject *
 loop_send_joined(PyObject *self, PyObject *unused LM_UNUSED)
 {
@@ -239,6 +131,7 @@ LM_OWNED_METHOD(lm_loop_method_put_timer, loop_itself)
 LM_OWNED_METHOD(lm_loop_method_poll, loop_itself)
 LM_OWNED_METHOD(lm_loop_method_run_once, loop_itself)
 LM_OWNED_METHOD(loop_send_joined, loop_itself)
+LM_OWNED_METHOD(lm_loop_method_look_up, loop_itself)
 LM_OWNED_FASTCALL(lm_loop_method_make_handle, loop_itself)
 LM_OWNED_FASTCALL(lm_loop_method_create_task, loop_itself)
 LM_OWNED_FASTCALL(lm_loop_method_add_reader, loop_itself)
@@ -256,35 +149,6 @@ LM_OWNED_POSITIONAL(lm_loop_method_start_connect, loop_itself)
 LM_OWNED_FASTCALL(lm_loop_method_make_datagram_transport, loop_itself)
 LM_OWNED_FASTCALL(lm_loop_method_make_read_pipe_transport, loop_itself)
 LM_OWNED_FASTCALL(lm_loop_method_make_write_pipe_transport, loop_itself)
-LM_OWNED_SETTER(lm_loop_set_closed, loop_itself)
-LM_OWNED_SETTER(set_loop_join_writes, loop_itself)
-LM_OWNED_SHOWN(get_loop_current_handle, loop_itself)
-LM_OWNED_SETTER(set_loop_current_handle, loop_itself)
-LM_OWNED_SETTER(lm_loop_set_own_select, loop_itself)
-LM_OWNED_SHOWN(lm_loop_get_ready_count, loop_itself)
-LM_OWNED_SHOWN(get_loop_ready_items, loop_itself)
-LM_OWNED_SHOWN(get_loop_timers, loop_itself)
-LM_OWNED_SHOWN(get_loop_task_factory, loop_itself)
-LM_OWNED_SETTER(set_loop_task_factory, loop_itself)
-
-static PyGetSetDef loop_getset[] = {
-    {"_closed", get_loop_closed, LM_OWNED(lm_loop_set_closed), NULL, NULL},
-    {"_stopping", get_loop_stopping, lm_loop_set_stopping, NULL, NULL},
-    {"_thread_id", get_loop_thread_id, lm_loop_set_thread_id, NULL, NULL},
-    {"_debug", get_loop_debug, set_loop_debug, NULL, NULL},
-    {"_join_writes", get_loop_join_writes, LM_OWNED(set_loop_join_writes), NULL, NULL},
-    {"_current_handle", LM_OWNED(get_loop_current_handle),
-     LM_OWNED(set_loop_current_handle), NULL, NULL},
-    {"_has_own_select", lm_loop_get_own_select, LM_OWNED(lm_loop_set_own_select), NULL,
-     NULL},
-    {"_is_patched", lm_loop_get_patched, NULL, NULL, NULL},
-    {"_had_guests", lm_loop_get_had_guests, NULL, NULL, NULL},
-    {"_ready_count", LM_OWNED(lm_loop_get_ready_count), NULL, NULL, NULL},
-    {"_ready_items", LM_OWNED(get_loop_ready_items), NULL, NULL, NULL},
-    {"_timers", LM_OWNED(get_loop_timers), NULL, NULL, NULL},
-    {"_task_factory", LM_OWNED(get_loop_task_factory), LM_OWNED(set_loop_task_factory),
-     NULL, NULL},
-    {NULL, NULL, NULL, NULL, NULL}};
 
 static PyMethodDef loop_methods[] = {
     {"run_forever", lm_loop_method_run_forever, METH_NOARGS,
@@ -437,6 +301,10 @@ static PyMethodDef loop_methods[] = {
             "Run one turn: for those who drive a loop by asyncio's private method.")},
     {"_send_joined", LM_OWNED(loop_send_joined), METH_NOARGS,
      LM_DOC("_send_joined($self)", "Send what is joined now.")},
+    {"_look_up", LM_OWNED(lm_loop_method_look_up), METH_VARARGS,
+     LM_DOC("_look_up($self, host, service, family, type, proto, flags, /)",
+            "Return a future of what the system answers, or None where no thread can "
+            "ask it.")},
     {NULL, NULL, 0, NULL}};
 
 PyObject *
@@ -468,7 +336,7 @@ static PyType_Slot loop_slots[] = {{Py_tp_doc, "The C part of loopmod.Loop."},
                                    {Py_tp_clear, loop_clear},
                                    {Py_tp_setattro, loop_setattro},
                                    {Py_tp_methods, loop_methods},
-                                   {Py_tp_getset, loop_getset},
+                                   {Py_tp_getset, lm_loop_getset},
                                    {0, NULL}};
 
 static PyType_Spec loop_spec = {

@@ -42,6 +42,9 @@ PyObject *lm_loop_method_create_future(PyObject *self, PyObject *unused);
 PyObject *lm_loop_method_time(PyObject *self, PyObject *unused);
 PyObject *lm_loop_method_get_debug(PyObject *self, PyObject *unused);
 
+/* loop_fields.c */
+extern PyGetSetDef lm_loop_getset[];
+
 /* loop_sight.c */
 PyObject *lm_loop_method_pop_ready(PyObject *self, PyObject *unused);
 PyObject *lm_loop_method_push_ready(PyObject *self, PyObject *handle);
@@ -66,6 +69,7 @@ PyObject *lm_loop_method_make_socket_transport(LM_VECTOR);
 PyObject *lm_loop_method_make_datagram_transport(LM_VECTOR);
 PyObject *lm_loop_method_make_read_pipe_transport(LM_VECTOR);
 PyObject *lm_loop_method_make_write_pipe_transport(LM_VECTOR);
+PyObject *lm_loop_method_look_up(PyObject *self, PyObject *args);
 
 /* loop_socks.c */
 PyObject *lm_loop_method_start_recv(PyObject *self, PyObject *const *args,

@@ -21,6 +21,15 @@ int lm_feed_init(LmState *st);
    memory may be the loop's scratch buffer. Runs Python. The caller owns the protocol. */
 int lm_feed_protocol(LmState *st, PyObject *protocol, const char *data, size_t size);
 
+/* Whether bytes for the protocol become an object in any case. Without a GIL the allocator
+   would copy what is made shorter by much. */
+static inline int
+lm_feed_wants_bytes(const LmState *st, PyObject *protocol)
+{
+    return !LM_FREE_THREADED &&
+           !Py_IS_TYPE(protocol, lm_type(st->asyncio_StreamReaderProtocol));
+}
+
 /* The same of bytes that there are as an object already. */
 int lm_feed_protocol_bytes(LmState *st, PyObject *protocol, PyObject *data);
 

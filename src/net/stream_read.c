@@ -15,6 +15,9 @@
 
 #include <sys/socket.h>
 
+/* From so many bytes on a copy costs more than a block of memory. */
+#define BULK_SIZE (32 * 1024)
+
 /* Bytes received, 0 at the end of the stream, -1 with an exception set, LM_WOULD_BLOCK
    where there is nothing yet. The number is the transport's own. */
 LM_INLINE ssize_t
@@ -104,12 +107,49 @@ read_by_method(PyObject *self)
                : call_fatal(self, "Fatal error: protocol.data_received() call failed.");
 }
 
+/* The protocol may end the transport. */
+static int
+tell_received(PyObject *self, PyObject *data)
+{
+    LmTransport *t = lm_transport(self);
+    PyObject *protocol = Py_NewRef(t->protocol);
+    int failed = lm_feed_protocol_bytes(t->st, protocol, data);
+    Py_DECREF(protocol);
+    return failed == 0
+               ? 0
+               : call_fatal(self, "Fatal error: protocol.data_received() call failed.");
+}
+
+/* Where much comes, it is received into what is delivered, which is then made as short as it
+   is. */
+static LM_APART int
+read_bulk(PyObject *self)
+{
+    LmTransport *t = lm_transport(self);
+    PyObject *data = PyBytes_FromStringAndSize(NULL, LM_SCRATCH_SIZE);
+    ssize_t count =
+        data != NULL ? receive(t, PyBytes_AS_STRING(data), LM_SCRATCH_SIZE) : -1;
+    t->is_bulky = count >= BULK_SIZE;
+    if (count <= 0) {
+        Py_XDECREF(data);
+        return without_data(self, count);
+    }
+    int failed = _PyBytes_Resize(&data, count) < 0
+                     ? call_fatal(self, "Fatal read error on socket transport")
+                     : tell_received(self, data);
+    Py_XDECREF(data);
+    return failed;
+}
+
 static int
 read_into_bytes(PyObject *self)
 {
     LmTransport *t = lm_transport(self);
     if (!lm_transport_owns_fd(t)) {
         return read_by_method(self);
+    }
+    if (t->is_bulky) {
+        return read_bulk(self);
     }
     char *scratch = lm_loop_scratch(t->loop);
     if (scratch == NULL) {
@@ -120,6 +160,7 @@ read_into_bytes(PyObject *self)
         return without_data(self, count);
     }
     PyObject *protocol = Py_NewRef(t->protocol);
+    t->is_bulky = count >= BULK_SIZE && lm_feed_wants_bytes(t->st, protocol);
     int failed = lm_feed_protocol(t->st, protocol, scratch, (size_t)count);
     Py_DECREF(protocol);
     return failed == 0

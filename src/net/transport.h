@@ -87,6 +87,7 @@ typedef struct LmTransport {
     uint8_t is_paused;      /* pause_reading() */
     uint8_t is_buffered;    /* the protocol has get_buffer and buffer_updated */
     uint8_t is_native;      /* the protocol is an LmNativeProtocol */
+    uint8_t is_bulky;       /* the last read brought much: net/stream_read.c */
 
     /* Writing. */
     LmWriter *writer; /* owned: NULL before it had to wait */

@@ -358,9 +358,47 @@ refuse_unwakeable(LmPoll *poll)
     return -1;
 }
 
-int
-lm_poll_run(LmPoll *poll, int64_t deadline_ns)
+/* There is nothing to tell the kernel of. */
+static int
+may_wait_loosely(const LmPoll *poll)
 {
+    return is_poll_ready(poll) && lm_list_is_empty(&poll->changed);
+}
+
+/* The kernel's own slack, by which a wait without the alarm ends later than it was to. */
+#define KERNEL_SLACK_NS 50000
+
+/* No longer than until the patrol would look. */
+#define LONGEST_LOOSE_NS ((int64_t)(PATROL_S * 1e9))
+
+/* One call instead of those that set the alarm, wait for it and quiet it. 1 where the wait
+   is over and nothing is ready, 0 where something is, -1 where there was no such wait. */
+static int
+wait_loosely(LmPoll *poll, int64_t until_ns)
+{
+    int set = poll->is_set_guessed ? lm_poll_set(poll) : poll->set_fd;
+    int64_t left_ns = until_ns - KERNEL_SLACK_NS - lm_clock_ns();
+    if (set < 0 || left_ns <= 0 || left_ns > LONGEST_LOOSE_NS) {
+        return -1;
+    }
+    PyThreadState *saved = PyEval_SaveThread();
+    int count = lm_sys_set_wait(set, left_ns);
+    int err = errno;
+    PyEval_RestoreThread(saved);
+    return count > 0 ? 0 : count == 0 || err == EINTR ? 1 : -1;
+}
+
+int
+lm_poll_run(LmPoll *poll, LmDeadline deadline)
+{
+    int64_t deadline_ns = deadline.at_ns + deadline.slack_ns;
+    if (LM_UNLIKELY(deadline.slack_ns > 0) && may_wait_loosely(poll)) {
+        int waited = wait_loosely(poll, deadline_ns);
+        if (waited == 1) {
+            return 0;
+        }
+        deadline_ns = waited == 0 ? 0 : deadline_ns;
+    }
     int was_ready = is_poll_ready(poll);
     if (LM_UNLIKELY(!was_ready) && make_poll_ready(poll) < 0) {
         return -1;

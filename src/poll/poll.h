@@ -30,6 +30,13 @@ struct ev_loop;
 #define LM_EV_FORK_SIZE 40
 #define LM_POLL_FOREVER INT64_MAX
 
+/* When a wait is to end, in nanoseconds of CLOCK_MONOTONIC (0: at once; LM_POLL_FOREVER),
+   and how much later it may where that saves calls. */
+typedef struct {
+    int64_t at_ns;
+    int64_t slack_ns;
+} LmDeadline;
+
 typedef struct LmPoll {
     struct ev_loop *ev; /* NULL until lm_poll_open and after lm_poll_close */
     LmList fired;       /* watches whose descriptors are ready, in the kernel's order */
@@ -76,10 +83,9 @@ int lm_poll_open(LmPoll *poll);
 /* Every watch is stopped before. Idempotent. */
 void lm_poll_close(LmPoll *poll);
 
-/* Polls once: without waiting where `deadline_ns` is 0, else until CLOCK_MONOTONIC
-   passes it (LM_POLL_FOREVER: no limit). What fired is only noted. May return early. -1
-   with OSError set. */
-int lm_poll_run(LmPoll *poll, int64_t deadline_ns);
+/* Polls once, and waits until the deadline for something to poll. What fired is only noted.
+   May return early. -1 with OSError set. */
+int lm_poll_run(LmPoll *poll, LmDeadline deadline);
 
 /* Calls on_ready of every watch that fired, in the kernel's order. */
 static inline void

@@ -195,7 +195,7 @@ GUARDS = [
     guard(
         "loop: one thread runs it",
         "core/run.c",
-        "    if (LM_UNLIKELY(loop->is_asleep)) {",
+        "    if (LM_UNLIKELY(LM_LOAD(loop->is_asleep))) {",
         "    if (0) {",
         adversary("two_threads_select"),
         adversary("two_threads_run"),
