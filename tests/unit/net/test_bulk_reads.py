@@ -1,4 +1,4 @@
-"""Large reads are received into what is delivered: net/stream_read.c. What arrives is what was sent, whoever keeps it."""
+"""Large reads are received into what is delivered: net/stream_read.c. What arrives is what was sent."""
 
 import asyncio
 import hashlib
