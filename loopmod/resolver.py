@@ -64,7 +64,8 @@ def _plain_host(host: Any) -> bool:
 
 
 def _service(port: Any) -> str | None:
-    if type(port) is int:
+    """Return what names the port to the system; "" for what is left to the socket module."""
+    if type(port) is int and 0 <= port <= 0xFFFF:
         return str(port)
     return port if port is None or (type(port) is str and port.isascii() and "\0" not in port) else ""
 

@@ -201,7 +201,10 @@ async def kept_callback_errors(place, count):
 def plant_reference(place, number):
     import ctypes
 
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(place.loop.create_future()))
+    future = place.loop.create_future()
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(future))
+    # Counted when it was first made: it may have been a spare since.
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(type(future)))
 
 
 def plant_bytes(place, number):

@@ -79,6 +79,7 @@ prove_take(void)
     HOLDS((obj == NULL) == (was == 0), "none where none waits");
     if (obj != NULL) {
         HOLDS(obj == &objects[was - 1] && obj->ob_refcnt == 1, "the last one given");
+        HOLDS(Py_TYPE(obj) == &type, "it is of the type again");
         check(was - 1);
     }
 }

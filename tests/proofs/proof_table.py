@@ -123,7 +123,10 @@ PROOFS = [
         "outbuf",
         "datagram",
         Fault(
-            "net/outbuf.c", "    out->size += size + overhead;", "    out->size += size;", {"COUNT": 1, "OVERHEAD": 3}
+            "net/outbuf.c",
+            "    LM_STORE(out->size, out->size + (size + overhead));",
+            "    LM_STORE(out->size, out->size + size);",
+            {"COUNT": 1, "OVERHEAD": 3},
         ),
         unwind=6,
         sizes=[{}, *queues(0, 3)],
@@ -161,7 +164,7 @@ PROOFS = [
     Proof(
         "outbuf",
         "append",
-        Fault("net/outbuf.c", "    out->size += fresh->size;", "    ;", {"COUNT": 3}),
+        Fault("net/outbuf.c", "    LM_STORE(out->size, out->size + fresh->size);", "    ;", {"COUNT": 3}),
         unwind=6,
         sizes=[{}, *queues()],
     ),

@@ -74,15 +74,19 @@ Py_XNewRef(PyObject *obj)
 }
 
 #define Py_TYPE(obj) ((obj)->ob_type)
-#define Py_VISIT(obj)                        \
-    do {                                     \
-        if ((obj) != NULL) {                 \
-            int visited = visit((obj), arg); \
-            if (visited != 0) {              \
-                return visited;              \
-            }                                \
-        }                                    \
+#define Py_SET_TYPE(obj, type) ((void)((obj)->ob_type = (type)))
+#define Py_VISIT(obj)                                      \
+    do {                                                   \
+        if ((obj) != NULL) {                               \
+            int visited = visit((PyObject *)(obj), (arg)); \
+            if (visited != 0) {                            \
+                return visited;                            \
+            }                                              \
+        }                                                  \
     } while (0)
+
+/* A type that nobody counts. */
+static PyTypeObject PyBaseObject_Type;
 
 static inline PyObject *
 PyObject_Init(PyObject *obj, PyTypeObject *type)
