@@ -43,8 +43,7 @@ NAMED_FILE = re.compile(r"(?<![\w./*])(?:\w+/)*\w+\.(?:c|h|py)\b(?![\w(])")
 FOREIGN_FILES = {"Python.h", "config.h", "ev.c", "ev.h"}
 INCLUDE = re.compile(r"^[ \t]*#[ \t]*include[ \t]*([\"<])([^\">]+)[\">]", re.MULTILINE)
 STRUCT = re.compile(r"\bstruct (?:(\w+) )?\{([^{}]*(?:\{[^{}]*\}[^{}]*)*)\}\s*(\w*)")
-# One name with an underscore is documented.
-PRIVATE_API = re.compile(r"\b(?!_PyBytes_Resize\b)_Py_?[A-Z]\w*\s*\(|\bPy_BUILD_CORE\w*|\bpycore_\w+")
+PRIVATE_API = re.compile(r"\b_Py_?[A-Z]\w*\s*\(|\bPy_BUILD_CORE\w*|\bpycore_\w+")
 
 
 class Function(NamedTuple):

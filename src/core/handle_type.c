@@ -210,7 +210,6 @@ get_call(PyObject *self, PyObject *unused LM_UNUSED)
     return Py_BuildValue("(NN)", callback, args);
 }
 
-#define handle_owner(self) lm_handle(self)->loop
 LM_OWNED_METHOD(get_call, handle_owner)
 
 /* Both are new references, which a comparison that cancels the handles cannot free. */

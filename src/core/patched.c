@@ -5,7 +5,7 @@
 #include "base/held.h"
 #include "base/oserr.h"
 #include "base/type_help.h"
-#include "core/inbox.h"
+#include "core/ready.h"
 
 #define HAS_WATCHERS (PY_VERSION_HEX >= 0x030C0000)
 
@@ -431,7 +431,7 @@ int
 lm_patched_look(LmLoop *loop)
 {
     /* A warning is among what other threads have sent. */
-    if (lm_inbox_has_any(loop) && lm_inbox_drain(loop) < 0) {
+    if (lm_ready_take_sent(loop) < 0) {
         return -1;
     }
     int is_plain_class = (PyObject *)Py_TYPE(loop) == loop->st->patch_plain_class;

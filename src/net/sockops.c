@@ -414,26 +414,11 @@ op_dealloc(PyObject *self)
     Py_DECREF(loop);
 }
 
-LM_OWNED_METHOD(op_send_method, op_owner)
 LM_OWNED_METHOD(op_close, op_owner)
-#if LM_FREE_THREADED
-static inline PyObject *
-op_next_owned(PyObject *self)
-{
-    LM_OWNED_BODY(op_owner, NULL, op_next(self))
-}
-
-static inline PySendResult
-op_send_owned(PyObject *self, PyObject *arg, PyObject **given)
-{
-    *given = NULL;
-    LM_OWNED_BODY(op_owner, PYGEN_ERROR, op_send(self, arg, given))
-}
-#endif
 LM_OWNED_POSITIONAL(op_throw, op_owner)
 
 static PyMethodDef op_methods[] = {
-    {"send", LM_OWNED(op_send_method), METH_O,
+    {"send", op_send_method, METH_O,
      "send($self, value, /)\n--\n\nResume; the value is ignored."},
     {"throw", LM_POSITIONAL(LM_OWNED(op_throw)),
      "throw($self, exception, /)\n--\n\nEnd the wait and raise the exception."},
@@ -446,9 +431,9 @@ static PyType_Slot op_slots[] = {
     {Py_tp_traverse, op_traverse},
     {Py_tp_clear, op_clear},
     {Py_tp_iter, PyObject_SelfIter},
-    {Py_tp_iternext, LM_OWNED(op_next)},
+    {Py_tp_iternext, op_next},
     {Py_am_await, PyObject_SelfIter},
-    {Py_am_send, LM_OWNED(op_send)},
+    {Py_am_send, op_send},
     {Py_tp_methods, op_methods},
     {0, NULL}};
 

@@ -134,7 +134,7 @@ read_bulk(PyObject *self)
         Py_XDECREF(data);
         return without_data(self, count);
     }
-    int failed = _PyBytes_Resize(&data, count) < 0
+    int failed = lm_bytes_resize(&data, count) < 0
                      ? call_fatal(self, "Fatal read error on socket transport")
                      : tell_received(self, data);
     Py_XDECREF(data);

@@ -13,24 +13,9 @@ import weakref
 
 import pytest
 from gil_support import HAS_GIL
+from thread_support import elsewhere
 
 pytestmark = pytest.mark.timeout(120)
-
-
-def elsewhere(function):
-    """What the function gives in another thread, or the exception that it raises there."""
-    found = []
-
-    def body():
-        try:
-            found.append(function())
-        except Exception as exc:
-            found.append(exc)
-
-    thread = threading.Thread(target=body)
-    thread.start()
-    thread.join()
-    return found[0]
 
 
 async def answer():

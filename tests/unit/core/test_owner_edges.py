@@ -7,18 +7,16 @@ import asyncio
 import gc
 import os
 import socket
-import sys
-import threading
 import warnings
 
 import pytest
+from gil_support import HAS_GIL
 from loop_support import give, until
+from thread_support import elsewhere
 
 pytestmark = [
     pytest.mark.timeout(60),
-    pytest.mark.skipif(
-        getattr(sys, "_is_gil_enabled", lambda: True)(), reason="with the GIL these work as asyncio's"
-    ),
+    pytest.mark.skipif(HAS_GIL, reason="with the GIL these work as asyncio's"),
 ]
 
 
@@ -26,22 +24,6 @@ pytestmark = [
 def only_ours(kind):
     if kind == "asyncio":
         pytest.skip("asyncio refuses nothing of it")
-
-
-def elsewhere(function):
-    """What the function gives in another thread, while this one waits; an exception as what it is."""
-    found = []
-
-    def body():
-        try:
-            found.append(function())
-        except Exception as exc:
-            found.append(exc)
-
-    thread = threading.Thread(target=body)
-    thread.start()
-    thread.join()
-    return found[0]
 
 
 def test_a_task_for_a_loop_of_another_thread(run, task_type):
