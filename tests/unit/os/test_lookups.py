@@ -4,13 +4,8 @@ Each case is a program in a child, under a preloaded library that has a name whi
 (slow_names.c), run on asyncio and on loopmod.
 """
 
-import os
-import shutil
-import subprocess
-import sys
-
 import pytest
-from tree import ROOT, SUPPORT
+from preload_support import build, output_of
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -42,13 +37,7 @@ def run(main):
 
 @pytest.fixture(scope="module")
 def shim(tmp_path_factory):
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
-        pytest.skip("needs a C compiler")
-    library = tmp_path_factory.mktemp("shim") / "slow_names.so"
-    command = [compiler, "-shared", "-fPIC", "-O1", "-o", library, SUPPORT / "slow_names.c", "-ldl", "-lpthread"]
-    subprocess.run(command, check=True, capture_output=True)
-    return library
+    return build("slow_names.c", tmp_path_factory.mktemp("shim"))
 
 
 @pytest.fixture
@@ -58,13 +47,7 @@ def program(shim, kind, tmp_path):
     def run(text, *flags):
         path = tmp_path / "program.py"
         path.write_text(PRELUDE + text, encoding="utf-8")
-        preload = ":".join(filter(None, [os.environ.get("LD_PRELOAD"), str(shim)]))
-        environment = {**os.environ, "LD_PRELOAD": preload, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
-        done = subprocess.run(
-            [sys.executable, *flags, path, kind], env=environment, capture_output=True, text=True, timeout=60
-        )
-        assert done.returncode == 0, (done.returncode, done.stdout, done.stderr)
-        return done.stdout
+        return output_of(shim, path, kind, flags=flags)
 
     return run
 

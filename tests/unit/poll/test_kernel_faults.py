@@ -6,13 +6,10 @@ on loopmod. What it prints is asyncio's behaviour, unless the case says what loo
 """
 
 import os
-import shutil
-import subprocess
-import sys
 
 import pytest
 from gil_support import needs_gil
-from tree import ROOT, SUPPORT
+from preload_support import build, output_of
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -51,13 +48,7 @@ else:
 @pytest.fixture(scope="session")
 def shim(tmp_path_factory):
     """The library to preload."""
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None or not sys.platform.startswith("linux"):
-        pytest.skip("needs a C compiler")
-    library = tmp_path_factory.mktemp("shim") / "kernel_faults.so"
-    command = [compiler, "-shared", "-fPIC", "-O1", "-o", library, SUPPORT / "kernel_faults.c", "-ldl"]
-    subprocess.run(command, check=True, capture_output=True)
-    return library
+    return build("kernel_faults.c", tmp_path_factory.mktemp("shim"))
 
 
 @pytest.fixture
@@ -67,18 +58,7 @@ def program(shim, kind, tmp_path):
     def run(text, *args):
         path = tmp_path / "program.py"
         path.write_text(PRELUDE + text, encoding="utf-8")
-        preload = ":".join(filter(None, [os.environ.get("LD_PRELOAD"), str(shim)]))
-        environment = {**os.environ, "LD_PRELOAD": preload, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
-        done = subprocess.run(
-            [sys.executable, path, kind, *args],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, (done.returncode, done.stdout, done.stderr)
-        return done.stdout
+        return output_of(shim, path, kind, *args)
 
     return run
 
