@@ -1,6 +1,6 @@
 """What several threads gain over one, from the phases of all rounds: which were fair, medians, quartiles.
 
-A round of one loop and case is four phases in one process: the case and a control, each on one thread and on
+A cycle of one loop and case is four phases in one process: the case and a control, each on one thread and on
 several. It counts only where every thread had a processor all the time. Relies on the standard library alone.
 """
 

@@ -1,6 +1,6 @@
-"""A round of one loop, in a process of its own: python thread_sample.py CASE LOOP THREADS SECONDS
+"""A round of one loop, in a process of its own: python thread_sample.py CASE LOOP THREADS SECONDS CYCLES
 
-Prints a line of JSON: the four phases that gains.py has, and whether the GIL is on. In a phase each thread makes a
+Prints a line of JSON: the four phases that gains.py has, CYCLES times, and whether the GIL is on. In a phase each thread makes a
 loop, warms it up, waits for the others, and does batches of the case for SECONDS; then it waits for the others
 again, so that nobody makes or closes a loop beside one that is timed. Relies on thread_cases.py and loops.py.
 """
@@ -118,23 +118,28 @@ def runner_of(workload: Workload, factory: Factory) -> Callable[[Threads, Clock]
     return run
 
 
-def measure(workload: Workload, factory: Factory, threads: int, seconds: float) -> dict[str, Any]:
-    """The phases that are compared stand beside each other."""
+def measure(
+    workload: Workload, factory: Factory, threads: int, seconds: float, cycles: int
+) -> list[dict[str, Any]]:
+    """Phases that are compared stand beside each other, and every other cycle is in reverse: speed may drift."""
     run = runner_of(workload, factory)
-    phases = {
-        "control_alone": (1, run_control),
-        "alone": (1, run),
-        "together": (threads, run),
-        "control_together": (threads, run_control),
-    }
-    return {name: dataclasses.asdict(Threads(n, seconds, what).phase()) for name, (n, what) in phases.items()}
+    phases = [
+        ("control_alone", 1, run_control),
+        ("alone", 1, run),
+        ("together", threads, run),
+        ("control_together", threads, run_control),
+    ]
+    return [
+        {name: dataclasses.asdict(Threads(n, seconds, what).phase()) for name, n, what in phases[:: 1 - i % 2 * 2]}
+        for i in range(cycles)
+    ]
 
 
 def main() -> None:
-    case, loop, threads, seconds = sys.argv[1:]
-    phases = measure(WORKLOADS[case], factory_of(loop), int(threads), float(seconds))
+    case, loop, threads, seconds, cycles = sys.argv[1:]
+    measured = measure(WORKLOADS[case], factory_of(loop), int(threads), float(seconds), int(cycles))
     is_gil_enabled = getattr(sys, "_is_gil_enabled", lambda: True)
-    print(json.dumps({"phases": phases, "gil": is_gil_enabled()}))
+    print(json.dumps({"cycles": measured, "gil": is_gil_enabled()}))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """What a second thread gains without the GIL, each with a loop of its own: python benchmarks/threads.py
 
 For each loop and case the throughput on one thread, the gain on several, and that gain over the control's in the same
-round: Python code that shares nothing. Loops take their turns, each in a fresh process, round by round. A round
+cycle: Python code that shares nothing. Loops take their turns, each in a fresh process, round by round; a process
+goes through its phases several times, since a machine that others use changes its speed within a second. A cycle
 counts only where every thread had a processor: where none was ready to run for long while another ran (the
 scheduler's own figure), and no time was stolen from below. Medians, with the quartiles behind them. Relies on
 gains.py and thread_sample.py.
@@ -37,11 +38,11 @@ def phase_of(said: dict[str, Any]) -> Phase:
     return Phase(**{name: tuple(value) if isinstance(value, list) else value for name, value in said.items()})
 
 
-def take(number: int, loop: str, case: str, args: argparse.Namespace) -> Round:
-    command = [sys.executable, str(SAMPLE), case, loop, str(args.threads), str(args.seconds)]
+def take(number: int, loop: str, case: str, args: argparse.Namespace) -> list[Round]:
+    command = [sys.executable, str(SAMPLE), case, loop, str(args.threads), str(args.seconds), str(args.cycles)]
     env = {name: value for name, value in os.environ.items() if name != "PYTHON_GIL"}
     env["PYTHONPATH"] = str(SAMPLE.parents[1])
-    patience = PATIENCE + 4 * args.seconds
+    patience = PATIENCE + 4 * args.seconds * args.cycles
     try:
         done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=patience)
     except subprocess.TimeoutExpired:
@@ -53,7 +54,10 @@ def take(number: int, loop: str, case: str, args: argparse.Namespace) -> Round:
     said = json.loads(done.stdout)
     if said["gil"] and not args.gil:
         raise Broken("runs with the GIL")
-    return Round(number, loop, case, **{name: phase_of(value) for name, value in said["phases"].items()})
+    return [
+        Round(number * args.cycles + i, loop, case, **{name: phase_of(value) for name, value in phases.items()})
+        for i, phases in enumerate(said["cycles"])
+    ]
 
 
 def run(
@@ -70,7 +74,7 @@ def run(
                 if (loop, case) in broken:
                     continue
                 try:
-                    rounds.append(take(number, loop, case, args))
+                    rounds += take(number, loop, case, args)
                 except Broken as why:
                     broken[loop, case] = str(why)
     return rounds, broken
@@ -115,7 +119,8 @@ def main() -> None:
     parser.add_argument("--loops", metavar="A,B", default="", help="only these loops")
     parser.add_argument("--threads", metavar="N", type=int, default=2)
     parser.add_argument("--rounds", metavar="N", type=int, default=9)
-    parser.add_argument("--seconds", metavar="S", type=float, default=0.3, help="of each of a round's phases")
+    parser.add_argument("--cycles", metavar="N", type=int, default=8, help="of the four phases, in one process")
+    parser.add_argument("--seconds", metavar="S", type=float, default=0.06, help="of each phase")
     parser.add_argument("--json", metavar="FILE", help="keep every phase")
     parser.add_argument("--gil", action="store_true", help="measure what runs with the GIL too")
     args = parser.parse_args()
