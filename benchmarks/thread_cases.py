@@ -4,7 +4,8 @@ In echo both ends of each connection are the same loop's, over TCP on the loopba
 process would want a processor of its own, and there are as many threads as processors. Each client has a message
 of its own: that of a global would be counted by all threads. `asyncio.sleep` is such a global in effect: asyncio's
 module has a `__getattr__`, so its attributes are looked up anew each time, with the counts of dict and function
-written; `_by_name` are cases without. Relies on cases/.
+written; `_by_name` are cases without. And constants of code other than None, strings and small ints, and functions
+of a module, are counted by every thread that holds them; in `_own` each thread has its own. Relies on cases/.
 """
 
 import asyncio
@@ -143,6 +144,47 @@ async def _sleep_by_name() -> AsyncIterator[Batch]:
     yield batch
 
 
+@contextlib.asynccontextmanager
+async def _timers_own() -> AsyncIterator[Batch]:
+    """a timer of 0 to 0.7 ms set and fired, 20,000 at once, with delays and a callback of the thread's own"""
+    loop = asyncio.get_running_loop()
+    delays = [float(i) / 10_000 for i in range(8)]
+
+    async def batch(operations: int) -> None:
+        done = loop.create_future()
+        left = operations
+
+        def fire() -> None:
+            nonlocal left
+            left -= 1
+            if not left:
+                done.set_result(None)
+
+        for i in range(operations):
+            loop.call_later(delays[i & 7], fire)
+        await done
+
+    yield batch
+
+
+@contextlib.asynccontextmanager
+async def _cancelled_own() -> AsyncIterator[Batch]:
+    """a timer a minute ahead, set and cancelled, with a delay and a callback of the thread's own"""
+    loop = asyncio.get_running_loop()
+    delay = float(str(60))
+
+    def never() -> None:
+        raise AssertionError("a cancelled timer fired")
+
+    async def batch(operations: int) -> None:
+        for _ in range(operations // 100):
+            for _ in range(100):
+                loop.call_later(delay, never).cancel()
+            await sleep(0)
+
+    yield batch
+
+
 def _workload(batch: int, opened: Callable[[], AbstractAsyncContextManager[Batch]]) -> Workload:
     return Workload(" ".join((opened.__doc__ or "").split()), batch, opened)
 
@@ -160,6 +202,8 @@ _CORE = (
 WORKLOADS = {name: _of_case(name) for name in _CORE} | {
     "create_task_by_name": _workload(2_000, _tasks_by_name),
     "sleep_0_by_name": _workload(5_000, _sleep_by_name),
+    "timers_fired_own": _workload(20_000, _timers_own),
+    "call_later_cancel_own": _workload(10_000, _cancelled_own),
     "echo_protocol": _workload(64 * CONNECTIONS, _protocols),
     "echo_streams": _workload(64 * CONNECTIONS, _streams),
 }

@@ -1,8 +1,9 @@
 """A round of one loop, in a process of its own: python thread_sample.py CASE LOOP THREADS SECONDS CYCLES
 
-Prints a line of JSON: the four phases that gains.py has, CYCLES times, and whether the GIL is on. In a phase each thread makes a
-loop, warms it up, waits for the others, and does batches of the case for SECONDS; then it waits for the others
-again, so that nobody makes or closes a loop beside one that is timed. Relies on thread_cases.py and loops.py.
+Prints a line of JSON: the four phases that gains.py has, CYCLES times, and whether the GIL is on. In a phase each
+thread makes a loop, warms it up, waits for the others, and does batches of the case for SECONDS; then it waits for
+the others again, so that nobody makes or closes a loop beside one that is timed. Relies on thread_cases.py and
+loops.py.
 """
 
 import asyncio
@@ -118,9 +119,7 @@ def runner_of(workload: Workload, factory: Factory) -> Callable[[Threads, Clock]
     return run
 
 
-def measure(
-    workload: Workload, factory: Factory, threads: int, seconds: float, cycles: int
-) -> list[dict[str, Any]]:
+def measure(workload: Workload, factory: Factory, threads: int, seconds: float, cycles: int) -> list[dict[str, Any]]:
     """Phases that are compared stand beside each other, and every other cycle is in reverse: speed may drift."""
     run = runner_of(workload, factory)
     phases = [
