@@ -2,6 +2,8 @@
 
     python foreign_types.py running|idle|closed|collected [CERTIFICATE AUTHORITY]
 
+With $FOREIGN_SERVER the loop is one for servers, and runs within its own callbacks.
+
 What is called comes from dir(), so that new methods are called too; on every type of the C module that can be made or
 that the collector knows. While the loop runs it works with the same objects, closes them and makes new ones, so that
 their last references go in any thread. Relies on nothing of the test suite, so that it can run alone under a
@@ -31,11 +33,12 @@ from loopmod import _loopmod
 HAS_GIL = getattr(sys, "_is_gil_enabled", lambda: True)()
 THREADS = 3
 TIMES = int(os.environ.get("FOREIGN_TIMES", "1"))  # as many rounds, for a longer look
+FOR_SERVERS = bool(os.environ.get("FOREIGN_SERVER"))
 ROUNDS = {"running": 12, "idle": 2, "closed": 2, "collected": 60}
 OURS = tuple(value for value in vars(_loopmod).values() if isinstance(value, type))
 
 # They wait by design, or end the script itself; what they do is tested elsewhere.
-SKIPPED = {"run_forever", "run_until_complete", "serve_forever", "_run_nested", "_run_within", "_run_patched"}
+SKIPPED = {"run_forever", "run_until_complete", "serve_forever", "_run_nested", "_run_within", "_run_patched", "_on_end"}
 # Slots that other parts of the interpreter rely on; and a second __init__ of a loop takes from it what is Python.
 LEFT_ALONE = {"__class__", "__dict__", "__getattribute__", "__setattr__", "__delattr__", "__init_subclass__"}
 # They close a loop that nobody runs, or make it the calling thread's.
@@ -97,7 +100,7 @@ class Scene:
     """A loop that works, and what it works with."""
 
     def __init__(self, files):
-        self.loop = loopmod.new_event_loop()
+        self.loop = loopmod.new_server_loop() if FOR_SERVERS else loopmod.new_event_loop()
         self.files = files
         self.things = []
         self.spare, self.far = socket.socketpair()
@@ -126,8 +129,8 @@ class Scene:
         ended = loop.create_task(asyncio.sleep(0))
         things = [done, failed, cancelled, waited, task, ended, loop.create_future(), iter(loop.create_future())]
         things += [loop.call_soon(int), loop.call_soon_threadsafe(int), loop.call_later(0.01, int)]
-        things += [loop.call_later(3600, int), loop]
-        for make in (self.make_streams, self.make_datagrams, self.make_pipes, self.make_tls):
+        things += [loop.call_later(3600, int), loop, loop.run_in_executor(None, int)]
+        for make in (self.make_streams, self.make_datagrams, self.make_pipes, self.make_process, self.make_tls):
             with contextlib.suppress(OSError, RuntimeError, AttributeError):
                 things += await make()
         near, far = socket.socketpair()
@@ -176,6 +179,10 @@ class Scene:
         writing.write(b"data")
         return [reading, writing]
 
+    async def make_process(self):
+        process, _ = await self.loop.subprocess_exec(asyncio.SubprocessProtocol, "cat")
+        return [process, *(process.get_pipe_transport(number) for number in range(3))]
+
     async def make_tls(self):
         context = ssl.create_default_context()
         half = _loopmod.SSLProtocol(self.loop, asyncio.Protocol(), context, None, False, "localhost")
@@ -211,6 +218,8 @@ class Scene:
             del old
             for _ in range(30):
                 await self.quietly(asyncio.sleep(0))
+                if FOR_SERVERS:
+                    call(self.loop.run_until_complete, self.quietly(asyncio.sleep(0)))
                 for thing in self.things:
                     if hasattr(thing, "write"):
                         call(thing.write, b"more")
@@ -332,6 +341,8 @@ SCENES = {"running": running, "idle": idle, "closed": closed, "collected": colle
 
 
 def main(name, *files):
+    if FOR_SERVERS:
+        loopmod.allow_nested_runs()
     faulthandler.enable()
     faulthandler.dump_traceback_later(int(os.environ.get("FOREIGN_SECONDS", "100")), exit=True)
     warnings.simplefilter("ignore")

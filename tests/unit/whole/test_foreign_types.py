@@ -4,6 +4,7 @@ Relies on tests/isolated/foreign_types.py, each scene of which runs in a process
 failed test. What the answers are is tested in core/test_owner.py.
 """
 
+import os
 import subprocess
 import sys
 
@@ -15,8 +16,10 @@ pytestmark = pytest.mark.timeout(200)
 SCRIPT = ISOLATED / "foreign_types.py"
 
 
+@pytest.mark.parametrize("kind", ["", "server"])
 @pytest.mark.parametrize("scene", ["running", "idle", "closed", "collected"])
-def test_foreign_threads(scene, files):
+def test_foreign_threads(scene, kind, files):
     command = [sys.executable, str(SCRIPT), scene, *files]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=180)
+    env = os.environ | {"FOREIGN_SERVER": kind}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=180)
     assert (done.returncode, done.stdout.splitlines()[-1:]) == (0, ["survived"]), done.stderr[-3000:]
