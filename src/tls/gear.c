@@ -7,10 +7,14 @@
 #include <limits.h>
 #include <stdlib.h>
 
-#if PY_VERSION_HEX < 0x03100000 && !defined(Py_GIL_DISABLED) && !defined(Py_TRACE_REFS)
-#define KNOWS_LAYOUT 1
-#else
+/* Without a GIL it is not the layout alone: see knows_guard. */
+#define LEAST_VERSION (LM_FREE_THREADED ? 0x030E0000 : 0)
+#define FIRST_UNKNOWN (LM_FREE_THREADED ? 0x030F0000 : 0x03100000)
+
+#ifdef Py_TRACE_REFS
 #define KNOWS_LAYOUT 0
+#else
+#define KNOWS_LAYOUT (PY_VERSION_HEX >= LEAST_VERSION && PY_VERSION_HEX < FIRST_UNKNOWN)
 #endif
 
 /* OpenSSL's SSL_ERROR_WANT_READ: part of its ABI. */
@@ -28,6 +32,35 @@ typedef struct {
     PyObject_HEAD
     void *context;
 } SslContextHead;
+
+#if LM_FREE_THREADED
+/* All of an `_ssl._SSLSocket` of 3.14. */
+typedef struct {
+    SslSocketHead head;
+    char has_seen_zero;
+    int end;
+    PyObject *owner;
+    PyObject *server_hostname;
+    int last_errors[2];
+    PyObject *exc;
+} SslSocket;
+
+/* 1 where the SSL has no guard but the critical section of its object, which is ours to
+   take. For a while the ssl module had a mutex beside it, within the object: one of another
+   size may have it once more. */
+static int
+knows_guard(void)
+{
+    PyObject *type = lm_state_import("_ssl", "_SSLSocket");
+    int is_known = type != NULL && PyType_Check(type) &&
+                   (size_t)((PyTypeObject *)type)->tp_basicsize == sizeof(SslSocket);
+    Py_XDECREF(type);
+    PyErr_Clear();
+    return is_known;
+}
+#else
+#define knows_guard() 1
+#endif
 
 static int
 is_wanted(void)
@@ -68,7 +101,8 @@ lm_tls_gear_load(LmTlsGear *gear)
         {"ERR_clear_error", offsetof(LmTlsGear, clear_errors)},
     };
     memset(gear, 0, sizeof(*gear));
-    void *library = KNOWS_LAYOUT && is_wanted() ? open_ssl_module() : NULL;
+    void *library =
+        KNOWS_LAYOUT && is_wanted() && knows_guard() ? open_ssl_module() : NULL;
     if (library == NULL) {
         return;
     }
@@ -107,15 +141,9 @@ has_message_callback(PyObject *context)
     return has_one;
 }
 
-void *
-lm_tls_gear_find(const LmTlsGear *gear, PyObject *sslobj, PyObject *context)
+static void *
+look_into(const LmTlsGear *gear, PyObject *sslobj, PyObject *context)
 {
-    if (gear->read == NULL ||
-        !is_instance_of(sslobj, "_SSLSocket", sizeof(SslSocketHead)) ||
-        !is_instance_of(context, "_SSLContext", sizeof(SslContextHead)) ||
-        has_message_callback(context)) {
-        return NULL;
-    }
     const SslSocketHead *head = (const SslSocketHead *)sslobj;
     if (head->socket != NULL || head->context != context || head->ssl == NULL) {
         return NULL; /* another layout: the word in between is not touched */
@@ -125,6 +153,22 @@ lm_tls_gear_find(const LmTlsGear *gear, PyObject *sslobj, PyObject *context)
         return NULL;
     }
     return head->ssl;
+}
+
+void *
+lm_tls_gear_find(const LmTlsGear *gear, PyObject *sslobj, PyObject *context)
+{
+    if (gear->read == NULL ||
+        !is_instance_of(sslobj, "_SSLSocket", sizeof(SslSocketHead)) ||
+        !is_instance_of(context, "_SSLContext", sizeof(SslContextHead)) ||
+        has_message_callback(context)) {
+        return NULL;
+    }
+    void *ssl;
+    LM_BEGIN_SECTION(sslobj)
+    ssl = look_into(gear, sslobj, context);
+    LM_END_SECTION
+    return ssl;
 }
 
 Py_ssize_t

@@ -6,7 +6,11 @@
    where CPython keeps it. What it finds there is compared with what public API says before
    it is used; where anything differs, and in every case but plain success, the public
    methods do the work. They raise what there is to raise: OpenSSL's error queue is left to
-   them. */
+   them.
+
+   Without a GIL those methods take the critical section of their object, but let go of it
+   while OpenSSL reads and writes. Here it is held all the time: whoever reads or writes by
+   the gear holds it. */
 #ifndef LM_TLS_GEAR_H
 #define LM_TLS_GEAR_H
 

@@ -68,6 +68,9 @@ take_methods(LmTlsSession *s, LmState *st, PyObject *low_level)
     s->is_genuine = Py_IS_TYPE(low_level, lm_type(s->engine->SSLSocket));
     if (s->is_genuine) {
         s->native = lm_tls_gear_find(&s->engine->gear, low_level, s->context);
+#if LM_FREE_THREADED
+        s->guard = low_level;
+#endif
     }
     return 0;
 }
@@ -122,11 +125,21 @@ read_foreign(LmTlsSession *s, char *into, size_t room)
     return size;
 }
 
+static Py_ssize_t
+read_native(LmTlsSession *s, char *into, size_t room)
+{
+    Py_ssize_t got;
+    LM_BEGIN_SECTION(s->guard)
+    got = lm_tls_gear_read(&s->engine->gear, s->native, into, room);
+    LM_END_SECTION
+    return got;
+}
+
 Py_ssize_t
 lm_tls_session_read(LmTlsSession *s, char *into, size_t room)
 {
     if (LM_LIKELY(s->native != NULL)) {
-        Py_ssize_t got = lm_tls_gear_read(&s->engine->gear, s->native, into, room);
+        Py_ssize_t got = read_native(s, into, room);
         if (LM_LIKELY(got >= 0)) {
             return got > 0 ? got : LM_READ_NOTHING;
         }
@@ -159,12 +172,22 @@ lm_tls_session_read_bytes(LmTlsSession *s, size_t size, PyObject **data)
     return 0;
 }
 
+static Py_ssize_t
+write_native(LmTlsSession *s, const char *data, size_t size)
+{
+    Py_ssize_t taken;
+    LM_BEGIN_SECTION(s->guard)
+    taken = lm_tls_gear_write(&s->engine->gear, s->native, data, size);
+    LM_END_SECTION
+    return taken;
+}
+
 Py_ssize_t
 lm_tls_session_write(LmTlsSession *s, const char *data, size_t size)
 {
     size = size < LM_RECORD_PLAIN ? size : LM_RECORD_PLAIN;
     if (LM_LIKELY(s->native != NULL)) {
-        Py_ssize_t taken = lm_tls_gear_write(&s->engine->gear, s->native, data, size);
+        Py_ssize_t taken = write_native(s, data, size);
         if (LM_LIKELY(taken > 0)) {
             return taken;
         }

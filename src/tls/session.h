@@ -17,6 +17,9 @@ typedef struct {
     PyObject *read;            /* bound methods of it, or of what it stands for */
     PyObject *write;
     void *native; /* its SSL, where the native gear has it; else NULL */
+#if LM_FREE_THREADED
+    PyObject *guard; /* of the SSL: what `read` is bound to, borrowed of it */
+#endif
     uint8_t is_server;
     uint8_t is_genuine; /* `read` and `write` are _ssl's own: may be lent memory */
     uint8_t is_busy;    /* within an operation */
