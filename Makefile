@@ -151,7 +151,7 @@ wheel: ## a wheel for this Python with libev inside, in dist/
 	ls dist/*.whl
 
 bench: ## compare with every other loop that is installed: ARGS=--quick; see benchmarks/README.md
-	@bin=$$($(SETUP) build bench) && "$$bin/python" $(BUILD_EXT) && "$$bin/python" benchmarks/compare.py $(ARGS)
+	@bin=$$($(SETUP) build bench bench-optional) && "$$bin/python" $(BUILD_EXT) && "$$bin/python" benchmarks/compare.py $(ARGS)
 
 bench-instructions: ## count the instructions of core and server cases with callgrind: ARGS='--case sleep_0'
 	@bin=$$($(SETUP) build bench) && "$$bin/python" $(BUILD_EXT) && "$$bin/python" benchmarks/instructions.py $(ARGS)

@@ -19,7 +19,7 @@ from cases import CASES, Case
 from figures import Comparison
 from loops import FLOOR, LOOPS, OURS, is_for_servers
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from runner import HERE, ROOT, Row, environment, prepare
+from runner import HERE, ROOT, Row, environment, last_line, prepare
 
 
 def built_at() -> float:
@@ -31,14 +31,18 @@ def built_at() -> float:
 
 
 def installed(loop: str) -> str | None:
-    """The loop's version, asked in a process like those of the samples; None where it cannot be imported."""
+    """The loop's version, asked in a process like those of the samples; None, and the reason on standard error,
+    where none can be made here: it is not installed, or its wheel or this kernel does not let it run."""
     if loop == FLOOR:
         return "libev"
-    code = "import sys; from loops import *; factory_of(sys.argv[1]); print(version_of(sys.argv[1]))"
+    code = "import sys; from loops import *; factory_of(sys.argv[1])().close(); print(version_of(sys.argv[1]))"
     done = subprocess.run(
         [sys.executable, "-c", code, loop], cwd=HERE, env=environment(), capture_output=True, text=True
     )
-    return done.stdout.strip() if done.returncode == 0 else None
+    if done.returncode == 0:
+        return done.stdout.strip()
+    print(f"{loop} is left out: {last_line(done.stderr)}", file=sys.stderr)
+    return None
 
 
 def cases_of(patterns: str, is_quick: bool) -> list[Case]:
@@ -62,8 +66,6 @@ def loops_of(names: str, is_quick: bool) -> dict[str, str]:
     versions = {name: installed(name) for name in LOOPS if name in wanted}
     if OURS in versions and versions[OURS] is None:
         raise SystemExit("compare: build loopmod first: make build")
-    for name in (name for name, version in versions.items() if version is None):
-        print(f"{name} cannot be imported here and is left out", file=sys.stderr)
     return {name: version for name, version in versions.items() if version is not None}
 
 

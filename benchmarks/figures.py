@@ -93,6 +93,7 @@ class Comparison:
                     "least": self.least(row.name, loop),
                     "p50": self.middle(row.name, loop, "p50"),
                     "p99": self.middle(row.name, loop, "p99"),
+                    "most": self.middle(row.name, loop, "most"),
                     "ratio": {base: self.ratio(row.name, loop, base) for base in bases},
                     "best_peer": self.best_peer(row.name) if loop == OURS else None,
                     "failure": self.failures.get((row.name, loop)),

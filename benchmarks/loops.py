@@ -22,6 +22,8 @@ LOOPS = (
     "uvloop",
     "rloop",
     "zuvloop",
+    "rsloop",
+    "talyn",
     OURS,
     JOINED,
     "asyncio" + PATCHED,
@@ -47,7 +49,8 @@ def factory_of(name: str) -> Factory:
     if name == JOINED:
         joined: Factory = importlib.import_module(OURS).new_server_loop
         return joined
-    factory: Factory = importlib.import_module(name).new_event_loop
+    module = importlib.import_module(name)
+    factory: Factory = module.Loop if name == "talyn" else module.new_event_loop
     return factory
 
 

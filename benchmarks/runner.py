@@ -58,6 +58,7 @@ class Sample:
     wall: float = 0.0
     p50: float | None = None
     p99: float | None = None
+    most: float | None = None
 
 
 class SampleFailed(Exception):

@@ -192,3 +192,21 @@ async def timers_fired(operations: int) -> None:
     for i in range(operations):
         loop.call_later(i * 7 % 8 * 1e-4, fire)
     await done
+
+
+@core(batch=30_000)
+async def timers_spread(operations: int) -> None:
+    """a timer set and fired, 30,000 of them spread evenly over 0.5 s, set in no order"""
+    loop = asyncio.get_running_loop()
+    done = loop.create_future()
+    left = operations
+
+    def fire() -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            done.set_result(None)
+
+    for i in range(operations):
+        loop.call_later(i * 7919 % operations * 0.5 / operations, fire)
+    await done

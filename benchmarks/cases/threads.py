@@ -62,6 +62,14 @@ async def getaddrinfo_numeric(operations: int) -> None:
         await loop.getaddrinfo("127.0.0.1", 80, type=socket.SOCK_STREAM)
 
 
+@core(batch=200)
+async def getaddrinfo_localhost(operations: int) -> None:
+    """getaddrinfo of `localhost`, which the resolver looks up in a file"""
+    loop = asyncio.get_running_loop()
+    for _ in range(operations):
+        await loop.getaddrinfo("localhost", 80, type=socket.SOCK_STREAM)
+
+
 @core(batch=500)
 async def signals(operations: int) -> None:
     """a signal sent to the process itself and handled on the loop"""
@@ -95,3 +103,12 @@ async def subprocess_pipe(operations: int) -> None:
         )
         out, _ = await child.communicate(data)
         assert out == data
+
+
+@core(batch=10)
+async def subprocess_output(operations: int) -> None:
+    """a child process (`echo`) started, its line read through a pipe, waited for"""
+    for _ in range(operations):
+        child = await asyncio.create_subprocess_exec("/bin/echo", "hello", stdout=asyncio.subprocess.PIPE)
+        out, _ = await child.communicate()
+        assert out == b"hello\n"
