@@ -4,6 +4,7 @@ Relies on sample.py, and for server cases on a C compiler for clients/ (OpenSSL'
 (libev), which are compiled on demand into build/benchmarks.
 """
 
+import contextlib
 import functools
 import json
 import os
@@ -12,6 +13,8 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -133,41 +136,98 @@ def cores() -> tuple[int, int]:
     return usable[0], usable[-1]
 
 
-def under_load(row: Row, loop: str, seconds: float) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Usage:
+    """What a server has used so far, and what kept it from its processor; seconds."""
+
+    wall: float
+    cpu: float
+    waiting: float  # ready to run, and another ran
+    stolen: float  # from all processors, by what lies below the system
+
+    def __sub__(self, other: "Usage") -> "Usage":
+        return Usage(
+            self.wall - other.wall,
+            self.cpu - other.cpu,
+            self.waiting - other.waiting,
+            self.stolen - other.stolen,
+        )
+
+
+class Server:
+    def __init__(self, process: "subprocess.Popen[str]", hello: dict[str, str]) -> None:
+        self.pid = process.pid
+        self.hello = hello
+
+    def usage(self) -> Usage:
+        threads = Path(f"/proc/{self.pid}/task").glob("*/schedstat")
+        cpu, waiting = (sum(column) * 1e-9 for column in zip(*map(_cpu_and_waiting, threads), strict=True))
+        stolen = int(Path("/proc/stat").read_text().split(None, 9)[8]) / os.sysconf("SC_CLK_TCK")
+        return Usage(time.monotonic(), cpu, waiting, stolen)
+
+    @staticmethod
+    def report_of(load: "subprocess.CompletedProcess[str]") -> dict[str, Any]:
+        if load.returncode != 0:
+            raise SampleFailed(last_line(load.stderr))
+        figures: dict[str, Any] = json.loads(load.stdout)
+        return figures
+
+
+def _cpu_and_waiting(schedstat: Path) -> tuple[int, int]:
+    cpu, waiting, _ = schedstat.read_text().split()
+    return int(cpu), int(waiting)
+
+
+@contextlib.contextmanager
+def serving(row: Row, loop: str, seconds: float) -> Iterator[Server]:
+    """The case's server, on its core; a failure is told with what the server said."""
     if row.case.uses_tls:
         make_certificate()
-    server = subprocess.Popen(
+    process = subprocess.Popen(
         command(row.case, loop, seconds),
         env=environment(row.malloc),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert server.stdout is not None
-    load = None
+    assert process.stdout is not None
+    failure = ""
     try:
-        os.sched_setaffinity(server.pid, {cores()[0]})
-        hello = server.stdout.readline()
-        if hello:
-            load = drive(row.case, json.loads(hello), server.pid, seconds)
-    except subprocess.TimeoutExpired:
-        raise SampleFailed(f"not done in {PATIENCE} s") from None
+        os.sched_setaffinity(process.pid, {cores()[0]})
+        hello = process.stdout.readline()
+        if not hello:
+            raise SampleFailed("")
+        yield Server(process, json.loads(hello))
+    except subprocess.TimeoutExpired as expired:
+        failure = f"not done in {expired.timeout:.0f} s"
+    except SampleFailed as failed:
+        failure = str(failed)
+    else:
+        return
     finally:
-        server.kill()
-        _, complaint = server.communicate()
-    if server.returncode == NO_FLOOR and loop == FLOOR:
+        process.kill()
+        complaint = process.communicate()[1]
+    if process.returncode == NO_FLOOR and loop == FLOOR:
         raise NotApplicable
-    if load is None or load.returncode != 0:
-        said = [text for text in (load.stderr if load else "", complaint) if text]
-        raise SampleFailed("; server: ".join(map(last_line, said)) or "the server ended without a word")
-    figures: dict[str, Any] = json.loads(load.stdout)
-    return figures
+    said = [failure, last_line(complaint) if complaint else ""]
+    raise SampleFailed("; server: ".join(filter(None, said)) or "the server ended without a word")
+
+
+def under_load(row: Row, loop: str, seconds: float) -> dict[str, Any]:
+    with serving(row, loop, seconds) as server:
+        return server.report_of(drive(row.case, server.hello, server.pid, seconds))
+    raise AssertionError
 
 
 def drive(
-    case: Case, hello: dict[str, str], server: int, seconds: float, count: int = 0
+    case: Case,
+    hello: dict[str, str],
+    server: int,
+    seconds: float,
+    count: int = 0,
+    more: Sequence[str] = (),
 ) -> "subprocess.CompletedProcess[str]":
-    """Let the load run for so many seconds, or (count) operations."""
+    """Let the load run for so many seconds, or (count) operations; `more` are options of the mode."""
     load = case.load
     options: dict[str, object] = {
         "-m": load.mode,
@@ -182,11 +242,11 @@ def drive(
         "-k": cores()[1],
         "-n": count,
     }
-    arguments = [str(part) for option in options.items() for part in option]
+    arguments = [str(part) for option in options.items() for part in option] + [*more]
     arguments += ["-g", load.http_path] if load.http_path else []
     arguments += ["-T"] if case.uses_tls else []
     program = str(compiled("clients", *tls_libraries()))
-    return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=PATIENCE)
+    return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=PATIENCE + 4 * seconds)
 
 
 def prepare(cases: list[Case], loops: list[str]) -> None:

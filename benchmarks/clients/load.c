@@ -2,6 +2,7 @@
  *
  *   load -m MODE -w PORT|PATH -f tcp|unix|udp -P PID [-c CONNECTIONS] [-s SIZE]
  *        [-a ANSWER] [-d IN_FLIGHT] [-t SECONDS] [-k CORE] [-g HTTP_PATH] [-T] [-n COUNT]
+ *        [-i DUE -o TIMES]
  *
  * Connects to the server at 127.0.0.1, runs the mode (modes.c) for a quarter of SECONDS
  * unmeasured and then for SECONDS, and prints one line of JSON: the operations of that
@@ -9,7 +10,8 @@
  * the seconds themselves, and the latency of a message in microseconds. Mode idle opens the
  * connections, sends one message on each, and prints the bytes that the server
  * grew by for each. With COUNT it runs for so many operations instead, and prints how many
- * those were: for who counts what the server does. Reading the server's clocks from here leaves the server's loop alone.
+ * those were: for who counts what the server does. Mode open (open.c) sends at times that
+ * the file DUE holds. Reading the server's clocks from here leaves the server's loop alone.
  *
  * Relies on Linux (epoll, affinity, /proc) and on nothing else of this repository; runner.py
  * compiles it.
@@ -362,7 +364,7 @@ parse(int argc, char **argv)
                        .seconds = 0.3,
                        .core = -1};
     int option;
-    while ((option = getopt(argc, argv, "m:w:f:P:c:s:a:d:t:k:g:n:T")) != -1) {
+    while ((option = getopt(argc, argv, "m:w:f:P:c:s:a:d:t:k:g:n:i:o:T")) != -1) {
         switch (option) {
         case 'm':
             options.mode = optarg;
@@ -402,6 +404,12 @@ parse(int argc, char **argv)
         case 'n':
             options.count = strtoul(optarg, NULL, 10);
             break;
+        case 'i':
+            options.due_path = optarg;
+            break;
+        case 'o':
+            options.times_path = optarg;
+            break;
         case 'T':
             options.use_tls = 1;
             break;
@@ -432,6 +440,10 @@ main(int argc, char **argv)
     make_messages(&load);
     if (!strcmp(load.options.mode, "idle")) {
         measure_idle(&load);
+        return 0;
+    }
+    if (!strcmp(load.options.mode, "open")) {
+        run_open(&load);
         return 0;
     }
     while (mode->name != NULL && strcmp(mode->name, load.options.mode) != 0) {

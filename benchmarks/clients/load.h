@@ -30,9 +30,11 @@ typedef struct {
     size_t answer; /* bytes of the answer to it; 0: the message itself comes back */
     int in_flight; /* messages on a connection at once */
     double seconds;
-    uint64_t count;        /* 0, or the operations to do, whatever time that takes */
-    int core;              /* -1: anywhere */
-    const char *http_path; /* the message is a GET request for it */
+    uint64_t count;         /* 0, or the operations to do, whatever time that takes */
+    int core;               /* -1: anywhere */
+    const char *http_path;  /* the message is a GET request for it */
+    const char *due_path;   /* mode open: when messages are due */
+    const char *times_path; /* and where their times go */
 } Options;
 
 typedef struct {
@@ -44,6 +46,7 @@ typedef struct {
     uint64_t sent;     /* bytes */
     uint64_t received; /* bytes */
     uint64_t began[MOST_IN_FLIGHT]; /* ns when each message in flight was sent */
+    uint64_t arrival;               /* mode open: the message that is on its way */
 } Connection;
 
 typedef struct {
@@ -64,6 +67,13 @@ typedef struct {
 } Mode;
 
 extern const Mode modes[];
+
+size_t answer_size(const Load *load);
+/* Reads what has come; where it is the message itself, each byte is compared. */
+size_t take_bytes(Load *load, Connection *conn);
+
+/* open.c */
+void run_open(Load *load);
 
 _Noreturn void die(const char *what);       /* with errno's text */
 _Noreturn void give_up(const char *reason); /* without */

@@ -13,7 +13,7 @@
 
 #define MIB (1024.0 * 1024.0)
 
-static size_t
+size_t
 answer_size(const Load *load)
 {
     return load->options.answer > 0 ? load->options.answer : load->options.size;
@@ -59,15 +59,22 @@ check_answer(const Load *load, const Connection *conn, const char *data, size_t 
     }
 }
 
+size_t
+take_bytes(Load *load, Connection *conn)
+{
+    size_t got = try_recv(load, conn, load->scratch, load->scratch_size);
+    if (load->options.answer == 0) {
+        check_answer(load, conn, load->scratch, got);
+    }
+    return got;
+}
+
 static void
 exchange(Load *load, Connection *conn, uint32_t events)
 {
     if (events & EPOLLIN) {
-        size_t got = try_recv(load, conn, load->scratch, load->scratch_size);
+        size_t got = take_bytes(load, conn);
         size_t answer = answer_size(load);
-        if (load->options.answer == 0) {
-            check_answer(load, conn, load->scratch, got);
-        }
         uint64_t before = conn->received / answer;
         conn->received += got;
         for (; before < conn->received / answer; before++) {

@@ -1,17 +1,9 @@
 """The arithmetic of make bench-threads (benchmarks/gains.py): which rounds count, and what follows from them."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
+import bench_support
 import pytest
 
-PATH = Path(__file__).resolve().parents[3] / "benchmarks" / "gains.py"
-SPEC = importlib.util.spec_from_file_location("benchmarks_gains", PATH)
-assert SPEC is not None and SPEC.loader is not None
-gains = importlib.util.module_from_spec(SPEC)
-sys.modules[SPEC.name] = gains
-SPEC.loader.exec_module(gains)
+gains = bench_support.load("gains")
 
 
 def phase(*rates, waiting=0.0, stolen=0.0, cpu=1.0):
