@@ -15,8 +15,8 @@ C_FILES = find src benchmarks -name '*.c' -o -name '*.h'
 .DEFAULT_GOAL := help
 .PHONY: help setup build servers test test-sanitize test-freethreaded test-threads test-tsan test-embedded test-stdlib test-apps \
     test-inside test-sid test-debug model model-transports model-tasks faults-allocation faults-calls faults-guards \
-    prove fuzz leaks soak coverage lint stubtest format docs demo wheel bench bench-latency bench-instructions \
-    bench-gil bench-threads clean
+    prove fuzz leaks soak coverage lint stubtest format docs demo wheel bench bench-latency bench-page \
+    bench-instructions bench-gil bench-threads clean
 
 help: ## print this list
 	@echo "make TARGET [PYTHON=python3.12] [JOBS=1] [ARGS='arguments for pytest or the benchmark']"
@@ -150,11 +150,17 @@ wheel: ## a wheel for this Python with libev inside, in dist/
 	PATH="$$bin:$$PATH" "$$bin/python" -m auditwheel repair --strip -w dist "$$tree"/build/raw/loopmod-*.whl && \
 	ls dist/*.whl
 
-bench: ## compare with every other loop that is installed: ARGS=--quick; see benchmarks/README.md
-	@bin=$$($(SETUP) build bench bench-optional) && "$$bin/python" $(BUILD_EXT) && "$$bin/python" benchmarks/compare.py $(ARGS)
+# Without ARGS the samples are kept, and the pages made anew of them.
+bench: ## compare with every other loop, and make the figures of the pages: ARGS=--quick; see benchmarks/README.md
+	@bin=$$($(SETUP) build bench bench-optional) && "$$bin/python" $(BUILD_EXT) && \
+	"$$bin/python" benchmarks/compare.py $(or $(ARGS),--keep)
 
 bench-latency: ## latency at 50 and 80 % of each loop's own maximum, beside each other: ARGS='--seconds 1 --rounds 3'
-	@bin=$$($(SETUP) build bench bench-optional) && "$$bin/python" $(BUILD_EXT) && "$$bin/python" benchmarks/open_loop.py $(ARGS)
+	@bin=$$($(SETUP) build bench bench-optional) && "$$bin/python" $(BUILD_EXT) && \
+	"$$bin/python" benchmarks/open_loop.py $(or $(ARGS),--keep)
+
+bench-page: ## the figures of README.md and docs/performance.md anew from benchmarks/results, without measuring
+	@bin=$$($(SETUP) bench) && "$$bin/python" benchmarks/page.py
 
 bench-instructions: ## count the instructions of core and server cases with callgrind: ARGS='--case sleep_0'
 	@bin=$$($(SETUP) build bench) && "$$bin/python" $(BUILD_EXT) && "$$bin/python" benchmarks/instructions.py $(ARGS)

@@ -3,7 +3,7 @@
 Every sample is a fresh process. A round takes every case on every loop, the loops of a case one right after
 the other and in an order that turns from round to round. README.md says how to read the table.
 
-Relies on runner.py, figures.py and report.py; a loop that is not installed is left out.
+Relies on runner.py, figures.py, results.py, report.py and page.py; a loop that is not installed is left out.
 """
 
 import argparse
@@ -14,10 +14,14 @@ import sys
 import sysconfig
 from pathlib import Path
 
+import page
+import plots
 import report
+import results
 from cases import CASES, Case
 from figures import Comparison
 from loops import FLOOR, LOOPS, OURS, is_for_servers
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from runner import HERE, ROOT, Row, environment, last_line, prepare
 
@@ -92,7 +96,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         choices=("default", "big", "both"),
         help="server cases with glibc's allocator as it is, with a high mmap threshold, or both (default)",
     )
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write every sample and the summary there")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write every sample there")
+    parser.add_argument("--keep", action="store_true", help="keep them in results/, and make the page anew")
     parser.add_argument("--picture", metavar="FILE", type=Path, help="draw the ratios there (png, svg)")
     parser.add_argument("--markdown", metavar="FILE", type=Path, help="write a table for a page there")
     parser.add_argument("--list", action="store_true", help="say what each case does and end")
@@ -101,6 +106,21 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     args.seconds = args.seconds or (0.04 if args.quick else 0.3)
     args.malloc = args.malloc or ("default" if args.quick else "both")
     return args
+
+
+def hand_out(comparison: Comparison, machine: results.Json, args: argparse.Namespace) -> None:
+    head = results.headline(machine, args.rounds)
+    report.show(comparison, head)
+    kept = results.of_comparison(comparison, machine, args.rounds)
+    if args.json:
+        results.write(args.json, kept)
+    if args.keep:
+        results.keep(kept)
+        page.make_anew()
+    if args.markdown:
+        report.write_markdown(args.markdown, comparison, head)
+    if args.picture:
+        plots.ratios(args.picture, comparison, head)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -116,24 +136,17 @@ def main(argv: list[str] | None = None) -> int:
     versions = loops_of(args.loops, args.quick)
     prepare(cases, list(versions))
     comparison = Comparison(rows_of(cases, args.malloc), list(versions))
-    machine = report.describe_machine(versions)
+    machine = results.describe_machine(versions)
     built = built_at()
     columns = (TextColumn("{task.description:<48}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     steps = args.rounds * len(comparison.rows) * len(versions)
-    with Progress(*columns, console=report.Console(stderr=True), transient=True) as progress:
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         bar = progress.add_task("", total=steps)
         comparison.run(args.rounds, args.seconds, lambda text: progress.update(bar, description=text, advance=1))
     if OURS in versions and built_at() != built:
         raise SystemExit("compare: loopmod was built anew during the run; the samples are of no use")
 
-    head = report.headline(machine, args.rounds, versions)
-    report.show(comparison, head)
-    if args.json:
-        report.write_json(args.json, comparison, machine, args.rounds)
-    if args.markdown:
-        report.write_markdown(args.markdown, comparison, head)
-    if args.picture:
-        report.draw(args.picture, comparison, head)
+    hand_out(comparison, machine, args)
     return 1 if any(loop == OURS for _, loop in comparison.failures) else 0
 
 

@@ -1,13 +1,14 @@
 """The samples of all rounds, and what follows from them: least values, paired ratios, the best peer.
 
 A ratio is taken between two samples of the same round, and the median of the rounds' ratios is what is
-reported: what else the machine does meets both alike. Relies on runner.py.
+reported: what else the machine does meets both alike. Relies on runner.py and gains.py.
 """
 
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-from loops import FLOOR, OURS, PEERS
+from gains import Spread, spread
+from loops import OURS, PEERS
 from runner import NotApplicable, Row, Sample, SampleFailed, take
 
 
@@ -64,6 +65,9 @@ class Comparison:
         ratios = self.ratios(row, loop, base)
         return statistics.median(ratios) if ratios else None
 
+    def spread(self, row: str, loop: str, base: str) -> Spread | None:
+        return spread(self.ratios(row, loop, base))
+
     def best_peer(self, row: str) -> str | None:
         """The peer that does best beside ours: the one with the least ratio of ours to it."""
         met = {peer: ratio for peer in PEERS if (ratio := self.ratio(row, OURS, peer)) is not None}
@@ -78,23 +82,3 @@ class Comparison:
             if (ratio := self.ratio(row.name, loop, "asyncio")) is not None
         ]
         return statistics.geometric_mean(ratios) if ratios else None
-
-    def summary(self) -> Iterator[dict[str, object]]:
-        for row in self.rows:
-            for loop in self.loops:
-                if (row.name, loop) in self._absent:
-                    continue
-                bases = [base for base in self.loops if base not in (loop, FLOOR)]
-                yield {
-                    "case": row.name,
-                    "kind": row.case.kind,
-                    "unit": row.case.unit,
-                    "loop": loop,
-                    "least": self.least(row.name, loop),
-                    "p50": self.middle(row.name, loop, "p50"),
-                    "p99": self.middle(row.name, loop, "p99"),
-                    "most": self.middle(row.name, loop, "most"),
-                    "ratio": {base: self.ratio(row.name, loop, base) for base in bases},
-                    "best_peer": self.best_peer(row.name) if loop == OURS else None,
-                    "failure": self.failures.get((row.name, loop)),
-                }

@@ -20,7 +20,8 @@ import time
 from cases import Case
 from compare import cases_of, loops_of
 from loops import FLOOR, is_for_servers
-from report import Console, Table
+from rich.console import Console
+from rich.table import Table
 from runner import SAMPLE, drive, environment, last_line, make_certificate, prepare
 
 FEW, MORE = 1, 3  # batches

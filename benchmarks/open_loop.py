@@ -8,16 +8,16 @@ Relies on arrivals.py for the arithmetic, on runner.py, and on clients/open.c fo
 """
 
 import argparse
-import json
 import sys
 import tempfile
 from array import array
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
-import report
+import page
+import results
 from arrivals import PATTERNS, Latencies, Tails, Taken, latencies, schedule
-from cases import CASES, Case
+from cases import Case
 from compare import cases_of, loops_of
 from gains import Spread
 from loops import LOOPS, OURS, PATCHED
@@ -144,7 +144,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--malloc", choices=("default", "big"), default="default")
     parser.add_argument("--rounds", metavar="N", type=int, default=9)
     parser.add_argument("--seconds", metavar="S", type=float, default=3.0, help="measured at each rate")
-    parser.add_argument("--json", metavar="FILE", type=Path, help="keep every sample")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write every sample there")
+    parser.add_argument("--keep", action="store_true", help="keep them in results/, and make the page anew")
     parser.add_argument("--lenient", action="store_true", help="count unfair rounds too: a look on a busy machine")
     args = parser.parse_args()
     args.loops = args.loops or ",".join(name for name in LOOPS if not name.endswith(PATCHED))
@@ -159,21 +160,21 @@ def main() -> None:
     versions = loops_of(args.loops, False)
     loops = list(versions)
     prepare(cases, loops)
-    machine = report.describe_machine(versions)
+    machine = results.describe_machine(versions)
     taken, failures = run(cases, loops, args)
     tails = Tails(taken, args.lenient)
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
-    console.print(report.headline(machine, args.rounds, versions), markup=False)
+    console.print(results.headline(machine, args.rounds), markup=False)
     console.print("latency in µs from when a message was due; x: how many times longer than loopmod's, by round\n")
     console.print(table_of(tails, cases, loops, args.rate or args.share))
     for (loop, name), reason in failures.items():
         console.print(f"{loop} failed in {name}: {reason}", markup=False)
+    kept = results.of_latency(taken, failures, machine, args.rounds)
     if args.json:
-        kept = {"kind": "latency", "machine": machine, "rounds": args.rounds, "arrivals": args.arrivals}
-        operations = {case.name: CASES[case.name].operation for case in cases}
-        failed = [{"loop": loop, "case": name, "reason": reason} for (loop, name), reason in failures.items()]
-        kept |= {"operations": operations, "failures": failed, "samples": [asdict(each) for each in taken]}
-        args.json.write_text(json.dumps(kept, indent=1) + "\n")
+        results.write(args.json, kept)
+    if args.keep:
+        results.keep(kept)
+        page.make_anew()
     if any(loop == OURS for loop, _ in failures):
         raise SystemExit(1)
 

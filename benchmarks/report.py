@@ -1,45 +1,13 @@
-"""Showing a comparison: the table, the JSON file, the picture. Relies on figures.py, rich and matplotlib."""
+"""Showing a comparison: the table, and one for a page. Relies on figures.py, results.py and rich."""
 
-import json
 import os
-import platform
-import time
-from dataclasses import asdict
 from pathlib import Path
 
 from figures import Comparison
 from loops import FLOOR, OURS
+from results import number, times
 from rich.console import Console
 from rich.table import Table
-
-
-def describe_machine(versions: dict[str, str]) -> dict[str, object]:
-    return {
-        "date": time.strftime("%Y-%m-%d"),
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "cores": len(os.sched_getaffinity(0)),
-        "load_average": os.getloadavg()[0],
-        "loops": versions,
-    }
-
-
-def headline(machine: dict[str, object], rounds: int, versions: dict[str, str]) -> str:
-    names = ", ".join(f"{name} {version}" for name, version in versions.items() if name != FLOOR)
-    return (
-        f"{machine['date']}, Python {machine['python']}, {machine['system']}, {machine['cores']} cores, "
-        f"load {machine['load_average']:.1f}, {rounds} rounds; {names}"
-    )
-
-
-def number(value: float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.3f}" if value < 10 else f"{value:.1f}" if value < 1000 else f"{value:,.0f}"
-
-
-def times(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
 
 
 def table(comparison: Comparison) -> Table:
@@ -79,17 +47,6 @@ def show(comparison: Comparison, head: str) -> None:
         console.print(f"{loop} failed in {row}: {reason}", markup=False)
 
 
-def write_json(path: Path, comparison: Comparison, machine: dict[str, object], rounds: int) -> None:
-    report = {
-        "machine": machine,
-        "rounds": rounds,
-        "core_mean": {loop: comparison.mean_of_core(loop) for loop in comparison.loops},
-        "summary": list(comparison.summary()),
-        "samples": [asdict(sample) for sample in comparison.samples],
-    }
-    path.write_text(json.dumps(report, indent=1) + "\n")
-
-
 def write_markdown(path: Path, comparison: Comparison, head: str) -> None:
     """The table for a page: what an operation is, each loop's value in times asyncio's."""
     loops = [loop for loop in comparison.loops if loop not in ("asyncio", FLOOR)]
@@ -100,30 +57,3 @@ def write_markdown(path: Path, comparison: Comparison, head: str) -> None:
         least = number(comparison.least(row.name, "asyncio"))
         lines.append(f"| {' | '.join([name, f'{least} {row.case.unit}', *ratios])} |")
     path.write_text("\n".join([*lines, "", head]) + "\n")
-
-
-def draw(path: Path, comparison: Comparison, head: str) -> None:
-    """Bars: how many times better than asyncio each loop is, a group of bars per case."""
-    import matplotlib
-
-    matplotlib.use("agg")
-    from matplotlib import pyplot
-
-    loops = [loop for loop in comparison.loops if loop not in ("asyncio", FLOOR)]
-    rows = [row for row in comparison.rows if comparison.ratios(row.name, OURS, "asyncio")]
-    figure, axes = pyplot.subplots(figsize=(9, 1 + 0.32 * len(rows)))
-    height = 0.8 / max(len(loops), 1)
-    for place, loop in enumerate(loops):
-        lengths = [comparison.ratio(row.name, loop, "asyncio") or 0 for row in rows]
-        where = [index + place * height for index in range(len(rows))]
-        axes.barh(where, lengths, height, label=loop, zorder=3 if loop == OURS else 2)
-    axes.axvline(1, color="black", linewidth=0.8, zorder=4)
-    axes.set_yticks([index + 0.4 - height / 2 for index in range(len(rows))], [row.name for row in rows])
-    axes.set_ylim(len(rows), -0.4)
-    axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_formatter("{x:g}x")
-    axes.set_xlabel("times better than asyncio (CPU time, or bytes); longer is better")
-    axes.set_title(head.partition(";")[0], fontsize="small")
-    axes.grid(axis="x", alpha=0.3)
-    axes.legend(loc="lower right")
-    figure.savefig(path, bbox_inches="tight", dpi=110)

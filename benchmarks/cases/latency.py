@@ -56,8 +56,8 @@ async def _lateness_of_spread(timers: int) -> list[float]:
             if not left:
                 done.set_result(None)
 
-        # All are set, in no order, before the first is due: 10 µs is more than any loop needs for one.
-        first = time.monotonic() + max(0.05, timers * 1e-5)
+        # All are set, in no order, before the first is due: 30 µs is more than any loop needs for one.
+        first = time.monotonic() + max(0.05, timers * 3e-5)
         for i in range(timers):
             due = first + (i * 7919 + 1) % timers * 0.5 / timers
             loop.call_later(max(0.0, due - time.monotonic()), fire, due)
