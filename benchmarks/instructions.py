@@ -19,7 +19,7 @@ import time
 
 from cases import Case
 from compare import cases_of, loops_of
-from loops import FLOOR, is_for_servers
+from loops import FLOOR, OURS, is_for_servers
 from rich.console import Console
 from rich.table import Table
 from runner import SAMPLE, drive, environment, last_line, make_certificate, prepare
@@ -30,6 +30,10 @@ COLLECTED = re.compile(r"Collected *: *(\d+)")
 SERVERS = ("echo_protocol", "echo_streams", "echo_own_socket")  # those counted where no case is named
 MESSAGES = 1000  # to a server in a batch
 PATIENCE = 600
+
+
+class Uncounted(Exception):
+    """A loop that does not run the case under valgrind, and why."""
 
 
 def command(case: Case, loop: str, batches: int, out: str) -> list[str]:
@@ -44,7 +48,7 @@ def said_alone(case: Case, loop: str, batches: int, out: str) -> str:
         command(case, loop, batches, out), env=env, capture_output=True, text=True, timeout=PATIENCE
     )
     if done.returncode != 0:
-        raise SystemExit(f"{case.name} on {loop}: {last_line(done.stderr)}")
+        raise Uncounted(f"{case.name} on {loop}: {last_line(done.stderr)}")
     return done.stderr
 
 
@@ -65,7 +69,7 @@ def said_under_load(case: Case, loop: str, batches: int, out: str) -> str:
     try:
         load = drive(one, json.loads(server.stdout.readline()), server.pid, 1, batches * MESSAGES)
         if load.returncode != 0:
-            raise SystemExit(f"{case.name} on {loop}: {last_line(load.stderr)}")
+            raise Uncounted(f"{case.name} on {loop}: {last_line(load.stderr)}")
         time.sleep(0.5)  # it sees the connection's end, whose cost is in both counts
     finally:
         server.terminate()
@@ -77,7 +81,7 @@ def collected(case: Case, loop: str, batches: int, out: str) -> int:
     said = (said_under_load if case.kind == "server" else said_alone)(case, loop, batches, out)
     found = COLLECTED.search(said)
     if found is None:
-        raise SystemExit(f"{case.name} on {loop}: {last_line(said)}")
+        raise Uncounted(f"{case.name} on {loop}: {last_line(said)}")
     return int(found[1])
 
 
@@ -91,6 +95,19 @@ def counted(case: Case, is_named: bool) -> bool:
     if case.kind == "server":
         return case.load.mode == "exchange" and (is_named or case.name in SERVERS)
     return case.kind in ("core", "process") and (is_named or case.name not in NOT_COUNTED)
+
+
+def counted_on(case: Case, loop: str, out: str) -> float | None:
+    """None where the loop has no part in the case, or does not do it under valgrind, which is said."""
+    if case.kind != "server" and is_for_servers(loop):
+        return None
+    try:
+        count = slope(case, loop, out)
+    except (Uncounted, subprocess.TimeoutExpired) as reason:
+        print(f"not counted: {reason}", file=sys.stderr, flush=True)
+        return None
+    print(f"{case.name} {loop} {count:,.0f}", file=sys.stderr, flush=True)
+    return count
 
 
 def main() -> None:
@@ -109,16 +126,14 @@ def main() -> None:
 
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
     table = Table("instructions per operation", *loops, box=None, pad_edge=False)
+    failures = 0
     for case in cases:
-        counts = []
-        for loop in loops:
-            if case.kind != "server" and is_for_servers(loop):
-                counts.append(float("nan"))
-                continue
-            counts.append(slope(case, loop, args.out))
-            print(f"{case.name} {loop} {counts[-1]:,.0f}", file=sys.stderr, flush=True)
-        table.add_row(case.name, *(f"{count:,.0f}" for count in counts))
+        counts = [counted_on(case, loop, args.out) for loop in loops]
+        failures += any(count is None and loop == OURS for count, loop in zip(counts, loops, strict=True))
+        table.add_row(case.name, *("-" if count is None else f"{count:,.0f}" for count in counts))
     console.print(table)
+    if failures:
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ async def _lateness_of_spread(timers: int) -> list[float]:
     """By the system's clock, since some loops' own stands still while callbacks run."""
     loop = asyncio.get_running_loop()
     late: list[float] = []
-    for _ in range(max(1, 200 // timers)):
+    for _ in range(max(1, min(20, 100 // timers))):
         done = loop.create_future()
         left = timers
 
