@@ -26,6 +26,17 @@ make_room(LmOutbuf *out)
     return 0;
 }
 
+/* The bytes that an owner's data lies in where nobody can change them: itself, or what a
+   memoryview shows. Borrowed, held by the owner; else NULL. */
+static PyObject *
+unchanging(PyObject *owner)
+{
+    if (PyMemoryView_Check(owner)) {
+        owner = PyMemoryView_GET_BASE(owner);
+    }
+    return owner != NULL && PyBytes_CheckExact(owner) ? owner : NULL;
+}
+
 int
 lm_outbuf_add(LmOutbuf *out, PyObject *owner, const char *data, size_t left)
 {
@@ -35,11 +46,8 @@ lm_outbuf_add(LmOutbuf *out, PyObject *owner, const char *data, size_t left)
     if (make_room(out) < 0) {
         return -1;
     }
-    PyObject *bytes;
-    if (PyBytes_CheckExact(owner)) {
-        bytes = Py_NewRef(owner);
-    }
-    else {
+    PyObject *bytes = Py_XNewRef(unchanging(owner));
+    if (bytes == NULL) {
         bytes = PyBytes_FromStringAndSize(data, (Py_ssize_t)left);
         if (bytes == NULL) {
             return -1;

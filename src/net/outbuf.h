@@ -31,8 +31,8 @@ lm_outbuf_is_empty(const LmOutbuf *out)
     return out->count == 0;
 }
 
-/* Queues the last `left` bytes of a buffer: `owner` itself where it is exact bytes,
-   else a copy. -1 with MemoryError set. */
+/* Queues the last `left` bytes of a buffer that is held: where `owner` is exact bytes, or a
+   memoryview of them, by a reference to those, else a copy. -1 with MemoryError set. */
 int lm_outbuf_add(LmOutbuf *out, PyObject *owner, const char *data, size_t left);
 
 /* Queues a datagram, which may be empty, and counts it as `overhead` bytes more than it

@@ -20,6 +20,7 @@
 #endif
 
 PyTypeObject PyBytes_Type;
+PyTypeObject PyMemoryView_Type;
 static PyTypeObject other_type;
 
 static LmOutbuf out;
@@ -169,9 +170,14 @@ prove_add(void)
     if (!is_bytes) {
         fresh->ob_base.ob_type = &other_type;
     }
+    PyMemoryViewObject view = {{1, &PyMemoryView_Type}, &fresh->ob_base};
+    if (!is_bytes && any_truth()) {
+        view.shown = NULL;
+    }
+    PyObject *owner = any_truth() ? &fresh->ob_base : &view.ob_base;
     size_t left = any_size(0, MOST_BYTES);
     const char *data = fresh->ob_sval + MOST_BYTES - left;
-    int failed = lm_outbuf_add(&out, &fresh->ob_base, data, left);
+    int failed = lm_outbuf_add(&out, owner, data, left);
     check(0, was_count + (failed == 0 && left > 0));
     HOLDS(failed == 0 || left > 0, "nothing to add does not fail");
     if (failed == 0 && left > 0) {
@@ -179,6 +185,7 @@ prove_add(void)
         HOLDS(piece->left == left, "all of it is queued");
         HOLDS((piece->data == data) == is_bytes, "what its owner can change is copied");
     }
+    HOLDS(view.ob_base.ob_refcnt == 1, "a view is not held");
     check_end(0);
 }
 

@@ -115,7 +115,11 @@ PROOFS = [
     Proof(
         "outbuf",
         "add",
-        Fault("net/outbuf.c", "    if (PyBytes_CheckExact(owner)) {", "    if (1) {"),
+        Fault(
+            "net/outbuf.c",
+            "    return owner != NULL && PyBytes_CheckExact(owner) ? owner : NULL;",
+            "    return owner;",
+        ),
         unwind=6,
         sizes=[{}, *queues()],
     ),

@@ -134,6 +134,17 @@ extern PyTypeObject PyBytes_Type;
 
 static PyObject *PyBytes_FromStringAndSize(const char *data, Py_ssize_t size);
 
+/* A view, of which a proof looks at what it shows: NULL where that is nobody's. */
+typedef struct {
+    PyObject ob_base;
+    PyObject *shown;
+} PyMemoryViewObject;
+
+extern PyTypeObject PyMemoryView_Type;
+
+#define PyMemoryView_Check(obj) (Py_TYPE(obj) == &PyMemoryView_Type)
+#define PyMemoryView_GET_BASE(obj) (((PyMemoryViewObject *)(obj))->shown)
+
 /* An iterable of bytes-like objects. */
 typedef struct {
     void *buf;

@@ -9,6 +9,8 @@ import contextlib
 import hashlib
 import logging
 import socket
+import sys
+import tracemalloc
 
 import pytest
 from tcp_support import (
@@ -121,6 +123,33 @@ def test_queued_mutable_data_is_kept_as_written(run, kind, form):
             data.clear()
             transport.close()
             assert await recv_all(far) == wanted
+
+    run(main())
+
+
+@pytest.mark.parametrize("form", ["write", "writelines"])
+def test_queued_views_of_bytes_are_not_copied(run, kind, form):
+    if sys.version_info < (3, 12):
+        only_loopmod(kind, "asyncio copies whatever it queues")
+    data = pattern(2 * BIG)
+
+    async def main():
+        async with connected() as (transport, protocol, far):
+            view = memoryview(data)[1:-1]
+            tracemalloc.start()
+            try:
+                before = tracemalloc.get_traced_memory()[0]
+                if form == "write":
+                    transport.write(view)
+                else:
+                    transport.writelines([view])
+                grown = tracemalloc.get_traced_memory()[0] - before
+            finally:
+                tracemalloc.stop()
+            assert transport.get_write_buffer_size() > BIG
+            assert grown < BIG / 2
+            view.release()
+            assert await recv_exactly(far, len(data) - 2) == data[1:-1]
 
     run(main())
 
