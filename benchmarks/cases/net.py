@@ -120,7 +120,7 @@ async def bulk_receive() -> asyncio.AbstractServer:
 
 
 class _Source(asyncio.Protocol):
-    data = b"x" * (256 * 1024)
+    data: bytes | memoryview = b"x" * (256 * 1024)
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
@@ -152,6 +152,16 @@ async def bulk_send() -> asyncio.AbstractServer:
     return await asyncio.get_running_loop().create_server(_Source, "127.0.0.1", 0)
 
 
+class _ViewSource(_Source):
+    data = memoryview(bytes(1024 * 1024))
+
+
+@server(loads=(Load(mode="source", connections=1),))
+async def bulk_send_views() -> asyncio.AbstractServer:
+    """1 MiB sent by a Protocol under flow control, as a memoryview of bytes"""
+    return await asyncio.get_running_loop().create_server(_ViewSource, "127.0.0.1", 0)
+
+
 @server(loads=(Load(size=1, answer=1024 * 1024, connections=4),))
 async def sendfile() -> asyncio.AbstractServer:
     """a file of 1 MiB sent by loop.sendfile for a byte received"""
@@ -166,6 +176,27 @@ async def sendfile() -> asyncio.AbstractServer:
             while await reader.readexactly(1):
                 await loop.sendfile(writer.transport, own, 0, 1024 * 1024)
         except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    return await asyncio.start_server(serve, "127.0.0.1", 0)
+
+
+@server(loads=(Load(mode="source", connections=1),))
+async def sendfile_large() -> asyncio.AbstractServer:
+    """1 MiB sent by loop.sendfile of a file of 256 MiB, again and again"""
+    file = tempfile.TemporaryFile()  # as long as the server
+    for _ in range(256):
+        file.write(b"x" * (1024 * 1024))
+    file.flush()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await reader.readexactly(1)
+            while True:
+                await asyncio.get_running_loop().sendfile(writer.transport, file)
+        except ConnectionError:
             pass
         finally:
             writer.close()
