@@ -291,7 +291,7 @@ send_owned(PyObject *self, PyObject *arg LM_UNUSED, PyObject **result)
             return *result != NULL ? PYGEN_RETURN : PYGEN_ERROR;
         }
         if (!future->is_blocking) {
-            future->is_blocking = 1;
+            LM_STORE(future->is_blocking, 1);
             *result = Py_NewRef(outcome);
             return PYGEN_NEXT;
         }
