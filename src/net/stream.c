@@ -166,6 +166,7 @@ LM_OWNED_METHOD(stream_method_reset_empty_waiter, lm_transport_owner)
 LM_OWNED_FASTCALL(stream_method_write, lm_transport_owner)
 LM_OWNED_FASTCALL(stream_method_writelines, lm_transport_owner)
 LM_OWNED_SHOWN(get_empty_waiter, lm_transport_owner)
+LM_OWNED_SHOWN(get_eof, lm_transport_owner)
 
 static PyMethodDef stream_methods[] = {
     {"write", LM_FASTCALL(LM_OWNED(stream_method_write)),
@@ -191,7 +192,7 @@ static PyMethodDef stream_methods[] = {
     {NULL, NULL, 0, NULL}};
 
 static PyGetSetDef stream_getset[] = {
-    {"_eof", get_eof, NULL, NULL, NULL},
+    {"_eof", LM_OWNED(get_eof), NULL, NULL, NULL},
     {"_empty_waiter", LM_OWNED(get_empty_waiter), NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL}};
 

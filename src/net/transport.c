@@ -177,7 +177,7 @@ tell_of_error(PyObject *self, PyObject *exc, const char *message)
         return lm_fault_report((PyObject *)t->loop, t->st, message, "transport", self,
                                "protocol", t->protocol, NULL);
     }
-    if (!t->loop->is_debug) {
+    if (!LM_LOAD(t->loop->is_debug)) {
         return 0;
     }
     return lm_done(
