@@ -59,7 +59,7 @@ module_exec(PyObject *module)
 static PyObject *
 allow_nested_runs(PyObject *module, PyObject *unused LM_UNUSED)
 {
-    lm_state_of_module(module)->shared->nesting_allowed = 1;
+    LM_STORE(lm_state_of_module(module)->shared->nesting_allowed, 1);
     Py_RETURN_NONE;
 }
 

@@ -27,6 +27,29 @@
 #define LM_ADD(place, value) ((place) += (value))
 #endif
 
+/* The same of a double. */
+static inline double
+lm_load_double(const double *place)
+{
+#if LM_FREE_THREADED
+    double value;
+    __atomic_load(place, &value, __ATOMIC_RELAXED);
+    return value;
+#else
+    return *place;
+#endif
+}
+
+static inline void
+lm_store_double(double *place, double value)
+{
+#if LM_FREE_THREADED
+    __atomic_store(place, &value, __ATOMIC_RELAXED);
+#else
+    *place = value;
+#endif
+}
+
 /* What two threads do not write, or write and read, on the same line. */
 #define LM_CACHE_LINE 64
 

@@ -39,7 +39,7 @@ set_loop_debug(PyObject *self, PyObject *value, void *closure LM_UNUSED)
 }
 
 LM_GETTER(get_loop_join_writes, LmLoop *loop = (LmLoop *)self,
-          PyLong_FromLong(loop->postpones))
+          PyLong_FromLong(LM_LOAD(loop->postpones)))
 
 static int
 set_loop_join_writes(PyObject *self, PyObject *value, void *closure LM_UNUSED)
@@ -51,12 +51,12 @@ set_loop_join_writes(PyObject *self, PyObject *value, void *closure LM_UNUSED)
         }
         return -1;
     }
-    ((LmLoop *)self)->postpones = (uint8_t)join;
+    LM_STORE(((LmLoop *)self)->postpones, (uint8_t)join);
     return lm_loop_run_postponed((LmLoop *)self);
 }
 
 LM_GETTER(get_loop_lookup_threads, LmLoop *loop = (LmLoop *)self,
-          PyLong_FromLong(loop->most_lookups))
+          PyLong_FromLong(LM_LOAD(loop->most_lookups)))
 
 /* Before the first look-up. */
 static int
@@ -70,12 +70,12 @@ set_loop_lookup_threads(PyObject *self, PyObject *value, void *closure LM_UNUSED
         }
         return -1;
     }
-    ((LmLoop *)self)->most_lookups = (unsigned)most;
+    LM_STORE(((LmLoop *)self)->most_lookups, (unsigned)most);
     return 0;
 }
 
 LM_GETTER(get_loop_timer_slack, LmLoop *loop = (LmLoop *)self,
-          PyFloat_FromDouble(loop->timer_slack))
+          PyFloat_FromDouble(lm_load_double(&loop->timer_slack)))
 
 static int
 set_loop_timer_slack(PyObject *self, PyObject *value, void *closure LM_UNUSED)
@@ -88,7 +88,7 @@ set_loop_timer_slack(PyObject *self, PyObject *value, void *closure LM_UNUSED)
         PyErr_SetString(PyExc_ValueError, "timer_slack is from 0 to 1 second");
         return -1;
     }
-    ((LmLoop *)self)->timer_slack = slack;
+    lm_store_double(&((LmLoop *)self)->timer_slack, slack);
     return 0;
 }
 

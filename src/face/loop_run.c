@@ -29,7 +29,7 @@ typedef struct {
 static int
 may_nest(LmState *st)
 {
-    if (st->shared->nesting_allowed) {
+    if (LM_LOAD(st->shared->nesting_allowed)) {
         return 1;
     }
     PyObject *asyncio = PyImport_ImportModule("asyncio");
@@ -121,7 +121,7 @@ begin_run(LmLoop *loop, Surroundings *before)
         lm_registry_suspend(st, before->outer_loop, &before->outer) < 0) {
         return -1;
     }
-    if (loop->is_debug && loop->nesting == 0) {
+    if (LM_LOAD(loop->is_debug) && loop->nesting == 0) {
         if (track_origins(loop, 1) < 0) {
             return -1;
         }
@@ -174,7 +174,7 @@ static int
 end_run(LmLoop *loop, Surroundings *before, int failed)
 {
     PyObject *exc = failed < 0 ? lm_exc_hold() : NULL;
-    before->tracks_origins |= loop->is_debug;
+    before->tracks_origins |= LM_LOAD(loop->is_debug);
     before->tracks_origins &= loop->nesting == 0;
     for (int part = 0; part < PARTS; part++) {
         if (restore_part(loop, before, part) == 0) {
@@ -337,7 +337,7 @@ PyObject *
 lm_loop_method_close_core(PyObject *self, PyObject *unused LM_UNUSED)
 {
     LmLoop *loop = (LmLoop *)self;
-    if (loop->thread_id != 0 || loop->is_asleep) {
+    if (loop->thread_id != 0 || LM_LOAD(loop->is_asleep)) {
         PyErr_SetString(PyExc_RuntimeError, "Cannot close a running event loop");
         return NULL;
     }

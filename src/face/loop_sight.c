@@ -172,14 +172,14 @@ lm_loop_get_patched(PyObject *self, void *closure LM_UNUSED)
 PyObject *
 lm_loop_get_own_select(PyObject *self, void *closure LM_UNUSED)
 {
-    return PyBool_FromLong(((LmLoop *)self)->has_own_select);
+    return PyBool_FromLong(LM_LOAD(((LmLoop *)self)->has_own_select));
 }
 
 int
 lm_loop_set_own_select(PyObject *self, PyObject *value, void *closure LM_UNUSED)
 {
     LmLoop *loop = (LmLoop *)self;
-    loop->has_own_select = value == Py_True;
+    LM_STORE(loop->has_own_select, value == Py_True);
     lm_patched_look_closer(loop);
     return 0;
 }

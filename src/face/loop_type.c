@@ -81,7 +81,7 @@ note_attribute(LmLoop *loop, PyObject *name, PyObject *value)
         return lm_loop_note_overrides(loop);
     }
     if (name == st->str._selector) {
-        loop->has_own_select = value != NULL && value != Py_None;
+        LM_STORE(loop->has_own_select, value != NULL && value != Py_None);
         lm_patched_look_closer(loop);
     }
     else if (name == st->str._run_once) {

@@ -226,7 +226,7 @@ static int
 may_read_on(const LmTransport *t, const PyObject *context)
 {
     return t->lost == 0 && t->reader.is_active && t->read_context == context &&
-           !t->loop->is_stopping;
+           !LM_LOAD(t->loop->is_stopping);
 }
 
 int

@@ -35,10 +35,13 @@ datagram_method_sendto_ready(PyObject *self, PyObject *unused LM_UNUSED)
     return lm_none_if(lm_transport(self)->lost == 0 ? lm_datagram_flush(self) : 0);
 }
 
-static PyMethodDef read_ready_def = {"_read_ready", datagram_method_read_ready,
-                                     METH_NOARGS, NULL};
-static PyMethodDef sendto_ready_def = {"_sendto_ready", datagram_method_sendto_ready,
-                                       METH_NOARGS, NULL};
+LM_OWNED_METHOD(datagram_method_read_ready, lm_transport_owner)
+LM_OWNED_METHOD(datagram_method_sendto_ready, lm_transport_owner)
+
+static PyMethodDef read_ready_def = {
+    "_read_ready", LM_OWNED(datagram_method_read_ready), METH_NOARGS, NULL};
+static PyMethodDef sendto_ready_def = {
+    "_sendto_ready", LM_OWNED(datagram_method_sendto_ready), METH_NOARGS, NULL};
 
 static int
 datagram_traverse(PyObject *self, visitproc visit, void *arg)

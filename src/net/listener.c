@@ -322,7 +322,11 @@ listener_accept(PyObject *self, PyObject *unused LM_UNUSED)
     return accept_ready(l->loop, Py_NewRef(self)) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
-static PyMethodDef accept_def = {"_accept", listener_accept, METH_NOARGS, NULL};
+#define listener_owner(self) ((Listener *)(self))->loop
+LM_OWNED_METHOD(listener_accept, listener_owner)
+
+static PyMethodDef accept_def = {"_accept", LM_OWNED(listener_accept), METH_NOARGS,
+                                 NULL};
 
 static void
 on_ready(LmWatch *watch)
@@ -427,7 +431,6 @@ listener_dealloc(PyObject *self)
     Py_XDECREF(loop);
 }
 
-#define listener_owner(self) ((Listener *)(self))->loop
 LM_OWNED_METHOD(listener_close, listener_owner)
 LM_OWNED_METHOD(listener_resume, listener_owner)
 

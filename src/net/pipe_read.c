@@ -7,6 +7,7 @@
 #include "base/oserr.h"
 #include "base/sys.h"
 #include "core/handle.h"
+#include "core/owner.h"
 #include "net/stream_feed.h"
 
 #include <unistd.h>
@@ -77,7 +78,9 @@ reader_method_read_ready(PyObject *self, PyObject *unused LM_UNUSED)
                                                                 : Py_NewRef(Py_None);
 }
 
-static PyMethodDef read_ready_def = {"_read_ready", reader_method_read_ready,
+LM_OWNED_METHOD(reader_method_read_ready, lm_transport_owner)
+
+static PyMethodDef read_ready_def = {"_read_ready", LM_OWNED(reader_method_read_ready),
                                      METH_NOARGS, NULL};
 
 /* The end of a terminal. */

@@ -72,6 +72,7 @@ LM_OWNED_REPR(pipe_repr, lm_transport_owner)
 LM_OWNED_METHOD(pipe_method_write, lm_transport_owner)
 LM_OWNED_SETTER(pipe_set_extra, lm_transport_owner)
 LM_OWNED_SHOWN(get_file, lm_transport_owner)
+LM_OWNED_SHOWN(get_dropped, lm_transport_owner)
 LM_OWNED_SETTER(set_file, lm_transport_owner)
 
 static PyMethodDef read_methods[] = {
@@ -105,11 +106,12 @@ static PyGetSetDef read_getset[] = {LM_TRANSPORT_GETSET,
                                     PIPE_GETSET,
                                     {NULL, NULL, NULL, NULL, NULL}};
 
-static PyGetSetDef write_getset[] = {LM_TRANSPORT_GETSET,
-                                     LM_TRANSPORT_WRITE_GETSET,
-                                     PIPE_GETSET,
-                                     {"_conn_lost", get_dropped, NULL, NULL, NULL},
-                                     {NULL, NULL, NULL, NULL, NULL}};
+static PyGetSetDef write_getset[] = {
+    LM_TRANSPORT_GETSET,
+    LM_TRANSPORT_WRITE_GETSET,
+    PIPE_GETSET,
+    {"_conn_lost", LM_OWNED(get_dropped), NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL}};
 
 static const LmTransportTypeSpec read_spec = {
     .name = "loopmod._loopmod.ReadPipeTransport",

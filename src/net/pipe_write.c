@@ -7,6 +7,7 @@
 #include "base/oserr.h"
 #include "base/sys.h"
 #include "core/handle.h"
+#include "core/owner.h"
 
 #include <sys/uio.h>
 #include <unistd.h>
@@ -201,10 +202,13 @@ writer_method_write_ready(PyObject *self, PyObject *unused LM_UNUSED)
                                                                  : Py_NewRef(Py_None);
 }
 
-static PyMethodDef read_ready_def = {"_read_ready", writer_method_read_ready,
+LM_OWNED_METHOD(writer_method_read_ready, lm_transport_owner)
+LM_OWNED_METHOD(writer_method_write_ready, lm_transport_owner)
+
+static PyMethodDef read_ready_def = {"_read_ready", LM_OWNED(writer_method_read_ready),
                                      METH_NOARGS, NULL};
-static PyMethodDef write_ready_def = {"_write_ready", writer_method_write_ready,
-                                      METH_NOARGS, NULL};
+static PyMethodDef write_ready_def = {
+    "_write_ready", LM_OWNED(writer_method_write_ready), METH_NOARGS, NULL};
 
 const LmPipeKind lm_pipe_writes = {
     .transport =

@@ -248,7 +248,11 @@ method_retry(PyObject *self, PyObject *unused LM_UNUSED)
                                                                : Py_NewRef(Py_None);
 }
 
-static PyMethodDef retry_def = {"_sock_ready", method_retry, METH_NOARGS, NULL};
+#define op_owner(self) ((LmSockOp *)(self))->loop
+LM_OWNED_METHOD(method_retry, op_owner)
+
+static PyMethodDef retry_def = {"_sock_ready", LM_OWNED(method_retry), METH_NOARGS,
+                                NULL};
 
 /* Ready-queue function: the descriptor is ready. What ran before it in the turn may have
    ended the operation or taken its place. */
@@ -291,7 +295,7 @@ send_owned(PyObject *self, PyObject *arg LM_UNUSED, PyObject **result)
             return *result != NULL ? PYGEN_RETURN : PYGEN_ERROR;
         }
         if (!future->is_blocking) {
-            future->is_blocking = 1;
+            LM_STORE(future->is_blocking, 1);
             *result = Py_NewRef(outcome);
             return PYGEN_NEXT;
         }
@@ -308,8 +312,6 @@ send_owned(PyObject *self, PyObject *arg LM_UNUSED, PyObject **result)
     }
     return PYGEN_RETURN;
 }
-
-#define op_owner(self) ((LmSockOp *)(self))->loop
 
 static PySendResult
 op_send(PyObject *self, PyObject *arg, PyObject **result)

@@ -113,10 +113,13 @@ stream_method_write_ready(PyObject *self, PyObject *unused LM_UNUSED)
     return lm_none_if(lm_transport(self)->lost == 0 ? lm_stream_flush(self) : 0);
 }
 
-static PyMethodDef read_ready_def = {"_read_ready", stream_method_read_ready,
+LM_OWNED_METHOD(stream_method_read_ready, lm_transport_owner)
+LM_OWNED_METHOD(stream_method_write_ready, lm_transport_owner)
+
+static PyMethodDef read_ready_def = {"_read_ready", LM_OWNED(stream_method_read_ready),
                                      METH_NOARGS, NULL};
-static PyMethodDef write_ready_def = {"_write_ready", stream_method_write_ready,
-                                      METH_NOARGS, NULL};
+static PyMethodDef write_ready_def = {
+    "_write_ready", LM_OWNED(stream_method_write_ready), METH_NOARGS, NULL};
 
 /* Small writes must not wait for the peer's acknowledgements. By the address family: a
    socket made with protocol 0 is TCP all the same. */
@@ -166,6 +169,7 @@ LM_OWNED_METHOD(stream_method_reset_empty_waiter, lm_transport_owner)
 LM_OWNED_FASTCALL(stream_method_write, lm_transport_owner)
 LM_OWNED_FASTCALL(stream_method_writelines, lm_transport_owner)
 LM_OWNED_SHOWN(get_empty_waiter, lm_transport_owner)
+LM_OWNED_SHOWN(get_eof, lm_transport_owner)
 
 static PyMethodDef stream_methods[] = {
     {"write", LM_FASTCALL(LM_OWNED(stream_method_write)),
@@ -191,7 +195,7 @@ static PyMethodDef stream_methods[] = {
     {NULL, NULL, 0, NULL}};
 
 static PyGetSetDef stream_getset[] = {
-    {"_eof", get_eof, NULL, NULL, NULL},
+    {"_eof", LM_OWNED(get_eof), NULL, NULL, NULL},
     {"_empty_waiter", LM_OWNED(get_empty_waiter), NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL}};
 

@@ -127,9 +127,14 @@ attribute(PyObject *self, PyObject *name)
 
 /* Whether a method of the class is not hidden by an attribute of the instance. */
 static int
-has_own(PyObject *self, PyObject *name, PyObject *methods, Py_ssize_t index)
+has_own(LmState *st, PyObject *self, PyObject *name, Py_ssize_t index)
 {
-    /* First: an odd attribute's code may have the classes judged anew. */
+    /* First: an odd attribute's code may have the classes judged anew; without a GIL
+       another thread has perhaps done so already. */
+    PyObject *methods = LM_LOAD_ACQUIRE(st->shared->stream_methods);
+    if (LM_FREE_THREADED && methods == NULL) {
+        return 0;
+    }
     const PyObject *function = PyTuple_GET_ITEM(methods, index);
     PyObject *bound = attribute(self, name);
     int is_own = bound != NULL && PyMethod_Check(bound) &&
@@ -168,9 +173,9 @@ reader_has_own_methods(LmState *st, PyObject *reader)
                   0)) {
         return 1;
     }
-    return has_own(reader, st->str.feed_data, st->shared->stream_methods, 2) &&
-           st->shared->stream_methods != NULL &&
-           has_own(reader, st->str._wakeup_waiter, st->shared->stream_methods, 4);
+    return has_own(st, reader, st->str.feed_data, 2) &&
+           LM_LOAD(st->shared->stream_methods) != NULL &&
+           has_own(st, reader, st->str._wakeup_waiter, 4);
 }
 
 /* The protocol's reader, exact and with the methods of its class, as a new reference, or
@@ -320,7 +325,7 @@ feed_reader(LmState *st, PyObject *reader, const char *data, size_t size)
 static LM_APART int
 feed_stream(LmState *st, PyObject *protocol, const char *data, size_t size)
 {
-    if (!has_own(protocol, st->str.data_received, st->shared->stream_methods, 0)) {
+    if (!has_own(st, protocol, st->str.data_received, 0)) {
         return NOT_FED;
     }
     PyObject *reader = reader_of(st, protocol);

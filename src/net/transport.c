@@ -7,6 +7,7 @@
 #include "base/type_help.h"
 #include "core/fault.h"
 #include "core/handle.h"
+#include "core/owner.h"
 #include "net/flow.h"
 #include "net/readers.h"
 #include "net/server.h"
@@ -77,8 +78,10 @@ call_connection_lost(PyObject *self, PyObject *exc)
     return lm_none_if(lm_transport_finish(self, exc));
 }
 
-static PyMethodDef lost_def = {"_call_connection_lost", call_connection_lost, METH_O,
-                               NULL};
+LM_OWNED_METHOD(call_connection_lost, lm_transport_owner)
+
+static PyMethodDef lost_def = {"_call_connection_lost", LM_OWNED(call_connection_lost),
+                               METH_O, NULL};
 
 void
 lm_transport_set_socket(LmTransport *t, PyObject *sock)
@@ -177,7 +180,7 @@ tell_of_error(PyObject *self, PyObject *exc, const char *message)
         return lm_fault_report((PyObject *)t->loop, t->st, message, "transport", self,
                                "protocol", t->protocol, NULL);
     }
-    if (!t->loop->is_debug) {
+    if (!LM_LOAD(t->loop->is_debug)) {
         return 0;
     }
     return lm_done(

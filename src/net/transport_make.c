@@ -5,6 +5,7 @@
 #include "base/oserr.h"
 #include "base/type_help.h"
 #include "core/handle.h"
+#include "core/owner.h"
 #include "net/readers.h"
 #include "task/future.h"
 
@@ -29,7 +30,9 @@ begin_life(PyObject *self, PyObject *waiter)
     return lm_none_if(first != NULL ? -1 : 0);
 }
 
-static PyMethodDef begin_def = {"_begin", begin_life, METH_O, NULL};
+LM_OWNED_METHOD(begin_life, lm_transport_owner)
+
+static PyMethodDef begin_def = {"_begin", LM_OWNED(begin_life), METH_O, NULL};
 
 int
 lm_transport_check_lives(const LmTransport *t)

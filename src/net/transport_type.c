@@ -324,6 +324,8 @@ LM_OWNED_FASTCALL(transport_method_fatal_error, lm_transport_owner)
 LM_OWNED_SHOWN(lm_transport_get_extra, lm_transport_owner)
 LM_OWNED_SETTER(lm_transport_set_extra, lm_transport_owner)
 LM_OWNED_SHOWN(get_server, lm_transport_owner)
+LM_OWNED_SHOWN(get_conn_lost, lm_transport_owner)
+LM_OWNED_SHOWN(get_connected, lm_transport_owner)
 LM_OWNED_SHOWN(get_sock, lm_transport_owner)
 LM_OWNED_SHOWN(get_fd, lm_transport_owner)
 
@@ -353,11 +355,11 @@ static PyGetSetDef transport_getset[] = {
     LM_TRANSPORT_WRITE_GETSET,
     {"_extra", LM_OWNED(lm_transport_get_extra), LM_OWNED(lm_transport_set_extra), NULL,
      NULL},
-    {"_protocol_connected", get_connected, NULL, NULL, NULL},
+    {"_protocol_connected", LM_OWNED(get_connected), NULL, NULL, NULL},
     {"_server", LM_OWNED(get_server), NULL, NULL, NULL},
     {"_sock", LM_OWNED(get_sock), NULL, NULL, NULL},
     {"_sock_fd", LM_OWNED(get_fd), NULL, NULL, NULL},
-    {"_conn_lost", get_conn_lost, NULL, NULL, NULL},
+    {"_conn_lost", LM_OWNED(get_conn_lost), NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL}};
 
 PyObject *

@@ -131,7 +131,11 @@ watch_again(PyObject *self, PyObject *unused LM_UNUSED)
     Py_RETURN_NONE;
 }
 
-static PyMethodDef watch_again_def = {"_watch_signals", watch_again, METH_NOARGS, NULL};
+#define loop_itself(self) ((LmLoop *)(self))
+LM_OWNED_METHOD(watch_again, loop_itself)
+
+static PyMethodDef watch_again_def = {"_watch_signals", LM_OWNED(watch_again),
+                                      METH_NOARGS, NULL};
 
 /* The kernel does not watch the pipe, says the exception that is set: it is told, and the
    kernel asked again later. */

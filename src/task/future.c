@@ -79,8 +79,12 @@ empty_future(PyObject *self)
         return -1;
     }
     /* First: the end of what is let go of may look at the future. */
+    LM_BEGIN_SECTION(self)
     LM_STORE(f->state, LM_PENDING);
-    f->is_exception = f->is_blocking = f->log_traceback = 0;
+    f->is_exception = 0;
+    LM_END_SECTION
+    LM_STORE(f->is_blocking, 0);
+    LM_STORE(f->log_traceback, 0);
     lm_future_clear_fields(f);
     return 0;
 }
@@ -238,9 +242,14 @@ lm_future_set_exception(PyObject *self, PyObject *exc)
     }
     f->value = exc;
     f->is_exception = 1;
+    if (LM_FREE_THREADED) {
+        LM_STORE(f->log_traceback, 1); /* before another thread can look at it */
+    }
     LM_STORE_RELEASE(f->state, LM_FINISHED);
     int failed = lm_waiters_schedule(self);
-    f->log_traceback = 1;
+    if (!LM_FREE_THREADED) {
+        LM_STORE(f->log_traceback, 1);
+    }
     return failed;
 }
 
@@ -263,16 +272,15 @@ int
 lm_future_cancel(PyObject *self, PyObject *message)
 {
     LmFuture *f = lm_future(self);
-    f->log_traceback = 0;
+    LM_STORE(f->log_traceback, 0);
     if (f->state != LM_PENDING) {
         return 0;
     }
     if (message != NULL && message != Py_None && lm_future_rare(f) == NULL) {
         return -1;
     }
-    LM_STORE_RELEASE(
-        f->state,
-        LM_CANCELLED); /* before the end of an older message, which may look */
+    /* Before the end of an older message, which may look. */
+    LM_STORE_RELEASE(f->state, LM_CANCELLED);
     if (lm_future_note_cancel(f, message) < 0) {
         return -1;
     }
@@ -315,7 +323,7 @@ lm_future_take_exception(LmFuture *f)
         exc = lm_future_make_cancelled_error(f);
         return exc != NULL ? exc : PyErr_GetRaisedException();
     }
-    f->log_traceback = 0;
+    LM_STORE(f->log_traceback, 0);
     if (!f->is_exception || f->value == NULL) {
         return NULL;
     }
@@ -351,14 +359,14 @@ own_result(LmFuture *f)
 
 #if LM_FREE_THREADED
 
-/* The value of a future that is done, as a new reference, or NULL. Whoever begins it anew
-   waits. */
+/* Of a future that is done: a new reference, or NULL. Whoever begins it anew waits. */
 static PyObject *
-value_elsewhere(LmFuture *f)
+value_elsewhere(LmFuture *f, int *is_exception)
 {
     PyObject *value;
     Py_BEGIN_CRITICAL_SECTION(lm_future_object(f));
     value = LM_LOAD_ACQUIRE(f->state) != LM_PENDING ? Py_XNewRef(f->value) : NULL;
+    *is_exception = value != NULL && f->is_exception;
     Py_END_CRITICAL_SECTION();
     return value;
 }
@@ -376,8 +384,9 @@ result_elsewhere(LmFuture *f)
         PyErr_SetNone(f->st->CancelledError);
         return NULL;
     }
-    PyObject *value = value_elsewhere(f);
-    if (value == NULL || !f->is_exception) {
+    int is_exception;
+    PyObject *value = value_elsewhere(f, &is_exception);
+    if (!is_exception) {
         return value != NULL ? value : Py_NewRef(Py_None);
     }
     LM_STORE(f->log_traceback, 0);
@@ -430,9 +439,8 @@ lm_future_traverse_fields(LmFuture *f, visitproc visit, void *arg)
     return 0;
 }
 
-/* The loop stays: a future that is being cleared may still be asked. All is taken out
-   before anything of it ends: what then runs may use the future, which keeps what it is
-   given. */
+/* The loop stays: who is being cleared may still be asked. All is taken out before any of it
+   ends: what then runs may use the future, which keeps what it is given. */
 static PyObject *
 take_value(LmFuture *f)
 {
@@ -461,10 +469,10 @@ void
 lm_future_report_unread(PyObject *self)
 {
     LmFuture *f = lm_future(self);
-    if (!f->log_traceback || f->loop == NULL || f->value == NULL) {
+    if (!LM_LOAD(f->log_traceback) || f->loop == NULL || f->value == NULL) {
         return;
     }
-    f->log_traceback = 0;
+    LM_STORE(f->log_traceback, 0);
     PyObject *message = PyUnicode_FromFormat("%s exception was never retrieved",
                                              lm_type_name(Py_TYPE(self)));
     const char *text = message != NULL ? PyUnicode_AsUTF8(message) : NULL;

@@ -48,7 +48,7 @@ lm_future_method_exception(PyObject *self, PyObject *unused LM_UNUSED)
     if (!f->is_exception || f->value == NULL) {
         Py_RETURN_NONE;
     }
-    f->log_traceback = 0;
+    LM_STORE(f->log_traceback, 0);
     return Py_NewRef(f->value);
 }
 
@@ -124,7 +124,7 @@ PyObject *
 lm_future_get_blocking(PyObject *self, void *closure LM_UNUSED)
 {
     LmFuture *f = lm_future(self);
-    return PyBool_FromLong(f->loop != NULL && f->is_blocking);
+    return PyBool_FromLong(f->loop != NULL && LM_LOAD(f->is_blocking));
 }
 
 int
@@ -138,7 +138,7 @@ lm_future_set_blocking(PyObject *self, PyObject *value, void *closure LM_UNUSED)
     if (truth < 0) {
         return -1;
     }
-    f->is_blocking = (uint8_t)truth;
+    LM_STORE(f->is_blocking, (uint8_t)truth);
     return 0;
 }
 
@@ -199,7 +199,7 @@ lm_future_set_log_traceback(PyObject *self, PyObject *value, void *closure LM_UN
         PyErr_SetString(PyExc_ValueError, "_log_traceback can only be set to False");
         return -1;
     }
-    lm_future(self)->log_traceback = 0;
+    LM_STORE(lm_future(self)->log_traceback, 0);
     return truth;
 }
 

@@ -76,7 +76,7 @@ static void
 future_dealloc(PyObject *self)
 {
     LmFuture *f = lm_future(self);
-    if (f->log_traceback && Py_IS_TYPE(self, lm_type(f->st->FutureType)) &&
+    if (LM_LOAD(f->log_traceback) && Py_IS_TYPE(self, lm_type(f->st->FutureType)) &&
         PyObject_CallFinalizerFromDealloc(self) < 0) {
         return;
     }

@@ -6,6 +6,7 @@
 #include "base/type_help.h"
 #include "core/context.h"
 #include "core/handle.h"
+#include "core/owner.h"
 #include "core/ready.h"
 #include "task/mirror.h"
 #include "task/registry.h"
@@ -282,8 +283,11 @@ task_wakeup(PyObject *self, PyObject *future)
     return step_called(self, exc);
 }
 
-static PyMethodDef step_def = {"__step", task_step, METH_NOARGS, NULL};
-static PyMethodDef wakeup_def = {"task_wakeup", task_wakeup, METH_O, NULL};
+LM_OWNED_METHOD(task_step, lm_future_owner)
+LM_OWNED_METHOD(task_wakeup, lm_future_owner)
+
+static PyMethodDef step_def = {"__step", LM_OWNED(task_step), METH_NOARGS, NULL};
+static PyMethodDef wakeup_def = {"task_wakeup", LM_OWNED(task_wakeup), METH_O, NULL};
 
 LM_INLINE int
 step_in_context(LmLoop *loop, PyObject *self)

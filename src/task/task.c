@@ -18,7 +18,7 @@ int
 lm_task_cancel(PyObject *self, PyObject *message)
 {
     LmTask *t = lm_task(self);
-    t->future.log_traceback = 0;
+    LM_STORE(t->future.log_traceback, 0);
     if (t->future.state != LM_PENDING) {
         return 0;
     }

@@ -126,7 +126,7 @@ static void
 task_dealloc(PyObject *self)
 {
     LmTask *t = lm_task(self);
-    int has_report = t->future.log_traceback || t->listed != NULL ||
+    int has_report = LM_LOAD(t->future.log_traceback) || t->listed != NULL ||
                      (t->future.state == LM_PENDING && t->log_destroy_pending);
     if (has_report && Py_IS_TYPE(self, lm_type(t->future.st->TaskType)) &&
         PyObject_CallFinalizerFromDealloc(self) < 0) {

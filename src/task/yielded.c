@@ -70,7 +70,7 @@ wait_for_native(PyObject *self, PyObject *future)
                          "yield was used instead of yield from in task %R with %R",
                          self, future);
     }
-    f->is_blocking = 0;
+    LM_STORE(f->is_blocking, 0);
     if (LM_LIKELY(f->is_native && f->state == LM_PENDING)) {
         return lm_waiters_add_task(future, self) < 0 ? -1 : now_awaits(t, future);
     }

@@ -4,6 +4,7 @@
 
 #include "base/held.h"
 #include "base/type_help.h"
+#include "core/owner.h"
 #include "core/timers.h"
 
 static PyObject *
@@ -24,8 +25,10 @@ check_handshake_timeout(PyObject *self, PyObject *unused LM_UNUSED)
     return lm_none_if(failed);
 }
 
-static PyMethodDef handshake_timeout_def = {"_check_handshake_timeout",
-                                            check_handshake_timeout, METH_NOARGS, NULL};
+LM_OWNED_METHOD(check_handshake_timeout, lm_tls_owner)
+
+static PyMethodDef handshake_timeout_def = {
+    "_check_handshake_timeout", LM_OWNED(check_handshake_timeout), METH_NOARGS, NULL};
 
 int
 lm_tls_begin_handshake(LmTls *p)

@@ -10,6 +10,7 @@
 #include "base/held.h"
 #include "base/oserr.h"
 #include "base/type_help.h"
+#include "core/owner.h"
 
 static int
 is_readable(const LmTls *p)
@@ -215,7 +216,9 @@ go_on_later(PyObject *self, PyObject *unused LM_UNUSED)
     return lm_none_if(go_on((LmTls *)self));
 }
 
-static PyMethodDef go_on_def = {"_resume", go_on_later, METH_NOARGS, NULL};
+LM_OWNED_METHOD(go_on_later, lm_tls_owner)
+
+static PyMethodDef go_on_def = {"_resume", LM_OWNED(go_on_later), METH_NOARGS, NULL};
 
 int
 lm_tls_resume_soon(LmTls *p)

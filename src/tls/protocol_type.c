@@ -290,8 +290,7 @@ tls_get_object(PyObject *self, void *closure)
     return lm_none_or(*(PyObject **)((char *)self + (size_t)closure));
 }
 
-#define tls_owner(self) ((LmTls *)(self))->loop
-LM_OWNED_SHOWN(tls_get_object, tls_owner)
+LM_OWNED_SHOWN(tls_get_object, lm_tls_owner)
 
 #define MEMBER(name, field)                                                        \
     {                                                                              \
@@ -310,7 +309,7 @@ static PyMemberDef tls_members[] = {
 LM_GETTER(tls_get_is_native, LmTls *p = (LmTls *)self,
           PyBool_FromLong(p->session.native != NULL))
 
-LM_OWNED_SHOWN(tls_get_state, tls_owner)
+LM_OWNED_SHOWN(tls_get_state, lm_tls_owner)
 
 static PyGetSetDef tls_getset[] = {
     {"_state", LM_OWNED(tls_get_state), NULL, NULL, NULL},
@@ -333,15 +332,15 @@ static PyGetSetDef tls_getset[] = {
     FLAG("_ssl_writing_paused", below.is_writing_paused),
     {NULL, NULL, NULL, NULL, NULL}};
 
-LM_OWNED_METHOD(tls_connection_made, tls_owner)
-LM_OWNED_METHOD(tls_connection_lost, tls_owner)
-LM_OWNED_METHOD(tls_eof_received, tls_owner)
-LM_OWNED_METHOD(tls_get_buffer, tls_owner)
-LM_OWNED_METHOD(tls_buffer_updated, tls_owner)
-LM_OWNED_METHOD(tls_pause_writing, tls_owner)
-LM_OWNED_METHOD(tls_resume_writing, tls_owner)
-LM_OWNED_METHOD(tls_adopt_input, tls_owner)
-LM_OWNED_METHOD(tls_abort, tls_owner)
+LM_OWNED_METHOD(tls_connection_made, lm_tls_owner)
+LM_OWNED_METHOD(tls_connection_lost, lm_tls_owner)
+LM_OWNED_METHOD(tls_eof_received, lm_tls_owner)
+LM_OWNED_METHOD(tls_get_buffer, lm_tls_owner)
+LM_OWNED_METHOD(tls_buffer_updated, lm_tls_owner)
+LM_OWNED_METHOD(tls_pause_writing, lm_tls_owner)
+LM_OWNED_METHOD(tls_resume_writing, lm_tls_owner)
+LM_OWNED_METHOD(tls_adopt_input, lm_tls_owner)
+LM_OWNED_METHOD(tls_abort, lm_tls_owner)
 
 static PyMethodDef tls_methods[] = {
     {"connection_made", LM_OWNED(tls_connection_made), METH_O,

@@ -3,6 +3,7 @@
 
 #include "base/held.h"
 #include "base/type_help.h"
+#include "core/owner.h"
 
 static PyObject *
 check_shutdown_timeout(PyObject *self, PyObject *unused LM_UNUSED)
@@ -18,8 +19,10 @@ check_shutdown_timeout(PyObject *self, PyObject *unused LM_UNUSED)
     return lm_none_if(failed);
 }
 
-static PyMethodDef shutdown_timeout_def = {"_check_shutdown_timeout",
-                                           check_shutdown_timeout, METH_NOARGS, NULL};
+LM_OWNED_METHOD(check_shutdown_timeout, lm_tls_owner)
+
+static PyMethodDef shutdown_timeout_def = {
+    "_check_shutdown_timeout", LM_OWNED(check_shutdown_timeout), METH_NOARGS, NULL};
 
 int
 lm_tls_start_shutdown_timer(LmTls *p)

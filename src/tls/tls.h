@@ -104,6 +104,13 @@ typedef struct LmTls {
 
 int lm_tls_init(PyObject *module, LmState *st);
 
+/* Whose a connection is, for core/owner.h. */
+static inline LmLoop *
+lm_tls_owner(PyObject *self)
+{
+    return ((LmTls *)self)->loop;
+}
+
 static inline size_t
 lm_tls_unsent(const LmTls *p)
 {

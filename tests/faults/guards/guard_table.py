@@ -396,7 +396,7 @@ GUARDS = [
     guard(
         "loop: a running one is not closed",
         "face/loop_run.c",
-        "    if (loop->thread_id != 0 || loop->is_asleep) {",
+        "    if (loop->thread_id != 0 || LM_LOAD(loop->is_asleep)) {",
         "    if (0) {",
         unit("core/test_loop_subclass.py", "says_it_does_not_run"),
         adversary("two_threads_select"),

@@ -139,6 +139,28 @@ def test_without_a_gil_another_thread_is_refused(kind, debug, loop, name):
     assert debug or "call_soon_threadsafe" in str(found)
 
 
+@pytest.mark.skipif(HAS_GIL, reason="with the GIL the task makes a step")
+def test_without_a_gil_another_thread_cannot_step_a_task(loop):
+    """By the callable that a future which is not ours holds."""
+
+    async def main():
+        future = asyncio.futures._PyFuture(loop=loop)
+
+        async def wait():
+            return await future
+
+        task = loop.create_task(wait())
+        await asyncio.sleep(0)
+        ((wakeup, _),) = future._callbacks
+        found = await loop.run_in_executor(None, elsewhere, lambda: wakeup(future))
+        future.set_result("value")
+        return found, await task
+
+    found, result = loop.run_until_complete(main())
+    assert isinstance(found, RuntimeError)
+    assert result == "value"
+
+
 @pytest.mark.parametrize("name", sorted(REFUSED))
 def test_an_idle_loop_is_any_threads(loop, name):
     """Made in one thread, used in another, run in a third, closed in the first."""

@@ -51,6 +51,64 @@ def test_a_future_begun_anew(run):
     assert all(isinstance(found, RuntimeError) for found in run(main()))
 
 
+def test_what_is_read_while_the_loop_writes_it(loop, errors):
+    """By a thread that never stops asking. Whose exception it has seen is not reported as one that nobody saw."""
+    shared = [loop.create_future(), True]
+    loop.set_debug(False)  # where it is on, the end of a future is long
+
+    def ask():
+        seen = set()
+        while shared[1]:
+            future = shared[0]
+            future._asyncio_future_blocking
+            seen.add((loop._join_writes, loop._timer_slack, loop._lookup_threads, loop._has_own_select))
+            if future.done():
+                shared[0] = None
+                with pytest.raises(LookupError):
+                    future.result()
+            while shared[0] is None and shared[1]:
+                loop.set_debug(loop.get_debug())
+        return seen
+
+    async def write():
+        for number in range(100):
+            loop._timer_slack = number % 2 / 8
+            loop._join_writes = number % 2
+            shared[0] = future = loop.create_future()
+            await asyncio.sleep(0)
+            future.set_exception(LookupError())
+            del future
+            while shared[0] is not None:
+                await asyncio.sleep(0)
+        shared[1] = False
+
+    async def main():
+        asking = loop.run_in_executor(None, ask)
+        shared[0] = None
+        await write()
+        return await asking
+
+    threads = loop._lookup_threads
+    assert loop.run_until_complete(main()) <= {(a, b, threads, False) for a in (0, 1) for b in (0, 0.125, 0.0002)}
+    gc.collect()
+    assert errors == []
+
+
+def test_of_a_transport_less_is_shown(run):
+    async def main():
+        near, far = socket.socketpair()
+        transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=near)
+        names = ("_conn_lost", "_eof", "_protocol_connected")
+        shown = [getattr(transport, name) for name in names]
+        found = elsewhere(lambda: [getattr(transport, name) for name in names])
+        transport.abort()
+        await asyncio.sleep(0)
+        far.close()
+        return shown, found
+
+    assert run(main()) == ([0, False, True], [None, None, None])
+
+
 def test_timers_compared(run):
     async def main():
         loop = asyncio.get_running_loop()
