@@ -49,7 +49,7 @@ lm_state_support(LmState *st, const char *name, const char *format, ...)
     return result;
 }
 
-Py_ssize_t lm_handle_offset, lm_future_offset, lm_transport_offset;
+Py_ssize_t lm_handle_offset, lm_future_offset, lm_task_offset, lm_transport_offset;
 
 static int
 intern_strings(LmState *st)

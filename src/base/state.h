@@ -206,7 +206,8 @@ extern struct PyModuleDef lm_module;
 
 /* Where our structs begin in the instances of types that derive from asyncio's: set once, at
    import, to the same in every interpreter. */
-extern Py_ssize_t lm_handle_offset, lm_future_offset, lm_transport_offset;
+extern Py_ssize_t lm_handle_offset, lm_future_offset, lm_task_offset,
+    lm_transport_offset;
 
 /* That of our module: NULL before it was executed. */
 static inline LmState *

@@ -167,7 +167,7 @@ lm_future_set_result(PyObject *self, PyObject *result)
     if (LM_UNLIKELY(check_pending(f) < 0)) {
         return -1;
     }
-    f->value = Py_NewRef(result);
+    *lm_future_value(f) = Py_NewRef(result);
     LM_STORE_RELEASE(f->state, LM_FINISHED);
     return lm_waiters_schedule(self);
 }
@@ -240,7 +240,7 @@ lm_future_set_exception(PyObject *self, PyObject *exc)
         }
         f->rare->value_tb = tb;
     }
-    f->value = exc;
+    *lm_future_value(f) = exc;
     f->is_exception = 1;
     if (LM_FREE_THREADED) {
         LM_STORE(f->log_traceback, 1); /* before another thread can look at it */
@@ -262,7 +262,7 @@ lm_future_note_cancel(LmFuture *f, PyObject *message)
     if (message != NULL && lm_future_rare(f) == NULL) {
         return -1;
     }
-    if (f->rare != NULL) {
+    if (f->has_rare) {
         Py_XSETREF(f->rare->cancel_message, Py_XNewRef(message));
     }
     return 0;
@@ -302,9 +302,10 @@ lm_future_is_done(PyObject *future)
 PyObject *
 lm_future_make_cancelled_error(LmFuture *f)
 {
-    if (f->state != LM_FINISHED && f->value != NULL) {
-        PyObject *exc = f->value;
-        f->value = NULL;
+    PyObject **value = lm_future_value(f);
+    if (f->state != LM_FINISHED && *value != NULL) {
+        PyObject *exc = *value;
+        *value = NULL;
         return exc;
     }
     PyObject *message = Py_XNewRef(LM_RARE(f, cancel_message));
@@ -324,7 +325,8 @@ lm_future_take_exception(LmFuture *f)
         return exc != NULL ? exc : PyErr_GetRaisedException();
     }
     LM_STORE(f->log_traceback, 0);
-    if (!f->is_exception || f->value == NULL) {
+    PyObject *value = *lm_future_value(f);
+    if (!f->is_exception || value == NULL) {
         return NULL;
     }
     /* Raising appends to the traceback: each raise begins from the one the exception
@@ -333,7 +335,7 @@ lm_future_take_exception(LmFuture *f)
     if (tb != NULL) {
         f->rare->value_tb = NULL;
     }
-    exc = Py_NewRef(f->value);
+    exc = Py_NewRef(value);
     /* The end of the old traceback's frames may be the future's. */
     PyException_SetTraceback(exc, tb != NULL ? tb : Py_None);
     Py_XDECREF(tb);
@@ -350,7 +352,7 @@ own_result(LmFuture *f)
     PyObject *exc = lm_future_take_exception(f);
     if (exc == NULL) {
         /* The collector has taken the value of a future that something still asks. */
-        return lm_none_or(f->value);
+        return lm_none_or(*lm_future_value(f));
     }
     PyErr_SetObject((PyObject *)Py_TYPE(exc), exc);
     Py_DECREF(exc);
@@ -365,7 +367,8 @@ value_elsewhere(LmFuture *f, int *is_exception)
 {
     PyObject *value;
     Py_BEGIN_CRITICAL_SECTION(lm_future_object(f));
-    value = LM_LOAD_ACQUIRE(f->state) != LM_PENDING ? Py_XNewRef(f->value) : NULL;
+    value = LM_LOAD_ACQUIRE(f->state) != LM_PENDING ? Py_XNewRef(*lm_future_value(f))
+                                                     : NULL;
     *is_exception = value != NULL && f->is_exception;
     Py_END_CRITICAL_SECTION();
     return value;
@@ -419,57 +422,11 @@ lm_future_result(LmFuture *f)
 
 #endif
 
-int
-lm_future_traverse_fields(LmFuture *f, visitproc visit, void *arg)
-{
-    Py_VISIT(f->loop);
-    Py_VISIT(f->value);
-    Py_VISIT(f->waiter.callable);
-    Py_VISIT(f->waiter.context);
-    if (f->rare != NULL) {
-        Py_VISIT(f->rare->value_tb);
-        Py_VISIT(f->rare->cancel_message);
-        Py_VISIT(f->rare->source_traceback);
-        Py_VISIT(f->rare->raising);
-        for (uint32_t i = f->rare->more_begin; i < f->rare->more_end; i++) {
-            Py_VISIT(f->rare->more[i].callable);
-            Py_VISIT(f->rare->more[i].context);
-        }
-    }
-    return 0;
-}
-
-/* The loop stays: who is being cleared may still be asked. All is taken out before any of it
-   ends: what then runs may use the future, which keeps what it is given. */
-static PyObject *
-take_value(LmFuture *f)
-{
-    PyObject *value = f->value;
-    LM_BEGIN_SECTION(lm_future_object(f))
-    f->value = NULL;
-    LM_END_SECTION
-    return value;
-}
-
-void
-lm_future_clear_fields(LmFuture *f)
-{
-    LmWaiter waiter = f->waiter;
-    LmFutureRare *rare = f->rare;
-    f->waiter = (LmWaiter){NULL, NULL};
-    f->rare = NULL;
-    PyObject *value = take_value(f);
-    Py_XDECREF(waiter.callable);
-    Py_XDECREF(waiter.context);
-    Py_XDECREF(value);
-    lm_waiters_free_rare(rare);
-}
-
 void
 lm_future_report_unread(PyObject *self)
 {
     LmFuture *f = lm_future(self);
-    if (!LM_LOAD(f->log_traceback) || f->loop == NULL || f->value == NULL) {
+    if (!LM_LOAD(f->log_traceback) || f->loop == NULL || *lm_future_value(f) == NULL) {
         return;
     }
     LM_STORE(f->log_traceback, 0);
@@ -477,8 +434,9 @@ lm_future_report_unread(PyObject *self)
                                              lm_type_name(Py_TYPE(self)));
     const char *text = message != NULL ? PyUnicode_AsUTF8(message) : NULL;
     if (text == NULL ||
-        lm_fault_report(f->loop, f->st, text, "exception", f->value, "future", self,
-                        "source_traceback", LM_RARE(f, source_traceback), NULL) < 0) {
+        lm_fault_report(f->loop, f->st, text, "exception", *lm_future_value(f),
+                        "future", self, "source_traceback",
+                        LM_RARE(f, source_traceback), NULL) < 0) {
         PyErr_WriteUnraisable(self);
     }
     Py_XDECREF(message);

@@ -27,6 +27,7 @@ typedef struct {
 
 /* What few futures have; each object may be NULL. */
 typedef struct {
+    PyObject *value;    /* the future's own: here it has no room for it any more */
     PyObject *value_tb; /* the exception's traceback when set, until it is raised */
     PyObject *cancel_message;
     PyObject *source_traceback;
@@ -40,11 +41,12 @@ typedef struct {
 
 typedef struct LmFuture {
     LmState *st;
-    PyObject *loop;  /* NULL until __init__ has run */
-    PyObject *value; /* FINISHED: result or exception; CANCELLED: the CancelledError to
-                        raise, or NULL */
+    PyObject *loop; /* NULL until __init__ has run */
+    union {
+        PyObject *value; /* while there is nothing rare: lm_future_value */
+        LmFutureRare *rare;
+    };
     LmWaiter waiter; /* the first one */
-    LmFutureRare *rare; /* NULL while there is none of it */
     uint8_t state;
     uint8_t is_exception;
     uint8_t is_blocking;   /* yielded by __await__ and not yet taken by a task */
@@ -52,34 +54,49 @@ typedef struct LmFuture {
     uint8_t is_native;     /* the loop is ours and may be scheduled on directly */
     uint8_t is_task;
     uint8_t holds_state; /* itself, not by a loop that made it */
+    uint8_t has_rare;
 } LmFuture;
 
-/* Where the fields of ours begin in an instance: the same in futures and tasks. */
+/* Where the fields of ours begin in an instance: behind those of the base, so futures and
+   tasks differ, and the type tells. It does so in a slot that subclasses inherit and that
+   CPython reads where a type has Py_TPFLAGS_HAVE_VECTORCALL, which these have not. */
+static inline Py_ssize_t
+lm_future_behind(PyObject *base)
+{
+    return (lm_type(base)->tp_basicsize + 7) & ~(Py_ssize_t)7;
+}
+
+static inline void
+lm_future_place(PyObject *type, Py_ssize_t offset)
+{
+    lm_type(type)->tp_vectorcall_offset = offset;
+}
+
 static inline LmFuture *
 lm_future(PyObject *self)
 {
-    return (LmFuture *)((char *)self + lm_future_offset);
+    return (LmFuture *)((char *)self + Py_TYPE(self)->tp_vectorcall_offset);
 }
 
 static inline PyObject *
-lm_future_object(LmFuture *future)
+lm_future_object(LmFuture *f)
 {
-    return (PyObject *)((char *)future - lm_future_offset);
+    return (PyObject *)((char *)f - (f->is_task ? lm_task_offset : lm_future_offset));
+}
+
+/* Where the value stands. FINISHED: result or exception; CANCELLED: the CancelledError to
+   raise, or NULL. */
+static inline PyObject **
+lm_future_value(LmFuture *f)
+{
+    return LM_LIKELY(!f->has_rare) ? &f->value : &f->rare->value;
 }
 
 /* One of the rare fields, borrowed, or NULL. */
-#define LM_RARE(future, field) ((future)->rare != NULL ? (future)->rare->field : NULL)
+#define LM_RARE(future, field) ((future)->has_rare ? (future)->rare->field : NULL)
 
 /* The rare fields to be written to; NULL with MemoryError set. */
-static inline LmFutureRare *
-lm_future_rare(LmFuture *f)
-{
-    if (f->rare == NULL &&
-        (f->rare = (LmFutureRare *)PyMem_Calloc(1, sizeof(*f->rare))) == NULL) {
-        PyErr_NoMemory();
-    }
-    return f->rare;
-}
+LmFutureRare *lm_future_rare(LmFuture *future);
 
 /* The loop of ours that it belongs to, or NULL. */
 static inline LmLoop *

@@ -45,11 +45,12 @@ lm_future_method_exception(PyObject *self, PyObject *unused LM_UNUSED)
         PyErr_SetString(f->st->InvalidStateError, "Exception is not set.");
         return NULL;
     }
-    if (!f->is_exception || f->value == NULL) {
+    PyObject *value = *lm_future_value(f);
+    if (!f->is_exception || value == NULL) {
         Py_RETURN_NONE;
     }
     LM_STORE(f->log_traceback, 0);
-    return Py_NewRef(f->value);
+    return Py_NewRef(value);
 }
 
 PyObject *
@@ -169,7 +170,8 @@ lm_future_get_result(PyObject *self, void *closure LM_UNUSED)
 {
     LmFuture *f = lm_future(self);
     CHECK_READY(f);
-    return lm_none_or(f->state == LM_FINISHED && !f->is_exception ? f->value : NULL);
+    return lm_none_or(f->state == LM_FINISHED && !f->is_exception ? *lm_future_value(f)
+                                                                  : NULL);
 }
 
 PyObject *
@@ -177,7 +179,8 @@ lm_future_get_exception(PyObject *self, void *closure LM_UNUSED)
 {
     LmFuture *f = lm_future(self);
     CHECK_READY(f);
-    return lm_none_or(f->state == LM_FINISHED && f->is_exception ? f->value : NULL);
+    return lm_none_or(f->state == LM_FINISHED && f->is_exception ? *lm_future_value(f)
+                                                                 : NULL);
 }
 
 PyObject *

@@ -238,8 +238,7 @@ lm_future_init(PyObject *module, LmState *st)
     if (lm_waiters_init(st) < 0) {
         return -1;
     }
-    Py_ssize_t base = lm_type(st->asyncio_Task)->tp_basicsize;
-    lm_future_offset = (base + 7) & ~(Py_ssize_t)7;
+    lm_future_offset = lm_future_behind(st->asyncio_Future);
     PyType_Spec spec = {
         .name = "loopmod.Future",
         .basicsize = (int)(lm_future_offset + (Py_ssize_t)sizeof(LmFuture)),
@@ -250,6 +249,7 @@ lm_future_init(PyObject *module, LmState *st)
     if (st->FutureType == NULL || add_outcome_methods(st) < 0) {
         return -1;
     }
+    lm_future_place(st->FutureType, lm_future_offset);
     lm_type_drop_inline_values(st->FutureType);
     return PyModule_AddObjectRef(module, "Future", st->FutureType);
 }

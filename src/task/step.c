@@ -73,7 +73,7 @@ finish_raised(PyObject *self)
     PyObject *exc = PyErr_GetRaisedException();
     if (PyErr_GivenExceptionMatches(exc, t->future.st->CancelledError)) {
         if (t->future.state == LM_PENDING) {
-            Py_XSETREF(t->future.value, exc);
+            Py_XSETREF(*lm_future_value(&t->future), exc);
         }
         else {
             Py_DECREF(exc);

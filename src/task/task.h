@@ -41,7 +41,7 @@ typedef struct LmTask {
 static inline LmTask *
 lm_task(PyObject *self)
 {
-    return (LmTask *)lm_future(self);
+    return (LmTask *)((char *)self + lm_task_offset);
 }
 
 int lm_task_init(PyObject *module, LmState *st);

@@ -106,7 +106,7 @@ lm_task_begin(PyObject *self, PyObject *coro, PyObject *name, PyObject *context,
         Py_XDECREF(lm_shared_swap(self, &t->coro, Py_NewRef(coro)));
     }
     Py_CLEAR(t->awaits);
-    if (t->future.rare != NULL) {
+    if (t->future.has_rare) {
         Py_CLEAR(t->future.rare->raising);
     }
     t->must_cancel = 0;
@@ -129,8 +129,9 @@ lm_task_new(LmLoop *loop, PyObject *coro, PyObject *name, PyObject *context, int
     if (self == NULL) {
         return NULL;
     }
-    LmFuture *f = lm_future(self);
+    LmFuture *f = &lm_task(self)->future;
     f->st = loop->st;
+    f->is_task = 1;
     PyObject_GC_Track(self);
     if (LM_LIKELY(LM_LOAD(loop->is_plain) && !LM_LOAD(loop->is_debug))) {
         f->loop = Py_NewRef(loop);

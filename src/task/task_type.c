@@ -428,9 +428,10 @@ lm_task_init(PyObject *module, LmState *st)
     if (st->iscoroutine == NULL || lm_registry_init(st) < 0) {
         return -1;
     }
+    lm_task_offset = lm_future_behind(st->asyncio_Task);
     PyType_Spec spec = {
         .name = "loopmod.Task",
-        .basicsize = (int)(lm_future_offset + (Py_ssize_t)sizeof(LmTask)),
+        .basicsize = (int)(lm_task_offset + (Py_ssize_t)sizeof(LmTask)),
         .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
         .slots = task_slots,
     };
@@ -438,6 +439,7 @@ lm_task_init(PyObject *module, LmState *st)
     if (st->TaskType == NULL) {
         return -1;
     }
+    lm_future_place(st->TaskType, lm_task_offset);
     lm_type_drop_inline_values(st->TaskType);
     return PyModule_AddObjectRef(module, "Task", st->TaskType);
 }

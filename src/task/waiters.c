@@ -146,37 +146,18 @@ drop_waiters(LmFuture *f)
     }
 }
 
-void
-lm_waiters_free_rare(LmFutureRare *rare)
-{
-    if (rare == NULL) {
-        return;
-    }
-    for (uint32_t i = rare->more_begin; i < rare->more_end; i++) {
-        lm_waiter_release(&rare->more[i]);
-    }
-    Py_XDECREF(rare->value_tb);
-    Py_XDECREF(rare->cancel_message);
-    Py_XDECREF(rare->source_traceback);
-    Py_XDECREF(rare->raising);
-    PyMem_Free(rare);
-}
-
 static int
 grow_waiters(LmFuture *f)
 {
-    uint32_t capacity = f->rare != NULL ? f->rare->more_capacity * 2 : 0;
-    if (capacity == 0) {
-        capacity = 3;
+    LmFutureRare *rare = lm_future_rare(f);
+    if (rare == NULL) {
+        return -1;
     }
-    LmFutureRare *rare =
-        PyMem_Realloc(f->rare, sizeof(*rare) + capacity * sizeof(LmWaiter));
+    uint32_t capacity = rare->more_capacity > 0 ? rare->more_capacity * 2 : 3;
+    rare = PyMem_Realloc(rare, sizeof(*rare) + capacity * sizeof(LmWaiter));
     if (rare == NULL) {
         PyErr_NoMemory();
         return -1;
-    }
-    if (f->rare == NULL) {
-        memset(rare, 0, sizeof(*rare));
     }
     rare->more_capacity = capacity;
     f->rare = rare;
@@ -194,8 +175,7 @@ append_waiter(LmFuture *f, PyObject *callable, PyObject *context)
     else {
         /* Places that were emptied at the begin are not used again: they are once the
            future is done, and nobody is added to that. */
-        LmFutureRare *rare = f->rare;
-        if ((rare == NULL || rare->more_end == rare->more_capacity) &&
+        if ((!f->has_rare || f->rare->more_end == f->rare->more_capacity) &&
             grow_waiters(f) < 0) {
             Py_XDECREF(context);
             return -1;
@@ -388,7 +368,7 @@ lm_waiters_schedule(PyObject *future)
     }
     LmLoop *loop = lm_future_direct_loop(f);
     int failed = LM_LIKELY(loop != NULL && !LM_LOAD(loop->is_debug) &&
-                           (f->rare == NULL || !f->rare->has_late_context))
+                           (!f->has_rare || !f->rare->has_late_context))
                      ? schedule_directly(loop, future)
                      : schedule_by_handles(future);
     if (LM_UNLIKELY(failed < 0)) {

@@ -19,7 +19,7 @@
 static inline uint32_t
 lm_waiters_more(const LmFuture *f)
 {
-    return f->rare != NULL ? f->rare->more_end - f->rare->more_begin : 0;
+    return f->has_rare ? f->rare->more_end - f->rare->more_begin : 0;
 }
 
 /* Of one that was taken out of its place. */
@@ -51,10 +51,6 @@ int lm_waiters_schedule(PyObject *future);
 /* The future is about to begin anew: callbacks that are due get handles of their own, in
    their places. -1 with an exception set. */
 int lm_waiters_detach(PyObject *future);
-
-/* The rare fields of a future that were taken out of it, and what they hold; NULL does
-   nothing. Runs Python. */
-void lm_waiters_free_rare(LmFutureRare *rare);
 
 /* List of (callable, context) as asyncio shows it, or None. New reference. */
 PyObject *lm_waiters_list(PyObject *future);
