@@ -201,6 +201,23 @@ lm_type(PyObject *type)
     return (PyTypeObject *)type;
 }
 
+/* Where fields of ours begin behind those of a base. */
+static inline Py_ssize_t
+lm_offset_behind(PyObject *base)
+{
+    return (lm_type(base)->tp_basicsize + 7) & ~(Py_ssize_t)7;
+}
+
+/* Keeps an offset in a word of all interpreters. Each finds the same; the first alone writes
+   it, since the others' threads look at it. */
+static inline void
+lm_offset_keep(Py_ssize_t *place, Py_ssize_t offset)
+{
+    if (__atomic_load_n(place, __ATOMIC_RELAXED) != offset) {
+        __atomic_store_n(place, offset, __ATOMIC_RELAXED);
+    }
+}
+
 /* The module's definition, by whose address its types are known. module.c completes it. */
 extern struct PyModuleDef lm_module;
 

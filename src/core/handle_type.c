@@ -439,7 +439,8 @@ lm_handle_init(PyObject *module, LmState *st)
         Py_XDECREF(base);
         return -1;
     }
-    lm_handle_offset = find_offset(lm_type(base), lm_type(st->asyncio_TimerHandle));
+    lm_offset_keep(&lm_handle_offset,
+                   find_offset(lm_type(base), lm_type(st->asyncio_TimerHandle)));
     st->HandleType = make_handle_type(module, "loopmod.Handle", sizeof(LmHandle),
                                       handle_slots, base);
     Py_DECREF(base);

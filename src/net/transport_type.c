@@ -409,8 +409,8 @@ lm_transport_init(PyObject *module, LmState *st)
         !st->socket_class || !st->TransportSocket || lm_sock_fd_init(st) < 0) {
         return -1;
     }
-    lm_transport_offset =
-        (lm_type(st->asyncio_FlowControlMixin)->tp_basicsize + 7) & ~(Py_ssize_t)7;
+    lm_offset_keep(&lm_transport_offset,
+                   lm_offset_behind(st->asyncio_FlowControlMixin));
     LmTransportTypeSpec spec = {
         .name = "loopmod._loopmod._Transport",
         .doc = "What all transports over a socket share.",

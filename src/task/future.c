@@ -368,7 +368,7 @@ value_elsewhere(LmFuture *f, int *is_exception)
     PyObject *value;
     Py_BEGIN_CRITICAL_SECTION(lm_future_object(f));
     value = LM_LOAD_ACQUIRE(f->state) != LM_PENDING ? Py_XNewRef(*lm_future_value(f))
-                                                     : NULL;
+                                                    : NULL;
     *is_exception = value != NULL && f->is_exception;
     Py_END_CRITICAL_SECTION();
     return value;

@@ -60,12 +60,6 @@ typedef struct LmFuture {
 /* Where the fields of ours begin in an instance: behind those of the base, so futures and
    tasks differ, and the type tells. It does so in a slot that subclasses inherit and that
    CPython reads where a type has Py_TPFLAGS_HAVE_VECTORCALL, which these have not. */
-static inline Py_ssize_t
-lm_future_behind(PyObject *base)
-{
-    return (lm_type(base)->tp_basicsize + 7) & ~(Py_ssize_t)7;
-}
-
 static inline void
 lm_future_place(PyObject *type, Py_ssize_t offset)
 {

@@ -238,7 +238,7 @@ lm_future_init(PyObject *module, LmState *st)
     if (lm_waiters_init(st) < 0) {
         return -1;
     }
-    lm_future_offset = lm_future_behind(st->asyncio_Future);
+    lm_offset_keep(&lm_future_offset, lm_offset_behind(st->asyncio_Future));
     PyType_Spec spec = {
         .name = "loopmod.Future",
         .basicsize = (int)(lm_future_offset + (Py_ssize_t)sizeof(LmFuture)),

@@ -428,7 +428,7 @@ lm_task_init(PyObject *module, LmState *st)
     if (st->iscoroutine == NULL || lm_registry_init(st) < 0) {
         return -1;
     }
-    lm_task_offset = lm_future_behind(st->asyncio_Task);
+    lm_offset_keep(&lm_task_offset, lm_offset_behind(st->asyncio_Task));
     PyType_Spec spec = {
         .name = "loopmod.Task",
         .basicsize = (int)(lm_task_offset + (Py_ssize_t)sizeof(LmTask)),

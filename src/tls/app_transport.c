@@ -465,8 +465,8 @@ set_app_class_attributes(PyObject *type)
 int
 lm_app_transport_init(PyObject *module, LmState *st)
 {
-    app_transport_offset =
-        (lm_type(st->asyncio_FlowControlMixin)->tp_basicsize + 7) & ~(Py_ssize_t)7;
+    lm_offset_keep(&app_transport_offset,
+                   lm_offset_behind(st->asyncio_FlowControlMixin));
     PyMemberDef members[] = {
         LM_DICT_MEMBERS(AppTransport, dict, weakrefs, app_transport_offset),
         {NULL, 0, 0, 0, NULL},
