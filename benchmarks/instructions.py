@@ -19,7 +19,7 @@ import time
 
 from cases import Case
 from compare import cases_of, loops_of
-from loops import FLOOR, OURS, is_for_servers
+from loops import FLOOR, OURS, is_for_servers, takes_part
 from rich.console import Console
 from rich.table import Table
 from runner import SAMPLE, drive, environment, last_line, make_certificate, prepare
@@ -99,7 +99,7 @@ def counted(case: Case, is_named: bool) -> bool:
 
 def counted_on(case: Case, loop: str, out: str) -> float | None:
     """None where the loop has no part in the case, or does not do it under valgrind, which is said."""
-    if case.kind != "server" and is_for_servers(loop):
+    if not takes_part(loop, case.kind, case.is_joined):
         return None
     try:
         count = slope(case, loop, out)

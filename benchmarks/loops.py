@@ -1,8 +1,8 @@
 """The loops that are compared, by name: how one is made, and what version it has.
 
 A name with `+aiofastnet` is a loop whose network methods that package replaced; it takes part in the server
-cases alone, as does `loopmod+joined`, the loop of loopmod.new_server_loop. Relies on nothing but the standard
-library until a loop is asked for.
+cases alone, as does, but for cases that say otherwise, `loopmod+joined`, the loop of loopmod.new_server_loop. Relies
+on nothing but the standard library until a loop is asked for.
 """
 
 import asyncio
@@ -37,6 +37,11 @@ PEERS = tuple(name for name in LOOPS if name not in ("asyncio", OURS, JOINED, FL
 def is_for_servers(name: str) -> bool:
     """Whether it differs from another loop in the server cases alone."""
     return name == JOINED or name.endswith(PATCHED)
+
+
+def takes_part(name: str, kind: str, is_joined: bool) -> bool:
+    """Whether it differs in a case of that kind, which the loop that joins may take part in besides servers."""
+    return kind == "server" or not is_for_servers(name) or (is_joined and name == JOINED)
 
 
 def factory_of(name: str) -> Factory:

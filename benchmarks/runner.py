@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from cases import Case
-from loops import FLOOR, is_for_servers
+from loops import FLOOR, takes_part
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -74,7 +74,7 @@ class NotApplicable(Exception):
 
 def take(row: Row, loop: str, round_: int, seconds: float) -> Sample:
     case = row.case
-    if case.kind != "server" and is_for_servers(loop):
+    if not takes_part(loop, case.kind, case.is_joined):
         raise NotApplicable
     figures = under_load(row, loop, seconds) if case.kind == "server" else alone(row, loop, seconds)
     value = figures.get("value")

@@ -51,9 +51,9 @@ class Loop(SelectorMixin, SocketsMixin, SendfileMixin, TlsMixin, ServersMixin, S
     join_writes: send what is written to a connection in one piece: True or "step" when the callback or task step that
     wrote it returns, "turn" when the loop has run what was ready, at the latest with the step in which 0.25 ms have
     passed. A server that writes head and body apart saves a system call for each answer; by turn, answers that leave
-    together also wake their reader only once. Whoever asks for the state of a transport, closes it, forks or runs the
-    loop meanwhile finds everything sent; an error of the socket, and `is_closing()` after it, show when it is sent
-    instead of in the write. Any other value: ValueError.
+    together also wake their reader only once. Datagrams are sent, and received, many at a time. Whoever asks for the
+    state of a transport, closes it, forks or runs the loop meanwhile finds everything sent; an error of the socket,
+    and `is_closing()` after it, show when it is sent instead of in the write. Any other value: ValueError.
 
     timer_slack: seconds, from 0 to 1 (ValueError), by which timers may be late where they come so thick that waiting
     for each costs more than all else: while three or more are due within it, wait after wait, they are taken

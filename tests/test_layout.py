@@ -34,6 +34,8 @@ HEADERLESS = {
     "src/face/loop_fields.c": "attributes of the type in face/loop_type.h",
     "src/face/loop_sight.c": "methods of the table in face/loop_type.h",
     "src/face/loop_socks.c": "methods of the table in face/loop_type.h",
+    "src/net/datagram_read.c": "a part of net/datagram.h",
+    "src/net/datagram_send.c": "a part of net/datagram.h",
     "src/net/datagram_type.c": "a part of net/datagram.h",
     "src/net/pipe_read.c": "a part of net/pipe.h",
     "src/net/pipe_type.c": "a part of net/pipe.h",

@@ -62,6 +62,7 @@ class Case:
     around: Around | None = None  # entered once, outside what is timed
     is_quick: bool = True  # part of a quick look
     needs: tuple[str, ...] = ()  # modules without which there is no such case
+    is_joined: bool = False  # besides servers: the loop that joins writes takes part
 
     @property
     def function_name(self) -> str:
@@ -81,8 +82,10 @@ def _enter(kind: str, **fields: Any) -> Callable[[Function], Function]:
     return enter
 
 
-def core(batch: int, around: Around | None = None, is_quick: bool = True) -> Callable[[Function], Function]:
-    return _enter("core", batch=batch, around=around, is_quick=is_quick)
+def core(
+    batch: int, around: Around | None = None, is_quick: bool = True, is_joined: bool = False
+) -> Callable[[Function], Function]:
+    return _enter("core", batch=batch, around=around, is_quick=is_quick, is_joined=is_joined)
 
 
 def process(batch: int) -> Callable[[Function], Function]:

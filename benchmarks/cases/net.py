@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from cases.declare import Load, server
+from cases.declare import Load, core, server
 from cases.tcp import PIPELINED, Echo, serve_reads
 
 
@@ -39,6 +39,47 @@ async def echo_udp() -> Any:
     loop = asyncio.get_running_loop()
     transport, _ = await loop.create_datagram_endpoint(_DatagramEcho, ("127.0.0.1", 0))
     return transport
+
+
+class _Counting(asyncio.DatagramProtocol):
+    """Says when as many have come as were sent, or time is up: a loop may receive more slowly than it sends."""
+
+    def __init__(self, count: int) -> None:
+        self.left = count
+        self.done = asyncio.get_running_loop().create_future()
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        self.left -= 1
+        if self.left == 0:
+            self.done.set_result(None)
+
+
+async def _flood(datagrams: int, burst: int) -> None:
+    loop = asyncio.get_running_loop()
+    near, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, ("127.0.0.1", 0))
+    far, counting = await loop.create_datagram_endpoint(lambda: _Counting(burst), ("127.0.0.1", 0))
+    address = far.get_extra_info("sockname")
+    data = b"x" * 1200
+    for _ in range(datagrams // burst):
+        for _ in range(burst):
+            near.sendto(data, address)
+        await counting.done
+        counting.left, counting.done = burst, loop.create_future()
+    near.close()
+    far.close()
+    await asyncio.sleep(0)
+
+
+@core(6400, is_joined=True)
+async def udp_flood_10(datagrams: int) -> None:
+    """a 1,200-byte datagram sent and received by DatagramProtocols of one loop, in bursts of 10 as QUIC servers do"""
+    await _flood(datagrams, 10)
+
+
+@core(6400, is_joined=True, is_quick=False)
+async def udp_flood_64(datagrams: int) -> None:
+    """the same in bursts of 64"""
+    await _flood(datagrams, 64)
 
 
 def _tls_context() -> ssl.SSLContext:

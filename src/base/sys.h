@@ -1,6 +1,8 @@
 /* The Linux-only system calls, behind names of ours: another POSIX system is added by
    giving them another body.
 
+   Those for many datagrams at once are in sys_many.h.
+
    All descriptors made here are close-on-exec. Each call returns -1 with errno set on
    failure. A call that an old kernel has not, or that a filter refuses (ENOSYS, EPERM), has
    a way round it where asyncio needs none. Runs no Python. */

@@ -101,6 +101,7 @@ typedef struct LmLoop {
     LmSpares spares;
     LmList kept;   /* what the loop keeps alive because it watches it: net/kept.h */
     char *scratch; /* lm_loop_scratch(), or NULL until it was asked for */
+    struct LmMail *mail; /* where datagrams arrive: net/mail.h; NULL before the first */
     struct LmReaders *readers;
     struct LmSignals *signals;
     struct LmResolver *resolver; /* os/resolver.h; NULL before the first look-up */

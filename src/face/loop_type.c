@@ -8,6 +8,7 @@
 #include "core/ready.h"
 #include "core/timers.h"
 #include "net/kept.h"
+#include "net/mail.h"
 #include "net/readers.h"
 #include "os/resolver.h"
 #include "os/signals.h"
@@ -69,6 +70,7 @@ loop_dealloc(PyObject *self)
     loop_clear(self);
     lm_loop_close(loop);
     PyMem_RawFree(loop->scratch);
+    lm_mail_free(loop->mail);
     lm_tls_engine_free(loop);
     lm_state_free_instance(loop->st, self);
 }

@@ -1,6 +1,6 @@
 /* The DatagramTransport type: what it adds to the methods of transport_type.c, and its
    kind. See datagram.h. */
-#include "net/datagram.h"
+#include "net/datagram_many.h"
 
 #include "base/args.h"
 #include "base/type_help.h"
@@ -49,6 +49,9 @@ datagram_traverse(PyObject *self, visitproc visit, void *arg)
     LmDatagram *d = lm_datagram(self);
     Py_VISIT(d->address);
     Py_VISIT(d->peer);
+    if (lm_outbuf_traverse(&d->left, visit, arg) != 0) {
+        return -1;
+    }
     return lm_outbuf_traverse(&d->base.out, visit, arg);
 }
 
@@ -58,6 +61,7 @@ datagram_release(PyObject *self)
     LmDatagram *d = lm_datagram(self);
     Py_CLEAR(d->address);
     Py_CLEAR(d->peer);
+    lm_outbuf_clear(&d->left);
 }
 
 static const LmTransportKind datagram_kind = {
@@ -65,6 +69,10 @@ static const LmTransportKind datagram_kind = {
     .flush = lm_datagram_flush,
     .read_method = &read_ready_def,
     .flush_method = &sendto_ready_def,
+    .settle = lm_datagram_settle,
+    .read_left = lm_datagram_read_left,
+    .expose = lm_datagram_expose,
+    .may_read = lm_datagram_may_read,
     .prepare = lm_datagram_prepare,
     .traverse = datagram_traverse,
     .release = datagram_release,

@@ -16,9 +16,8 @@ most_joined(const LmTransport *t)
     return t->flow.marks.high < MOST_JOINED ? t->flow.marks.high : MOST_JOINED;
 }
 
-/* Whether somebody besides the transport and what it shows may use the socket. */
-static int
-has_other_users(const LmTransport *t)
+int
+lm_join_has_other_users(const LmTransport *t)
 {
     return t->is_exposed || (t->sock != NULL && Py_REFCNT(t->sock) > 1 + t->is_shown);
 }
@@ -28,7 +27,7 @@ lm_join_wants(const LmTransport *t, size_t length)
 {
     return t->is_joined || (t->loop->postpones_now && lm_outbuf_is_empty(&t->out) &&
                             !lm_transport_is_writing(t) && length <= most_joined(t) &&
-                            !has_other_users(t));
+                            !lm_join_has_other_users(t));
 }
 
 /* It may have been settled by now, and even have joined anew. Steals `self`. */
@@ -41,7 +40,7 @@ send_joined(LmLoop *loop LM_UNUSED, PyObject *self)
 }
 
 static int
-begin_join(PyObject *self)
+begin(PyObject *self)
 {
     LmTransport *t = lm_transport(self);
     LmLoop *loop = t->loop;
@@ -59,29 +58,45 @@ begin_join(PyObject *self)
 }
 
 int
-lm_join_write(PyObject *self, PyObject *owner, const char *bytes, size_t length)
+lm_join_begin(PyObject *self)
+{
+    LmTransport *t = lm_transport(self);
+    if (t->is_joined) {
+        return 1;
+    }
+    if (t->loop->postpones == LM_POSTPONE_STEP && lm_loop_run_postponed(t->loop) < 0) {
+        return -1;
+    }
+    /* What that called may have closed the transport or written to it. */
+    if (t->lost > 0) {
+        return lm_transport_drop_write(t);
+    }
+    if (!t->is_joined && lm_outbuf_is_empty(&t->out) && begin(self) < 0) {
+        return -1;
+    }
+    return 1;
+}
+
+int
+lm_join_queued(PyObject *self)
 {
     LmTransport *t = lm_transport(self);
     if (!t->is_joined) {
-        if (t->loop->postpones == LM_POSTPONE_STEP &&
-            lm_loop_run_postponed(t->loop) < 0) {
-            return -1;
-        }
-        /* What that called may have closed the transport or written to it. */
-        if (t->lost > 0) {
-            return lm_transport_drop_write(t);
-        }
-        if (!t->is_joined && lm_outbuf_is_empty(&t->out) && begin_join(self) < 0) {
-            return -1;
-        }
-    }
-    if (lm_outbuf_add(&t->out, owner, bytes, length) < 0) {
-        return -1;
-    }
-    if (!t->is_joined) {
         return lm_flow_maybe_pause(self);
     }
-    return t->out.size > most_joined(t) ? lm_join_send(self) : 0;
+    return t->out.size > most_joined(t) ? t->kind->settle(self) : 0;
+}
+
+int
+lm_join_write(PyObject *self, PyObject *owner, const char *bytes, size_t length)
+{
+    int wanted = lm_join_begin(self);
+    if (wanted <= 0) {
+        return wanted;
+    }
+    return lm_outbuf_add(&lm_transport(self)->out, owner, bytes, length) < 0
+               ? -1
+               : lm_join_queued(self);
 }
 
 int
@@ -95,6 +110,10 @@ lm_join_send(PyObject *self)
 int
 lm_join_expose(PyObject *self)
 {
-    lm_transport(self)->is_exposed = 1;
+    LmTransport *t = lm_transport(self);
+    t->is_exposed = 1;
+    if (t->kind->expose != NULL && t->kind->expose(self) < 0) {
+        return -1;
+    }
     return lm_transport_settle(self);
 }

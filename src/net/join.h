@@ -1,5 +1,5 @@
-/* Joined writes: what a callback or a task's step writes to a stream goes out in one send
-   when it returns, or what a turn writes when the turn ends. For loops that were asked to
+/* Joined writes: what a callback or a task's step writes to a stream, or sends as datagrams,
+   goes out in one call when it returns, or what a turn writes when the turn ends. For loops that were asked to
    (join_writes): a server that writes head and body apart saves a system call for each
    answer, and one whose answers leave together wakes their reader once.
 
@@ -20,12 +20,21 @@
    nothing is queued that waits for the socket. Large ones gain nothing. */
 int lm_join_wants(const LmTransport *t, size_t length);
 
-/* Joins the write, and sends what has become too much. -1 with MemoryError or with an
-   exception that has to leave the loop. Runs Python where another transport's writes have
-   to be sent first. */
+/* Whether somebody besides the transport and what it shows may use the socket. */
+int lm_join_has_other_users(const LmTransport *t);
+
+/* A write that is wanted: 1 where it is to be queued now, and lm_join_queued called; 0 where
+   it was dropped. -1 with MemoryError or with an exception that has to leave the loop. Runs
+   Python where another transport's writes have to be sent first. */
+int lm_join_begin(PyObject *self);
+
+/* Sends what has become too much. -1 with an exception that has to leave the loop. */
+int lm_join_queued(PyObject *self);
+
+/* Both, of a stream. */
 int lm_join_write(PyObject *self, PyObject *owner, const char *bytes, size_t length);
 
-/* Sends what a transport has joined: behind lm_transport_settle. A failure of the socket
+/* Sends what a stream has joined: behind lm_transport_settle. A failure of the socket
    closes it, which may run Python; -1 with an exception that has to leave the loop. */
 int lm_join_send(PyObject *self);
 

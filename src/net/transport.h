@@ -239,4 +239,8 @@ void lm_transport_note_owner(LmTransport *t);
 /* What a watch that fired calls: transport_ready.c. */
 void lm_transport_on_ready(LmWatch *watch);
 
+/* Its kind's read_left runs in the next turn, before what the watch runs, unless it does not
+   read then. -1 with MemoryError set. */
+int lm_transport_read_left_soon(PyObject *self);
+
 #endif

@@ -69,7 +69,7 @@ closed_socket(LmTransport *t)
 static PyObject *
 show_socket(LmTransport *t)
 {
-    int is_joined = t->fd >= 0 && t->kind->is_stream && t->loop->postpones;
+    int is_joined = t->fd >= 0 && t->kind->settle != NULL && t->loop->postpones;
     PyObject *sock = lm_transport_socket(t);
     if (sock == NULL && !PyErr_Occurred()) {
         sock = closed_socket(t);

@@ -18,8 +18,12 @@ typedef struct {
     /* Of streams, what a protocol in C writes by: bytes-like objects, and memory of its own. */
     int (*write)(PyObject *self, PyObject *data);
     int (*write_raw)(PyObject *self, const char *data, size_t size);
-    /* Sends what is joined (join.h); of streams. */
+    /* Sends what is joined (join.h); of streams and datagrams. */
     int (*settle)(PyObject *self);
+    /* Reads what was received already: lm_transport_read_left_soon. As read. */
+    int (*read_left)(PyObject *self);
+    /* Somebody else may use the socket from now on. -1 with an exception set. */
+    int (*expose)(PyObject *self);
     /* Whether the number is still its owner's, where `own_fd` alone does not say, and whether
        to read at all. They run Python, which may end the transport. 1 or 0; -1 with an
        exception set. */

@@ -70,6 +70,20 @@ read_ready(LmLoop *loop, PyObject *self)
 }
 
 static int
+left_ready(LmLoop *loop, PyObject *self)
+{
+    LmTransport *t = lm_transport(self);
+    return run_fired(loop, self, &t->reader, &t->read_context, t->kind->read_left,
+                     t->kind->read_method);
+}
+
+int
+lm_transport_read_left_soon(PyObject *self)
+{
+    return lm_ready_push(lm_transport(self)->loop, left_ready, Py_NewRef(self));
+}
+
+static int
 write_ready(LmLoop *loop, PyObject *self)
 {
     LmTransport *t = lm_transport(self);

@@ -41,6 +41,7 @@ MESSAGE = b"Subject: hello\r\n\r\nworld\r\n"
 # What main() of each returns; its program prints the same.
 RESULTS = {
     "aiodns_lookup": ["192.0.2.7"] * 5,
+    "aioquic_echo": [6, 100_000],
     "aiosmtpd_server": [MESSAGE],
     "grpc_echo": [b"HELLO", b"a", b"b", b"c"],
     "httpx_many": {200: 100},

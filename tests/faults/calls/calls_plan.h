@@ -26,7 +26,7 @@ struct
     X(accept) X(accept4) X(connect) X(socket) X(socketpair) X(pipe) X(pipe2) X(eventfd) X(timerfd_create)         \
     X(timerfd_settime) X(epoll_create) X(epoll_create1) X(pidfd_open) X(dup) X(epoll_ctl) X(epoll_wait) X(poll)   \
     X(bind) X(listen) X(shutdown) X(getsockopt) X(setsockopt) X(getsockname) X(getpeername) X(close) X(fcntl)     \
-    X(waitpid) X(waitid)
+    X(waitpid) X(waitid) X(recvmmsg) X(sendmmsg)
 #define AS_ENUM(name) CALL_##name,
 #define AS_NAME(name) #name,
 enum { CALLS(AS_ENUM) CALL_COUNT };
@@ -237,7 +237,7 @@ static int
 is_writing(int call)
 {
     return call == CALL_write || call == CALL_writev || call == CALL_send || call == CALL_sendto ||
-           call == CALL_sendmsg;
+           call == CALL_sendmsg || call == CALL_sendmmsg;
 }
 
 static int

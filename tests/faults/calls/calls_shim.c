@@ -74,6 +74,16 @@ SIMPLE(ssize_t, recvfrom, (int fd, void *data, size_t size, int flags, void *fro
 SIMPLE(ssize_t, sendto, (int fd, const void *data, size_t size, int flags, const void *to, unsigned length),
        (fd, data, size, flags, to, length))
 
+CALL(int, recvmmsg, (int fd, void *messages, unsigned count, int flags, void *wait))
+{
+    return fails(CALL_recvmmsg, fd) ? -1 : (int)did(REAL(recvmmsg)(fd, messages, count, flags, wait));
+}
+
+CALL(int, sendmmsg, (int fd, void *messages, unsigned count, int flags))
+{
+    return fails(CALL_sendmmsg, fd) ? -1 : (int)did(REAL(sendmmsg)(fd, messages, count, flags));
+}
+
 CALL(ssize_t, __read_chk, (int fd, void *data, size_t size, size_t room))
 {
     return meddles(CALL_read, fd, &size) ? -1 : did(REAL(__read_chk)(fd, data, size, room));

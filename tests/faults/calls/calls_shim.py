@@ -24,6 +24,8 @@ NEW = "EMFILE ENFILE ENOMEM"
 ERRORS = {
     **dict.fromkeys(("read", "readv", "recv", "recvfrom", "recvmsg"), IN),
     **dict.fromkeys(("write", "writev", "send", "sendto", "sendmsg"), OUT),
+    "recvmmsg": ("EINTR EAGAIN ENOSYS", "ECONNRESET ETIMEDOUT ENOMEM"),
+    "sendmmsg": ("EINTR EAGAIN ENOSYS", "ENOBUFS ENOMEM"),
     "sendfile": ("EINTR EAGAIN SHORT", "EIO ECONNRESET EPIPE ENOMEM"),
     "accept": ("EINTR EAGAIN ECONNABORTED", "EMFILE ENFILE ENOBUFS ENOMEM EPROTO"),
     "accept4": ("EINTR EAGAIN ECONNABORTED ENOSYS", "EMFILE ENFILE ENOBUFS ENOMEM EPROTO"),

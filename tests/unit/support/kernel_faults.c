@@ -12,11 +12,13 @@
 #include <sys/uio.h>
 #include <time.h>
 
-enum { CTL, SET, TIMER, EVENT, ACCEPT4, PIPE2, SENDFILE, MEMORY, SEND, RECV, CLOSE, TICKS, KINDS };
+enum { CTL, SET, TIMER, EVENT, ACCEPT4, PIPE2, SENDFILE, MEMORY, SEND, RECV, CLOSE, TICKS,
+       RECVMMSG, SENDMMSG, CUT, KINDS };
 
 static const char *const names[KINDS] = {"epoll_ctl", "epoll_create", "timerfd",  "eventfd",
                                          "accept4",   "pipe2",        "sendfile", "memory",
-                                         "send",      "recv",         "close",    "ticks"};
+                                         "send",      "recv",         "close",    "ticks",
+                                         "recvmmsg",  "sendmmsg",     "cut"};
 
 /* The calls from `skip` on, `count` of them, fail with the errno; those on `fd` alone where
    that is not -1. */
@@ -152,7 +154,40 @@ FAILING(SEND, send, (int fd, const void *data, size_t size, int flags), (fd, dat
 FAILING(SEND, sendto,
         (int fd, const void *data, size_t size, int flags, const struct sockaddr *to, socklen_t length),
         (fd, data, size, flags, to, length))
-FAILING(SEND, sendmsg, (int fd, const struct msghdr *message, int flags), (fd, message, flags))
+/* A message that the kernel is to cut into datagrams (UDP_SEGMENT) fails as one, too. */
+ssize_t
+sendmsg(int fd, const struct msghdr *message, int flags)
+{
+    static __typeof__(&sendmsg) real;
+    real = real ? real : REAL(sendmsg);
+    int is_cut = message->msg_controllen > 0;
+    return (is_cut && fails(CUT, fd)) || fails(SEND, fd) ? -1 : real(fd, message, flags);
+}
+
+int
+sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
+{
+    static __typeof__(&sendmmsg) real;
+    real = real ? real : REAL(sendmmsg);
+    if (fails(SENDMMSG, fd)) {
+        return -1;
+    }
+    for (unsigned i = 0; i < count; i++) {
+        if (messages[i].msg_hdr.msg_controllen > 0 && fails(CUT, fd)) {
+            return i > 0 ? real(fd, messages, i, flags) : -1;
+        }
+    }
+    return real(fd, messages, count, flags);
+}
+
+int
+recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags, struct timespec *wait)
+{
+    static __typeof__(&recvmmsg) real;
+    real = real ? real : REAL(recvmmsg);
+    return fails(RECVMMSG, fd) ? -1 : real(fd, messages, count, flags, wait);
+}
+
 FAILING(SEND, write, (int fd, const void *data, size_t size), (fd, data, size))
 FAILING(SEND, writev, (int fd, const struct iovec *parts, int count), (fd, parts, count))
 FAILING(RECV, recv, (int fd, void *data, size_t size, int flags), (fd, data, size, flags))
@@ -246,6 +281,8 @@ find_calls(void)
     send(-1, "", 0, 0);
     sendto(-1, "", 0, 0, NULL, 0);
     sendmsg(-1, &(struct msghdr){0}, 0);
+    sendmmsg(-1, NULL, 0, 0);
+    recvmmsg(-1, NULL, 0, 0, NULL);
     (void)!write(-1, "", 0);
     (void)!writev(-1, NULL, 0);
     recv(-1, &event, 0, 0);
