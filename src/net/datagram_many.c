@@ -44,8 +44,8 @@ keep(LmDatagram *d, const LmLetter *letter)
     return failed;
 }
 
-/* What is not delivered now is kept. An exception that is set stays. Without memory it is lost, as the kernel loses what there is
-   no room for. */
+/* What is not delivered now is kept. An exception that is set stays. Without memory it is
+   lost, as the kernel loses what there is no room for. */
 static void
 keep_rest(PyObject *self, LmMail *mail)
 {
