@@ -1,7 +1,7 @@
 /* Joined writes: what a callback or a task's step writes to a stream, or sends as datagrams,
-   goes out in one call when it returns, or what a turn writes when the turn ends. For loops that were asked to
-   (join_writes): a server that writes head and body apart saves a system call for each
-   answer, and one whose answers leave together wakes their reader once.
+   goes out in one call when it returns, or what a turn writes when the turn ends. For loops
+   that were asked to (join_writes): a server that writes head and body apart saves a system
+   call for each answer, and one whose answers leave together wakes their reader once.
 
    What is joined stands in the transport's own queue, without a watch, and never exceeds
    its high-water mark; LmLoop.postponed holds those transports. Joined by step, one does at a
