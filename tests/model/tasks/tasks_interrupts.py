@@ -145,6 +145,8 @@ class Point:
         exc.__traceback__ = None
         if self.loop.is_running() or asyncio._get_running_loop() is not None:
             self.wrong.append("the loop runs still")
+            self.loop._thread_id = None  # what is played next shall not find it so
+            asyncio._set_running_loop(None)
         if asyncio.current_task(self.loop) is not None:
             self.wrong.append("a task is current still")
 
