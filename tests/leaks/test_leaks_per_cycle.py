@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 pytestmark = [
     pytest.mark.timeout(300),
     pytest.mark.skipif(bool(os.environ.get("PYTHON")), reason="run on the default interpreter only"),
+    pytest.mark.skipif(bool(sysconfig.get_config_var("Py_GIL_DISABLED")), reason="cannot allocate by malloc"),
 ]
 
 

@@ -751,6 +751,7 @@ async def sendfile():
     near, far = pair()
     with closing(far), tempfile.TemporaryFile() as file:
         file.write(BIG[:5000])
+        file.flush()
         transport, protocol = await loop.create_connection(Notes, sock=near)
         with closing(transport):
             check(await loop.sendfile(transport, file) == 5000)
