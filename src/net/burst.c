@@ -119,9 +119,7 @@ drop_sent(LmDatagram *d, size_t count, LmBurst *burst)
 {
     burst->singles -= count < burst->singles ? count : burst->singles;
     while (count-- > 0 && !lm_outbuf_is_empty(&d->base.out)) {
-        LmPiece piece = lm_outbuf_take(&d->base.out, LM_DATAGRAM_OVERHEAD);
-        Py_DECREF(piece.bytes);
-        Py_XDECREF(piece.to);
+        lm_outbuf_drop(&d->base.out, LM_DATAGRAM_OVERHEAD);
     }
 }
 

@@ -43,6 +43,16 @@ send_by_socket(LmDatagram *d, PyObject *data, PyObject *addr)
     return done != NULL ? 1 : lm_datagram_would_block() ? 0 : -1;
 }
 
+/* What socket.sendto() says to audit hooks, which may do anything. */
+static int
+audit(const LmDatagram *d, PyObject *addr)
+{
+    PyObject *sock = Py_NewRef(d->base.sock);
+    int failed = PySys_Audit("socket.sendto", "OO", sock, addr);
+    Py_DECREF(sock);
+    return failed;
+}
+
 static int
 send_one(LmDatagram *d, PyObject *data, const char *bytes, size_t size, PyObject *addr)
 {
@@ -62,12 +72,11 @@ send_one(LmDatagram *d, PyObject *data, const char *bytes, size_t size, PyObject
     if (name == NULL) {
         return send_by_socket(d, data, addr);
     }
-    /* As socket.sendto() does. A hook may do anything, so the name is ours first. */
+    /* A hook may do anything, so the name is ours first. */
     if (name != &room) {
         room = *name;
     }
-    if (lm_datagram_check_socket(d) < 0 ||
-        PySys_Audit("socket.sendto", "OO", t->sock, addr) < 0) {
+    if (lm_datagram_check_socket(d) < 0 || audit(d, addr) < 0) {
         return -1;
     }
     if (!lm_transport_owns_fd(t)) {
@@ -199,16 +208,6 @@ is_for_burst(const LmDatagram *d, PyObject *addr, size_t size)
            lm_burst_may(d, addr);
 }
 
-/* What socket.sendto() says to audit hooks, which may do anything. */
-static int
-audit(const LmDatagram *d, PyObject *addr)
-{
-    PyObject *sock = Py_NewRef(d->base.sock);
-    int failed = PySys_Audit("socket.sendto", "OO", sock, addr);
-    Py_DECREF(sock);
-    return failed;
-}
-
 static int
 join_bytes(PyObject *self, PyObject *bytes, PyObject *addr)
 {
@@ -286,9 +285,7 @@ send_front(LmDatagram *d)
     /* An odd address's methods may have dropped the queue. */
     if (sent != 0 && !lm_outbuf_is_empty(out) &&
         lm_outbuf_front(out)->data == piece.data) {
-        LmPiece gone = lm_outbuf_take(out, LM_DATAGRAM_OVERHEAD);
-        Py_DECREF(gone.bytes);
-        Py_DECREF(gone.to);
+        lm_outbuf_drop(out, LM_DATAGRAM_OVERHEAD);
     }
     Py_DECREF(piece.bytes);
     Py_DECREF(piece.to);

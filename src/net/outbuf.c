@@ -83,6 +83,14 @@ lm_outbuf_take(LmOutbuf *out, size_t overhead)
     return piece;
 }
 
+void
+lm_outbuf_drop(LmOutbuf *out, size_t overhead)
+{
+    LmPiece piece = lm_outbuf_take(out, overhead);
+    Py_DECREF(piece.bytes);
+    Py_XDECREF(piece.to);
+}
+
 static int
 gather_piece(LmOutbuf *fresh, PyObject *piece)
 {

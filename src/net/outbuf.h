@@ -49,6 +49,9 @@ lm_outbuf_front(const LmOutbuf *out)
 /* Takes out the datagram in front; what it holds is the caller's to drop. */
 LmPiece lm_outbuf_take(LmOutbuf *out, size_t overhead);
 
+/* The same, and drops it. May run Python, as lm_outbuf_clear. */
+void lm_outbuf_drop(LmOutbuf *out, size_t overhead);
+
 /* Takes the bytes of all pieces of an iterable into an empty queue of the caller's own: how
    many pieces there were, or -1 with an exception set and the queue empty. Runs Python. */
 Py_ssize_t lm_outbuf_gather(LmOutbuf *fresh, PyObject *pieces);
