@@ -15,6 +15,7 @@ import sys
 import time
 
 import pytest
+from loop_support import in_a_step
 from tls_support import client_context, server_context
 
 import loopmod
@@ -80,23 +81,6 @@ async def end(transport, *others):
     await asyncio.sleep(0)
     for other in others:
         other.close()
-
-
-def in_a_step(function):
-    """Call it in a callback of its own; return a future of its result, which is set when the callback is over."""
-    loop = asyncio.get_running_loop()
-    done = loop.create_future()
-
-    def call():
-        try:
-            result = function()
-        except Exception as exc:
-            loop.call_soon(done.set_exception, exc)
-        else:
-            loop.call_soon(done.set_result, result)
-
-    loop.call_soon(call)
-    return done
 
 
 def test_what_a_callback_writes(run):

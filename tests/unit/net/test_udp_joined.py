@@ -14,8 +14,8 @@ import sys
 import tempfile
 
 import pytest
-from loop_support import until
-from udp_support import Datagrams, close, endpoint, turns, udp_socket
+from loop_support import in_a_step, until
+from udp_support import Acts, Datagrams, close, endpoint, turns, udp_socket
 
 import loopmod
 
@@ -65,23 +65,6 @@ def arrived(sock):
         while True:
             data.append(sock.recv(1 << 16))
     return data
-
-
-def in_a_step(function):
-    """Call it in a callback of its own; return a future of its result, which is set when the callback is over."""
-    loop = asyncio.get_running_loop()
-    done = loop.create_future()
-
-    def call():
-        try:
-            result = function()
-        except Exception as exc:
-            loop.call_soon(done.set_exception, exc)
-        else:
-            loop.call_soon(done.set_result, result)
-
-    loop.call_soon(call)
-    return done
 
 
 async def settled(function):
@@ -520,18 +503,6 @@ def test_time_stamps_do_not_hide_the_size(run):
         await close(transport, peer)
 
     run(main())
-
-
-class Acts(Datagrams):
-    """Calls `act` with itself at one of the datagrams."""
-
-    at = 3
-    act = None
-
-    def datagram_received(self, data, addr):
-        super().datagram_received(data, addr)
-        if len(self.received) == self.at and self.act is not None:
-            self.act()
 
 
 @needs_merging

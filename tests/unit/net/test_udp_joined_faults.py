@@ -5,7 +5,7 @@ a preloaded library that makes calls fail (kernel_faults.c); stock asyncio says 
 """
 
 import pytest
-from preload_support import build, output_of
+from preload_support import build, program_runner
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -81,13 +81,7 @@ def kind(request):
 @pytest.fixture
 def program(kind, shim, tmp_path):
     """Run the program on one loop and return what it printed."""
-
-    def run(text, *args):
-        path = tmp_path / "program.py"
-        path.write_text(PRELUDE + text, encoding="utf-8")
-        return output_of(shim, path, kind, *args)
-
-    return run
+    return program_runner(shim, PRELUDE, kind, tmp_path)
 
 
 joining = pytest.mark.parametrize("kind", ["step", "turn"], indirect=True)

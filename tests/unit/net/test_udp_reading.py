@@ -8,21 +8,9 @@ import asyncio
 import random
 
 import pytest
-from udp_support import Datagrams, close, endpoint, turns, udp_socket
+from udp_support import Acts, Datagrams, close, endpoint, turns, udp_socket
 
 COUNT = 50
-
-
-class Acts(Datagrams):
-    """Calls `act` with itself at one of the datagrams."""
-
-    at = 3
-    act = None
-
-    def datagram_received(self, data, addr):
-        super().datagram_received(data, addr)
-        if len(self.received) == self.at and self.act is not None:
-            self.act()
 
 
 async def burst(transport, count=COUNT):

@@ -9,7 +9,7 @@ import os
 
 import pytest
 from gil_support import needs_gil
-from preload_support import build, output_of
+from preload_support import build, program_runner
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -54,13 +54,7 @@ def shim(tmp_path_factory):
 @pytest.fixture
 def program(shim, kind, tmp_path):
     """Run the program on one loop and return what it printed."""
-
-    def run(text, *args):
-        path = tmp_path / "program.py"
-        path.write_text(PRELUDE + text, encoding="utf-8")
-        return output_of(shim, path, kind, *args)
-
-    return run
+    return program_runner(shim, PRELUDE, kind, tmp_path)
 
 
 no_sanitizer = pytest.mark.skipif(

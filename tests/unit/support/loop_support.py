@@ -11,6 +11,23 @@ def spin(loop, turns=1):
         loop.run_forever()
 
 
+def in_a_step(function):
+    """Call it in a callback of its own; return a future of its result, which is set when the callback is over."""
+    loop = asyncio.get_running_loop()
+    done = loop.create_future()
+
+    def call():
+        try:
+            result = function()
+        except Exception as exc:
+            loop.call_soon(done.set_exception, exc)
+        else:
+            loop.call_soon(done.set_result, result)
+
+    loop.call_soon(call)
+    return done
+
+
 async def give(value):
     """The value, a turn later."""
     await asyncio.sleep(0)

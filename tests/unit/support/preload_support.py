@@ -20,6 +20,17 @@ def build(source, directory):
     return library
 
 
+def program_runner(library, prelude, kind, directory):
+    """A function that runs a text behind the prelude, with the kind of loop as its first word: see output_of."""
+
+    def run(text, *words):
+        path = directory / "program.py"
+        path.write_text(prelude + text, encoding="utf-8")
+        return output_of(library, path, kind, *words)
+
+    return run
+
+
 def output_of(library, program, *words, flags=()):
     """Run the program, a file, under the library; return what it printed. It must end well."""
     preload = ":".join(filter(None, [os.environ.get("LD_PRELOAD"), str(library)]))

@@ -44,6 +44,18 @@ class Datagrams(Record, asyncio.DatagramProtocol):
         self.lost.set_result(exc)
 
 
+class Acts(Datagrams):
+    """Calls `act` with itself at one of the datagrams."""
+
+    at = 3
+    act = None
+
+    def datagram_received(self, data, addr):
+        super().datagram_received(data, addr)
+        if len(self.received) == self.at and self.act is not None:
+            self.act()
+
+
 def udp_socket(family=socket.AF_INET, host=None):
     """A raw bound non-blocking socket on loopback."""
     sock = socket.socket(family, socket.SOCK_DGRAM)

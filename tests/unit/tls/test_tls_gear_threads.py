@@ -61,6 +61,11 @@ def meanwhile(*functions):
     assert calls
 
 
+def drop(*ends):
+    for end in ends:
+        quiet_drop(end.transport)
+
+
 async def exchange(near, far, rounds=ROUNDS):
     """Messages to and fro between two recorders."""
     there, back = pattern(SIZE), pattern(SIZE, 2)
@@ -108,8 +113,7 @@ def test_another_context_is_given_to_it(run):
         tls = far.transport.get_extra_info("ssl_object")
         with meanwhile(*[lambda context=context: setattr(tls, "context", context) for context in contexts]):
             await exchange(near, far)
-        quiet_drop(near.transport)
-        quiet_drop(far.transport)
+        drop(near, far)
         await turns(8)
 
     run(main())
@@ -142,12 +146,10 @@ def test_its_context_is_changed(run):
             for _ in range(5):
                 (_, other_near), (_, other_far) = await tls_pair(client, server)
                 await exchange(other_near, other_far, 3)
-                quiet_drop(other_near.transport)
-                quiet_drop(other_far.transport)
+                drop(other_near, other_far)
         with meanwhile(*trust, *change):
             await exchange(near, far)
-        quiet_drop(near.transport)
-        quiet_drop(far.transport)
+        drop(near, far)
         await turns(8)
 
     run(main())
@@ -163,8 +165,7 @@ def test_loops_in_two_threads_share_the_contexts(new_loop):
         for _ in range(4):
             (_, near), (_, far) = await tls_pair(client, server)
             await exchange(near, far, 10)
-            quiet_drop(near.transport)
-            quiet_drop(far.transport)
+            drop(near, far)
         await turns(8)
 
     def body():
