@@ -186,8 +186,9 @@ def picture(page: Path, name: str, says: str, run: Run, draw: Callable[[Path], N
     return f"![{says}]({path.relative_to(page.parent).as_posix()})\n\n*{says}. Measured on {run.head}.*"
 
 
-def ratios_picture(page: Path, name: str, says: str, run: Run, rows: Sequence[str]) -> str:
-    wanted = is_plain if name == "core" else is_of_servers
+def ratios_picture(
+    page: Path, name: str, says: str, run: Run, rows: Sequence[str], wanted: Callable[[str], bool]
+) -> str:
     loops = [loop for loop in run.loops if wanted(loop)]
     if not any(run.comparison.ratios(row, OURS, "asyncio") for row in rows):
         raise Lacking
@@ -206,13 +207,18 @@ def measured(runs: Runs, page: Path) -> str:
     return "Measured on:\n\n" + "\n".join(f"- {head}" for head in heads)
 
 
-def core(runs: Runs, page: Path) -> str:
-    says = "Times better than asyncio: callbacks, timers and tasks"
-
+def table_and_picture(
+    runs: Runs, page: Path, name: str, says: str, rows: Sequence[str], wanted: Callable[[str], bool]
+) -> str:
     def make(run: Run) -> str:
-        return f"{times_asyncio(run, CORE, is_plain)}\n\n{ratios_picture(page, 'core', says, run, CORE)}"
+        return f"{times_asyncio(run, rows, wanted)}\n\n{ratios_picture(page, name, says, run, rows, wanted)}"
 
     return of_versions(runs.cpu, make)
+
+
+def core(runs: Runs, page: Path) -> str:
+    says = "Times better than asyncio: callbacks, timers and tasks"
+    return table_and_picture(runs, page, "core", says, CORE, is_plain)
 
 
 def outside(runs: Runs, page: Path) -> str:
@@ -221,12 +227,7 @@ def outside(runs: Runs, page: Path) -> str:
 
 
 def net(runs: Runs, page: Path) -> str:
-    says = "Times better than asyncio: connections"
-
-    def make(run: Run) -> str:
-        return f"{times_asyncio(run, NET, is_of_servers)}\n\n{ratios_picture(page, 'network', says, run, NET)}"
-
-    return of_versions(runs.cpu, make)
+    return table_and_picture(runs, page, "network", "Times better than asyncio: connections", NET, is_of_servers)
 
 
 def big_malloc(runs: Runs, page: Path) -> str:
@@ -335,7 +336,7 @@ def readme_picture(runs: Runs, page: Path) -> str:
     if not runs.cpu:
         raise Lacking
     says = "Times better than asyncio: callbacks, timers and tasks"
-    return ratios_picture(page, "core", says, runs.cpu[0], CORE)
+    return ratios_picture(page, "core", says, runs.cpu[0], CORE, is_plain)
 
 
 BLOCKS: dict[str, Callable[[Runs, Path], str]] = {

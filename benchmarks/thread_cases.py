@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cases import CASES
+from cases.countdown import countdown
 from cases.tcp import Echo, serve_reads
 
 Batch = Callable[[int], Awaitable[None]]
@@ -151,15 +152,7 @@ async def _timers_own() -> AsyncIterator[Batch]:
     delays = [float(i) / 10_000 for i in range(8)]
 
     async def batch(operations: int) -> None:
-        done = loop.create_future()
-        left = operations
-
-        def fire() -> None:
-            nonlocal left
-            left -= 1
-            if not left:
-                done.set_result(None)
-
+        fire, done = countdown(operations)
         for i in range(operations):
             loop.call_later(delays[i & 7], fire)
         await done

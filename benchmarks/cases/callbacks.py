@@ -6,6 +6,7 @@ import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
+from cases.countdown import countdown
 from cases.declare import core
 
 
@@ -180,15 +181,7 @@ async def call_later_rolling(operations: int) -> None:
 async def timers_fired(operations: int) -> None:
     """a timer of 0 to 0.7 ms set and fired, 20,000 at once: nearly all are due when the last is set"""
     loop = asyncio.get_running_loop()
-    done = loop.create_future()
-    left = operations
-
-    def fire() -> None:
-        nonlocal left
-        left -= 1
-        if not left:
-            done.set_result(None)
-
+    fire, done = countdown(operations)
     for i in range(operations):
         loop.call_later(i * 7 % 8 * 1e-4, fire)
     await done
@@ -198,15 +191,7 @@ async def timers_fired(operations: int) -> None:
 async def timers_spread(operations: int) -> None:
     """a timer set and fired, 30,000 of them spread evenly over 0.5 s, set in no order"""
     loop = asyncio.get_running_loop()
-    done = loop.create_future()
-    left = operations
-
-    def fire() -> None:
-        nonlocal left
-        left -= 1
-        if not left:
-            done.set_result(None)
-
+    fire, done = countdown(operations)
     for i in range(operations):
         loop.call_later(i * 7919 % operations * 0.5 / operations, fire)
     await done

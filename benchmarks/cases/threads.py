@@ -6,6 +6,7 @@ import signal
 import socket
 import threading
 
+from cases.countdown import countdown
 from cases.declare import core
 
 
@@ -33,14 +34,7 @@ async def run_in_executor_1000(operations: int) -> None:
 async def threads_1000(operations: int) -> None:
     """a thread that calls back into the loop when it begins and ends; 1,000 of them"""
     loop = asyncio.get_running_loop()
-    done = loop.create_future()
-    left = operations
-
-    def ended() -> None:
-        nonlocal left
-        left -= 1
-        if not left:
-            done.set_result(None)
+    ended, done = countdown(operations)
 
     def work() -> None:
         loop.call_soon_threadsafe(_nothing)
