@@ -45,14 +45,15 @@ def has_users_watcher(loop: BaseLoop) -> bool:
     return type(watcher) not in usual
 
 
-def _reap(pid: int, pidfd: int | None) -> int:
-    """Wait for the end of a child that has ended and return its exit code; ChildProcessError if it is reaped already.
+def _reap(pid: int, pidfd: int | None) -> int | None:
+    """Reap a child and return its exit code: None where it has not ended, ChildProcessError if it is reaped already.
 
-    A pidfd means this child for ever, its number only until somebody has reaped it: so the pidfd is asked first.
+    A pidfd means this child for ever, its number only until somebody has reaped it.
     """
     if pidfd is not None:
         try:
-            os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOWAIT)
+            end: Any = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
+            return end and int(end.si_status if end.si_code == os.CLD_EXITED else -end.si_status)
         except ChildProcessError:
             raise
         except _LACKS:
@@ -102,14 +103,18 @@ class _Child:
         self._transport = transport
         self._pid: int = transport.get_pid()
         self._pidfd: int | None = None
+        self._watch()
+
+    def _watch(self) -> None:
         try:
-            self._pidfd = os.pidfd_open(self._pid)
-            loop._add_reader(self._pidfd, self._on_end)
+            if self._pidfd is None:
+                self._pidfd = os.pidfd_open(self._pid)
+            self._loop._watch_once(self._pidfd, self._on_end)
         except _LACKS:
             # Or no descriptor left, or nobody's child any more.
             self._close()
-            loop.call_soon(self._look, _FIRST_LOOK)
-        transport._pidfd = self._pidfd
+            self._loop.call_soon(self._look, _FIRST_LOOK)
+        self._transport._pidfd = self._pidfd
 
     def _close(self) -> None:
         pidfd, self._pidfd = self._pidfd, None
@@ -120,8 +125,8 @@ class _Child:
     # A loop that is closed drops its watches.
     __del__ = _close
 
-    def _exit_code(self) -> int:
-        """Reap the child, which has ended, and return its exit code. Nobody signals it any more."""
+    def _exit_code(self) -> int | None:
+        """Reap the child and return its exit code; nobody signals it any more. None where it has not ended."""
         transport = self._transport
         transport._is_reaped = True
         process = transport._proc
@@ -134,17 +139,21 @@ class _Child:
                 "child process pid %d exit status already read:  will report returncode 255", self._pid
             )
             code = 255
-        if process is not None:
+        if code is None:
+            transport._is_reaped = False
+        elif process is not None:
             process.returncode = code  # or Popen would wait for the number
         return code
 
     def _on_end(self) -> None:
-        if self._pidfd is not None:
-            self._loop._remove_reader(self._pidfd)
         try:
             code = self._exit_code()
-        finally:
+        except BaseException:
             self._close()
+            raise
+        if code is None:
+            return self._watch()  # all whom the kernel does not watch any more are told to ask again
+        self._close()
         self._loop._child_watcher_callback(self._pid, code, self._transport)  # type: ignore[attr-defined]
 
     def _look(self, delay: float) -> None:

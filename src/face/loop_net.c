@@ -49,6 +49,23 @@ lm_loop_method_add_writer(LM_VECTOR)
     return add_watch(self, LM_WATCH_WRITE, "_add_writer", args, nargs, kwnames);
 }
 
+PyObject *
+lm_loop_method_watch_once(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    LmLoop *loop = (LmLoop *)self;
+    if (lm_loop_check_closed(loop) < 0 ||
+        lm_args_count("_watch_once", nargs, 2, 2) < 0) {
+        return NULL;
+    }
+    int fd = lm_args_fd(args[0]);
+    PyObject *handle = fd < 0 ? NULL : lm_handle_new(loop, args[1], NULL, 0, NULL);
+    if (handle == NULL || lm_readers_add_once(loop, fd, handle) < 0) {
+        Py_XDECREF(handle);
+        return NULL;
+    }
+    return handle;
+}
+
 static PyObject *
 remove_watch(PyObject *self, PyObject *obj, int direction)
 {

@@ -140,6 +140,7 @@ LM_OWNED_FASTCALL(lm_loop_method_add_reader, loop_itself)
 LM_OWNED_FASTCALL(lm_loop_method_add_writer, loop_itself)
 LM_OWNED_FASTCALL(lm_loop_method_start_serving, loop_itself)
 LM_OWNED_FASTCALL(lm_loop_method_make_socket_transport, loop_itself)
+LM_OWNED_POSITIONAL(lm_loop_method_watch_once, loop_itself)
 LM_OWNED_POSITIONAL(lm_loop_method_start_recv, loop_itself)
 LM_OWNED_POSITIONAL(lm_loop_method_start_recv_into, loop_itself)
 LM_OWNED_POSITIONAL(lm_loop_method_start_recvfrom, loop_itself)
@@ -219,6 +220,11 @@ static PyMethodDef loop_methods[] = {
     {"_add_writer", LM_FASTCALL(LM_OWNED(lm_loop_method_add_writer)),
      LM_DOC("_add_writer($self, fd, callback, *args, context=None)",
             "add_writer without its checks; return the Handle.")},
+    {"_watch_once", LM_POSITIONAL(LM_OWNED(lm_loop_method_watch_once)),
+     LM_DOC(
+         "_watch_once($self, fd, callback, /)",
+         "Run the callback once, when a descriptor that the caller has just opened is "
+         "readable; return the Handle.")},
     {"_remove_reader", LM_OWNED(lm_loop_method_remove_reader), METH_O,
      LM_DOC("_remove_reader($self, fd, /)",
             "Stop watching fd for reading; return whether it was.")},

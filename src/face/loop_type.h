@@ -61,6 +61,8 @@ int lm_loop_set_own_select(PyObject *self, PyObject *value, void *closure);
 /* loop_net.c */
 PyObject *lm_loop_method_add_reader(LM_VECTOR);
 PyObject *lm_loop_method_add_writer(LM_VECTOR);
+PyObject *lm_loop_method_watch_once(PyObject *self, PyObject *const *args,
+                                    Py_ssize_t nargs);
 PyObject *lm_loop_method_remove_reader(PyObject *self, PyObject *fd);
 PyObject *lm_loop_method_remove_writer(PyObject *self, PyObject *fd);
 PyObject *lm_loop_method_watched(PyObject *self, PyObject *fd);

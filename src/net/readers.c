@@ -13,7 +13,7 @@
 typedef struct {
     LmWatch watch;
     PyObject *handle; /* or operation: owned while watched, else NULL */
-    LmReadyFn run;    /* lm_handle_run_item, or that of the operation */
+    LmReadyFn run;    /* lm_handle_run_item, run_last, or that of the operation */
 } Side;
 
 typedef struct {
@@ -25,10 +25,14 @@ typedef struct {
     LmOnce once; /* for both sides */
 } Entry;
 
+typedef struct {
+    Entry *entry;
+    PyObject *owner; /* the transport, borrowed */
+} Place;
+
 struct LmReaders {
-    int size; /* of both arrays, by descriptor number */
-    Entry **entries;
-    PyObject **owners;
+    int size;
+    Place *places; /* by number */
 };
 
 int
@@ -40,7 +44,7 @@ lm_readers_find(LmLoop *loop, PyObject *obj)
         return fd;
     }
     for (int i = 0; i < loop->readers->size; i++) {
-        Entry *entry = loop->readers->entries[i];
+        Entry *entry = loop->readers->places[i].entry;
         if (entry != NULL && entry->fileobj == obj) {
             PyErr_Clear();
             return i;
@@ -59,7 +63,7 @@ static Entry *
 find_entry(LmLoop *loop, int fd)
 {
     struct LmReaders *table = loop->readers;
-    return table != NULL && fd < table->size ? table->entries[fd] : NULL;
+    return table != NULL && fd < table->size ? table->places[fd].entry : NULL;
 }
 
 static int report_unwatched(LmLoop *loop, PyObject *place);
@@ -120,19 +124,31 @@ on_writable(LmWatch *watch)
     queue_side(entry, &entry->writer);
 }
 
+/* Of a handle that runs once, in the table; the queue gets lm_handle_run_item. */
+static const LmReadyFn run_last = lm_handle_run;
+
+static int
+is_operation(const Side *side)
+{
+    return side->run != lm_handle_run_item && side->run != run_last;
+}
+
 /* The operation stays where it is: it may have to wait on. */
 static void
 queue_operation(Entry *entry, Side *side)
 {
+    LmReadyFn run = side->run == run_last ? lm_handle_run_item : side->run;
     if (side->handle == NULL || side->run == lm_handle_run_item) {
         return;
     }
-    if (lm_ready_push(entry->loop, side->run, Py_NewRef(side->handle)) < 0) {
-        /* So that the next poll reports it again. */
+    if (lm_ready_push(entry->loop, run, Py_NewRef(side->handle)) < 0) {
+        PyErr_Clear(); /* the next poll reports it again */
+        (void)lm_poll_arm(&entry->loop->poll, &entry->once, side->watch.direction);
         PyErr_Clear();
-        if (lm_poll_arm(&entry->loop->poll, &entry->once, side->watch.direction) < 0) {
-            PyErr_Clear();
-        }
+    }
+    else if (side->run == run_last) {
+        Py_CLEAR(side->handle); /* the queue has it */
+        lm_once_leave(&entry->once);
     }
 }
 
@@ -155,20 +171,12 @@ grow_table(struct LmReaders *table, int fd)
     while (size <= fd) {
         size *= 2;
     }
-    Entry **entries = realloc(table->entries, (size_t)size * sizeof(*entries));
-    if (entries == NULL) {
+    Place *places = realloc(table->places, (size_t)size * sizeof(*places));
+    if (places == NULL) {
         return -1;
     }
-    table->entries = entries;
-    PyObject **owners = realloc(table->owners, (size_t)size * sizeof(*owners));
-    if (owners == NULL) {
-        return -1;
-    }
-    table->owners = owners;
-    for (int i = table->size; i < size; i++) {
-        entries[i] = NULL;
-        owners[i] = NULL;
-    }
+    memset(places + table->size, 0, (size_t)(size - table->size) * sizeof(*places));
+    table->places = places;
     table->size = size;
     return 0;
 }
@@ -194,7 +202,7 @@ entry_for(LmLoop *loop, int fd)
     if (table == NULL) {
         return NULL;
     }
-    Entry *entry = table->entries[fd];
+    Entry *entry = table->places[fd].entry;
     if (entry == NULL) {
         entry = calloc(1, sizeof(*entry));
         if (entry == NULL) {
@@ -207,7 +215,7 @@ entry_for(LmLoop *loop, int fd)
         lm_watch_pair(&entry->reader.watch, &entry->writer.watch);
         entry->reader.watch.is_users = entry->writer.watch.is_users = 1;
         lm_once_init(&entry->once, fd, on_once);
-        table->entries[fd] = entry;
+        table->places[fd].entry = entry;
     }
     return entry;
 }
@@ -223,8 +231,7 @@ typedef struct {
 static Retired
 take_from_table(Entry *entry, Side *side)
 {
-    Retired old = {.handle = side->handle,
-                   .is_operation = side->run != lm_handle_run_item};
+    Retired old = {.handle = side->handle, .is_operation = is_operation(side)};
     side->handle = NULL;
     if (entry->reader.handle == NULL && entry->writer.handle == NULL) {
         old.fileobj = entry->fileobj;
@@ -233,8 +240,7 @@ take_from_table(Entry *entry, Side *side)
     return old;
 }
 
-/* Cancels and drops what was taken out. Last: its end may run Python, which may free the
-   entry. An operation looks for itself whether it is still there. */
+/* Cancels (no operation: that looks for itself) and drops it. Last: it may free the entry. */
 static int
 retire(Retired old)
 {
@@ -320,8 +326,7 @@ lm_readers_add(LmLoop *loop, PyObject *fileobj, int fd, int direction, PyObject 
         return -1;
     }
     loop->has_done_io = 1; /* it may be ready */
-    Retired old = {.handle = side->handle,
-                   .is_operation = side->run != lm_handle_run_item};
+    Retired old = {.handle = side->handle, .is_operation = is_operation(side)};
     side->handle = Py_NewRef(handle);
     side->run = lm_handle_run_item;
     if (entry->fileobj == NULL) {
@@ -329,6 +334,16 @@ lm_readers_add(LmLoop *loop, PyObject *fileobj, int fd, int direction, PyObject 
     }
     lm_once_disarm(poll, &entry->once, direction);
     return retire(old);
+}
+
+int
+lm_readers_add_once(LmLoop *loop, int fd, PyObject *handle)
+{
+    if (lm_readers_forget(loop, fd) < 0 || lm_loop_poll(loop) == NULL ||
+        entry_for(loop, fd) == NULL) {
+        return -1;
+    }
+    return lm_readers_wait(loop, fd, LM_WATCH_READ, run_last, handle);
 }
 
 int
@@ -425,7 +440,7 @@ lm_readers_set_owner(LmLoop *loop, int fd, PyObject *transport)
         return -1;
     }
     lm_note_borrowed(transport);
-    table->owners[fd] = transport;
+    table->places[fd].owner = transport;
     return 0;
 }
 
@@ -435,7 +450,7 @@ lm_readers_drop_owner(LmLoop *loop, int fd, PyObject *transport)
     if (fd < 0 || lm_readers_owner(loop, fd) != transport) {
         return 0;
     }
-    loop->readers->owners[fd] = NULL;
+    loop->readers->places[fd].owner = NULL;
     return 1;
 }
 
@@ -443,14 +458,14 @@ PyObject *
 lm_readers_owner(LmLoop *loop, int fd)
 {
     struct LmReaders *table = loop->readers;
-    return table != NULL && fd < table->size ? table->owners[fd] : NULL;
+    return table != NULL && fd < table->size ? table->places[fd].owner : NULL;
 }
 
 int
 lm_readers_traverse(LmLoop *loop, visitproc visit, void *arg)
 {
     for (int fd = 0; loop->readers != NULL && fd < loop->readers->size; fd++) {
-        Entry *entry = loop->readers->entries[fd];
+        Entry *entry = loop->readers->places[fd].entry;
         if (entry != NULL) {
             Py_VISIT(entry->fileobj);
             Py_VISIT(entry->reader.handle);
@@ -469,7 +484,7 @@ lm_readers_close(LmLoop *loop)
     }
     loop->readers = NULL;
     for (int fd = 0; fd < table->size; fd++) {
-        Entry *entry = table->entries[fd];
+        Entry *entry = table->places[fd].entry;
         if (entry != NULL) {
             lm_watch_stop(&loop->poll, &entry->reader.watch);
             lm_watch_stop(&loop->poll, &entry->writer.watch);
@@ -480,7 +495,6 @@ lm_readers_close(LmLoop *loop)
             free(entry);
         }
     }
-    free(table->entries);
-    free(table->owners);
+    free(table->places);
     free(table);
 }

@@ -17,6 +17,11 @@ int lm_readers_find(LmLoop *loop, PyObject *obj);
 int lm_readers_add(LmLoop *loop, PyObject *fileobj, int fd, int direction,
                    PyObject *handle);
 
+/* Runs the handle once, when the descriptor is readable. For one that the caller has just
+   opened and closes afterwards: what was left on its number ends, and the kernel is asked
+   nothing else. -1 with an exception set. */
+int lm_readers_add_once(LmLoop *loop, int fd, PyObject *handle);
+
 /* Calls `run` with the operation, once, when the descriptor is ready; a handle or other
    operation that was there before is replaced. Asking again is the way to wait on. -1 with
    an exception set. */

@@ -47,6 +47,15 @@ void lm_once_disarm(struct LmPoll *poll, LmOnce *once, int direction);
 /* Takes the descriptor out of the set unless something is wanted of it. */
 void lm_once_forget(struct LmPoll *poll, LmOnce *once);
 
+/* Nothing is wanted, and the descriptor is about to be closed: the kernel forgets by
+   itself, and the next of that number is new to it. */
+static inline void
+lm_once_leave(LmOnce *once)
+{
+    LM_ASSERT(once->wanted == 0);
+    once->set_number = 0;
+}
+
 /* Before it is freed. */
 void lm_once_end(struct LmPoll *poll, LmOnce *once);
 

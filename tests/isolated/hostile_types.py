@@ -405,6 +405,7 @@ def sock_op(scene):
 
 def hostile_loop(scene):
     scene.loop._add_reader(pair(scene)[0], Hostile(scene), context=hostile_context(scene))
+    scene.loop._watch_once(pair(scene)[0].detach(), Hostile(scene))
     scene.loop.call_soon(Hostile(scene), context=hostile_context(scene))
     scene.loop.call_later(100, Hostile(scene), Hostile(scene))
     return scene.loop

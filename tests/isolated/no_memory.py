@@ -138,6 +138,7 @@ CASES = {
     "run_tasks": lambda loop: with_tasks(loop).run_forever,
     "ready": lambda loop: partial(getattr, queued(loop), "_ready_items"),
     "add_reader": lambda loop: partial(loop._add_reader, pair()[0].detach(), id),
+    "watch_once": lambda loop: partial(loop._watch_once, pair()[0].detach(), id),
     "watched": lambda loop: partial(loop._watched, pair()[0].detach()),
     "socket_transport": lambda loop: partial(loop._make_socket_transport, pair()[0], asyncio.Protocol()),
     "datagram_transport": lambda loop: partial(

@@ -15,6 +15,7 @@ import leaks_place
 # What is found of others, by function or library, and why it is no leak of ours.
 SUPPRESSED = {
     "PyUnicode_New": "interned strings, which CPython never frees",
+    "resize_compact": "the same, of those that were made shorter: names in source that had to be compiled",
     "_cffi_backend": "cffi makes the functions of its modules for good; cryptography, which makes the certificates",
     "_rust.abi3.so": "so does PyO3 with its types",
 }

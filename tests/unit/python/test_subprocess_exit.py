@@ -163,6 +163,27 @@ def test_exit_that_somebody_else_has_reaped(run, kind, caplog):
     assert len(caplog.records) == 1
 
 
+def test_told_too_early(run, loop, kind):
+    """What the kernel does not watch any more is told to ask again: nobody blocks, and the child can be signalled."""
+    needs_pidfd(kind)
+    if kind.startswith("asyncio"):
+        pytest.skip("asyncio's watcher is told by its selector alone")
+
+    async def main():
+        before = open_fds()
+        process = await asyncio.create_subprocess_exec(sys.executable, "-c", "input()", stdin=asyncio.subprocess.PIPE)
+        for _ in range(3):
+            handle = loop._watched(process._transport._pidfd)[0]
+            handle._run()
+        process.terminate()
+        assert await process.wait() == -signal.SIGTERM
+        del process, handle
+        await turns(5)
+        assert open_fds() == before
+
+    run(main())
+
+
 def test_reaping_that_fails(run, loop, kind, monkeypatch):
     """The handler hears of it, and the pidfd is closed; older asyncio leaves it open."""
     needs_pidfd(kind)
@@ -171,7 +192,7 @@ def test_reaping_that_fails(run, loop, kind, monkeypatch):
     waitpid = os.waitpid
     refusal = OSError("unexpected")
 
-    def refuse(pid, options):
+    def refuse(*args):
         raise refusal
 
     async def main():
@@ -179,6 +200,7 @@ def test_reaping_that_fails(run, loop, kind, monkeypatch):
         process = await ended_unseen(0)
         with monkeypatch.context() as patched:
             patched.setattr(os, "waitpid", refuse)
+            patched.setattr(os, "waitid", refuse)
             while not heard:
                 await asyncio.sleep(0.001)
         assert heard == [refusal]
