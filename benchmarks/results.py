@@ -1,7 +1,8 @@
 """What a run leaves: the machine it ran on, a JSON file of every sample, and a comparison made anew of that file.
 
 One file for each kind of run and version of Python, a line for each case, so that a new run shows as what changed.
-Values keep four digits. Relies on figures.py and arrivals.py.
+Runs of some cases each, at the same place, add up to one file. Values keep four digits. Relies on figures.py and
+arrivals.py.
 """
 
 import json
@@ -50,8 +51,10 @@ def headline(machine: Json, rounds: int) -> str:
         for name, version in machine["loops"].items()
         if name not in ("asyncio", FLOOR) and "+" not in name
     )
+    since = machine.get("since", machine["date"])
+    dates = machine["date"] if since == machine["date"] else f"{since} to {machine['date']}"
     return (
-        f"{machine['date']}, CPython {machine['python']}, {machine['system']}, {machine['processor']}, "
+        f"{dates}, CPython {machine['python']}, {machine['system']}, {machine['processor']}, "
         f"{machine['cores']} cores, load {machine['load_average']:.1f}, {rounds} rounds; {names}"
     )
 
@@ -121,10 +124,42 @@ def write(path: Path, kept: Json) -> None:
     path.write_text(f'{head[:-1]},\n"rows": [\n{rows}\n]}}\n')
 
 
+def are_of_one_place(earlier: Json, later: Json) -> bool:
+    """Whether two runs may stand in one table: the same machine, the same versions of all that both measured."""
+    one, other = earlier["machine"], later["machine"]
+    loops = one["loops"].keys() & other["loops"].keys()
+    return (
+        earlier["rounds"] == later["rounds"]
+        and all(one[name] == other[name] for name in ("python", "system", "processor", "cores"))
+        and all(one["loops"][name] == other["loops"][name] for name in loops)
+    )
+
+
+def merged(earlier: Json, later: Json) -> Json:
+    """Both, what the later one measured in its place: a long run may be made in parts."""
+    one, other = earlier["machine"], later["machine"]
+    machine = other | {
+        "since": min(one.get("since", one["date"]), other["date"]),
+        "load_average": max(one["load_average"], other["load_average"]),
+        "loops": one["loops"] | other["loops"],
+    }
+    measured = {(row["case"], row.get("malloc")) for row in later["rows"]}
+    rows = [row for row in earlier["rows"] if (row["case"], row.get("malloc")) not in measured] + later["rows"]
+    order = {name: place for place, name in enumerate(CASES)}
+    rows.sort(key=lambda row: order.get(row["case"], len(order)))
+    both = later | {"machine": machine, "rows": rows}
+    if "failures" in later:
+        cases = {case for case, _ in measured}
+        both["failures"] = [row for row in earlier["failures"] if row["case"] not in cases] + later["failures"]
+    return both
+
+
 def keep(kept: Json) -> Path:
-    """Into the folder that the page is made of."""
+    """Into the folder that the pages are made of, beside what was measured before at the same place."""
     version = ".".join(kept["machine"]["python"].split(".")[:2])
     path = KEPT / f"{kept['kind']}-{version}.json"
+    if path.exists() and are_of_one_place(earlier := read(path), kept):
+        kept = merged(earlier, kept)
     write(path, kept)
     return path
 

@@ -78,6 +78,59 @@ def test_file_has_a_line_for_each_case(tmp_path):
     assert [json.loads(line.rstrip(","))["case"] for line in lines[2:-1]] == ["call_soon", "sleep_0"]
 
 
+def test_parts_of_a_run_add_up(tmp_path, monkeypatch):
+    """What is measured again takes the place of what was there; the dates and the worst load are said."""
+    monkeypatch.setattr(results, "KEPT", tmp_path)
+    results.keep(cpu(sleep_0=None, call_soon=None))
+    again = cpu(sleep_0={"asyncio": (1.0, 1.0, 1.0), loops.OURS: (1.0, 1.0, 1.0)}, timers_fired=None)
+    again["machine"] |= {"date": "2026-11-29", "load_average": 0.0, "loops": {"asyncio": "3.13.0", "newer": "1"}}
+    kept = results.read(results.keep(again))
+    assert [row["case"] for row in kept["rows"]] == ["call_soon", "timers_fired", "sleep_0"]
+    assert [row for row in kept["rows"] if row["case"] == "sleep_0"] == [again["rows"][0]]
+    machine = kept["machine"]
+    assert machine["loops"] == MACHINE["loops"] | {"newer": "1"}
+    assert machine["load_average"] == 0.1
+    assert results.headline(machine, 3).startswith("2026-11-27 to 2026-11-29, CPython 3.13.0")
+    results.comparison_of(kept)
+
+
+def test_settings_of_malloc_are_rows_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "KEPT", tmp_path)
+    plain, big = cpu(echo_protocol=None), cpu(echo_protocol=None)
+    big["rows"][0]["malloc"] = "big"
+    results.keep(plain)
+    kept = results.read(results.keep(big))
+    assert [row["malloc"] for row in kept["rows"]] == ["default", "big"]
+
+
+def test_parts_of_latency_add_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "KEPT", tmp_path)
+    first, second = latency(), latency()
+    for row in (*second["rows"], *second["failures"]):
+        row["case"] = "echo_tls"
+    results.keep(first)
+    results.keep(second)
+    kept = results.read(results.keep(latency()))
+    assert len(kept["rows"]) == len(first["rows"]) + len(second["rows"])
+    assert sorted(row["case"] for row in kept["failures"]) == ["echo_protocol", "echo_tls"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"processor": "other"}, {"python": "3.13.1"}, {"cores": 4}, {"system": "Linux"}, {"loops": {"asyncio": "4"}}],
+)
+def test_runs_of_two_places_are_not_mixed(tmp_path, monkeypatch, other):
+    monkeypatch.setattr(results, "KEPT", tmp_path)
+    results.keep(cpu(call_soon=None))
+    later = cpu(sleep_0=None)
+    later["machine"] |= other
+    kept = results.read(results.keep(later))
+    assert [row["case"] for row in kept["rows"]] == ["sleep_0"]
+    results.keep(cpu(call_soon=None))
+    fewer = cpu(sleep_0=None) | {"rounds": 2}
+    assert results.read(results.keep(fewer)) == fewer
+
+
 def test_values_keep_four_digits():
     assert [results.rounded(value) for value in (1234.56, 0.00123456, 123456, None)] == [
         1235.0,
