@@ -34,7 +34,7 @@ def test_in_several_at_once(kind, files):
 
 
 @pytest.mark.skipif(sys.version_info < (3, 14), reason="asyncio alone leaves megabytes before 3.14")
-@pytest.mark.skipif("ASAN_OPTIONS" in os.environ, reason="AddressSanitizer keeps freed memory")
+@pytest.mark.skipif(not {"ASAN_OPTIONS", "TSAN_OPTIONS"}.isdisjoint(os.environ), reason="they keep freed memory")
 def test_they_leave_nothing_behind(files):
     left = run_program("loopmod", 40, files)
     assert left <= MOST_KIB or left <= MOST_KIB + run_program("asyncio", 40, files)
