@@ -275,7 +275,8 @@ push_waiter(LmLoop *loop, PyObject *future, LmWaiter *waiter)
         return lm_ready_push(loop, done_callback_item, Py_NewRef(future));
     }
     PyObject *task = waiter->callable;
-    if (task != NULL && lm_ring_push(&loop->ready, loop->st->step_task, task) < 0) {
+    if (task != NULL && (lm_ready_take_sent(loop) < 0 ||
+                         lm_ring_push(&loop->ready, loop->st->step_task, task) < 0)) {
         PyErr_NoMemory();
         return -1;
     }

@@ -84,6 +84,52 @@ def test_calls_of_threads_between_calls_of_the_loop(loop):
         assert [number for name, number in seen if name == who] == list(range(count))
 
 
+@pytest.mark.parametrize("way", ["call_soon", "task", "callback", "cancelled", "timer", "new_task", "sleep"])
+def test_a_thread_comes_before_what_the_loop_does_next(loop, run, way):
+    """What a thread has sent runs before whatever the loop makes ready because of it."""
+    seen = []
+
+    async def waits(future):
+        try:
+            await future
+        except asyncio.CancelledError:
+            pass
+        seen.append("loop")
+
+    async def sleeps():
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        seen.append("loop")
+
+    async def main():
+        future = loop.create_future()
+        if way in ("task", "cancelled"):
+            task = loop.create_task(waits(future))
+        elif way == "callback":
+            future.add_done_callback(lambda _: seen.append("loop"))
+        elif way == "sleep":
+            loop.create_task(sleeps())
+        await asyncio.sleep(0)
+        thread = threading.Thread(target=loop.call_soon_threadsafe, args=(seen.append, "thread"))
+        thread.start()
+        thread.join()
+        if way == "call_soon":
+            loop.call_soon(seen.append, "loop")
+        elif way in ("task", "callback"):
+            future.set_result(None)
+        elif way == "cancelled":
+            task.cancel()
+        elif way == "timer":
+            loop.call_later(0, seen.append, "loop")
+        elif way == "new_task":
+            loop.create_task(waits(asyncio.sleep(0)))
+        while len(seen) < 2:
+            await asyncio.sleep(0)
+
+    run(main())
+    assert seen == ["thread", "loop"]
+
+
 def test_wakes_a_sleeping_loop(loop):
     rounds = []
     asleep = threading.Semaphore(0)

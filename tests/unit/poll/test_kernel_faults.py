@@ -678,6 +678,7 @@ loop.run_until_complete(main())
 """
 
 
+@needs_gil  # without one the loop's thread is at the message before the other has sent the signal
 @no_sanitizer
 def test_a_fork_in_a_signal_handler(program, kind):
     if kind == "asyncio":
