@@ -102,13 +102,14 @@ class _Transport(_unix._UnixSubprocessTransport):  # type: ignore[misc]
 class _Child:
     """Waits for the end of one child. What the loop watches keeps it alive, and with it the transport."""
 
-    __slots__ = ("_loop", "_pid", "_pidfd", "_transport")
+    __slots__ = ("_is_over", "_loop", "_pid", "_pidfd", "_transport")
 
     def __init__(self, loop: BaseLoop, transport: _Transport) -> None:
         self._loop = loop
         self._transport = transport
         self._pid: int = transport.get_pid()
         self._pidfd: int | None = None
+        self._is_over = False
         try:
             self._pidfd = os.pidfd_open(self._pid)
             loop._watch_once(self._pidfd, self._look)
@@ -150,17 +151,22 @@ class _Child:
     def _look(self, delay: float = _FIRST_LOOK) -> None:
         """Tell of the child's end; where it has not ended, look again after the delay, and less and less often.
 
-        The pidfd, too, may tell of an end that is nobody's yet: a debugger is the first to have it.
+        The pidfd, too, may tell of an end that is nobody's yet: a debugger is the first to have it. Where this is
+        interrupted (Ctrl-C), the loop calls it again in its next run.
         """
+        if self._is_over:
+            return
         try:
             code = self._exit_code()
-        except BaseException:
+        except Exception:
+            self._is_over = True
             self._close()
             raise
         if code is None:
             self._loop.call_later(delay, self._look, min(2 * delay, _LAST_LOOK))
             return
         self._close()
+        self._is_over = True
         self._loop._child_watcher_callback(self._pid, code, self._transport)  # type: ignore[attr-defined]
 
 

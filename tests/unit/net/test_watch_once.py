@@ -4,6 +4,7 @@ Covers lm_readers_add_once (net/readers.c). It is the loop's own, so asyncio's l
 """
 
 import asyncio
+import gc
 import os
 import select
 import socket
@@ -142,6 +143,53 @@ def test_a_failing_callback_is_reported(loop, pair):
     spin(loop)
     assert isinstance(told[0]["exception"], ZeroDivisionError)
     assert len(told) == 1
+
+
+def test_interrupted_it_is_called_again(loop, pair):
+    """What leaves the loop may have come before the callback did anything."""
+    left, right = pair
+    seen = []
+
+    def callback():
+        seen.append("ran")
+        if len(seen) == 1:
+            raise KeyboardInterrupt
+
+    loop._watch_once(left.fileno(), callback)
+    right.send(b"x")
+    with pytest.raises(KeyboardInterrupt):
+        spin(loop)
+    assert seen == ["ran"]
+    spin(loop, 3)
+    assert seen == ["ran", "ran"]
+
+
+@pytest.mark.parametrize("how", ["cancelled", "closed_loop"])
+def test_interrupted_and_ended(new_loop, pair, how):
+    left, right = pair
+    loop = new_loop()
+    seen = []
+
+    def callback():
+        seen.append("ran")
+        if how == "cancelled":
+            handle.cancel()
+        raise SystemExit
+
+    gone = weakref.ref(callback)
+    handle = loop._watch_once(left.fileno(), callback)
+    del callback
+    right.send(b"x")
+    with pytest.raises(SystemExit):
+        spin(loop)
+    if how == "cancelled":
+        spin(loop, 3)
+    else:
+        loop.close()
+        del handle
+    gc.collect()
+    assert seen == ["ran"]
+    assert gone() is None
 
 
 def test_what_is_refused(loop, tmp_path):

@@ -5,6 +5,7 @@ Covers loopmod/subprocess.py, os/signals.c. Relies on tcp_support for scripts in
 changed is the whole process's.
 """
 
+import _thread
 import asyncio
 import contextlib
 import errno
@@ -215,6 +216,22 @@ def test_end_that_a_debugger_keeps(run, kind, monkeypatch):
         assert open_fds() == before and zombies() == []
 
     run(main())
+
+
+def test_interrupted_on_its_way(loop, kind):
+    """A Ctrl-C that comes where the loop is about to hear of the end leaves that for the next run."""
+    needs_pidfd(kind)
+
+    async def main():
+        process = await ended_unseen(3)
+        loop.call_soon(_thread.interrupt_main)  # C: the next Python code that runs finds it
+        return await process.wait()
+
+    task = loop.create_task(main())
+    with pytest.raises(KeyboardInterrupt):
+        loop.run_until_complete(task)
+    assert loop.run_until_complete(asyncio.wait_for(task, 20)) == 3
+    assert zombies() == []
 
 
 def test_waitpid_of_the_programs_own(run, monkeypatch):
