@@ -339,6 +339,7 @@ lm_readers_add_once(LmLoop *loop, int fd, PyObject *handle)
         entry_for(loop, fd) == NULL) {
         return -1;
     }
+    loop->has_done_io = 1; /* as above */
     return lm_readers_wait(loop, fd, LM_WATCH_READ, lm_handle_run_last_item, handle);
 }
 

@@ -192,6 +192,24 @@ def test_interrupted_and_ended(new_loop, pair, how):
     assert gone() is None
 
 
+def test_seen_in_the_next_turn_beside_busy_callbacks(loop, pair):
+    """As what add_reader() watches: whoever opened it may have found it ready."""
+    left, right = pair
+    turn, late = 0, []
+
+    def tick():
+        nonlocal turn
+        turn += 1
+        if turn % 100 == 10:
+            loop._watch_once(left.fileno(), lambda began=turn: late.append(turn - began))
+        loop.call_soon(tick if turn < 1000 else loop.stop)
+
+    right.send(b"x")
+    tick()
+    loop.run_forever()
+    assert late == [1] * 10
+
+
 def test_what_is_refused(loop, tmp_path):
     with pytest.raises(TypeError):
         loop._watch_once(1)
