@@ -8,6 +8,7 @@ be a daemon, which subinterpreters refuse. A child watcher that the program has 
 
 import asyncio
 import os
+import posix
 import signal as _signal
 import sys
 from asyncio import events, unix_events
@@ -48,17 +49,22 @@ def has_users_watcher(loop: BaseLoop) -> bool:
 def _reap(pid: int, pidfd: int | None) -> int | None:
     """Reap a child and return its exit code: None where it has not ended, ChildProcessError if it is reaped already.
 
-    A pidfd means this child for ever, its number only until somebody has reaped it.
+    A pidfd means this child for ever, its number only until somebody has reaped it: so the pidfd is asked first. What
+    the program has put in the place of `os.waitpid`, say to learn of the resources used, is called as by asyncio.
     """
     if pidfd is not None:
         try:
-            end: Any = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
-            return end and int(end.si_status if end.si_code == os.CLD_EXITED else -end.si_status)
+            if os.waitpid is posix.waitpid:
+                end: Any = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
+                return end and int(end.si_status if end.si_code == os.CLD_EXITED else -end.si_status)
+            if os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                return None
         except ChildProcessError:
             raise
         except _LACKS:
             pass
-    return int(_unix.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+    ended, status = os.waitpid(pid, os.WNOHANG)
+    return int(_unix.waitstatus_to_exitcode(status)) if ended else None
 
 
 class _Transport(_unix._UnixSubprocessTransport):  # type: ignore[misc]
@@ -96,25 +102,22 @@ class _Transport(_unix._UnixSubprocessTransport):  # type: ignore[misc]
 class _Child:
     """Waits for the end of one child. What the loop watches keeps it alive, and with it the transport."""
 
-    __slots__ = ("_loop", "_pid", "_pidfd", "_transport")
+    __slots__ = ("_is_over", "_loop", "_pid", "_pidfd", "_transport")
 
     def __init__(self, loop: BaseLoop, transport: _Transport) -> None:
         self._loop = loop
         self._transport = transport
         self._pid: int = transport.get_pid()
         self._pidfd: int | None = None
-        self._watch()
-
-    def _watch(self) -> None:
+        self._is_over = False
         try:
-            if self._pidfd is None:
-                self._pidfd = os.pidfd_open(self._pid)
-            self._loop._watch_once(self._pidfd, self._on_end)
+            self._pidfd = os.pidfd_open(self._pid)
+            loop._watch_once(self._pidfd, self._look)
         except _LACKS:
             # Or no descriptor left, or nobody's child any more.
             self._close()
-            self._loop.call_soon(self._look, _FIRST_LOOK)
-        self._transport._pidfd = self._pidfd
+            loop.call_soon(self._look)
+        transport._pidfd = self._pidfd
 
     def _close(self) -> None:
         pidfd, self._pidfd = self._pidfd, None
@@ -145,26 +148,26 @@ class _Child:
             process.returncode = code  # or Popen would wait for the number
         return code
 
-    def _on_end(self) -> None:
+    def _look(self, delay: float = _FIRST_LOOK) -> None:
+        """Tell of the child's end; where it has not ended, look again after the delay, and less and less often.
+
+        The pidfd, too, may tell of an end that is nobody's yet: a debugger is the first to have it. Where this is
+        interrupted (Ctrl-C), the loop calls it again in its next run.
+        """
+        if self._is_over:
+            return
         try:
             code = self._exit_code()
-        except BaseException:
+        except Exception:
+            self._is_over = True
             self._close()
             raise
         if code is None:
-            return self._watch()  # all whom the kernel does not watch any more are told to ask again
+            self._loop.call_later(delay, self._look, min(2 * delay, _LAST_LOOK))
+            return
         self._close()
+        self._is_over = True
         self._loop._child_watcher_callback(self._pid, code, self._transport)  # type: ignore[attr-defined]
-
-    def _look(self, delay: float) -> None:
-        """See whether the child has ended; where it has not, look again after the delay, and less and less often."""
-        try:
-            if os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
-                self._loop.call_later(delay, self._look, min(2 * delay, _LAST_LOOK))
-                return
-        except ChildProcessError:
-            pass  # somebody has reaped it
-        self._on_end()
 
 
 async def make_transport(loop: BaseLoop, protocol: Any, *args: Any, **kwargs: Any) -> Any:

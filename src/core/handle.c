@@ -345,6 +345,23 @@ lm_handle_run_item(LmLoop *loop, PyObject *self)
 }
 
 int
+lm_handle_run_last_item(LmLoop *loop, PyObject *self)
+{
+    PyObject *held = Py_NewRef(self);
+    int failed = lm_handle_run_item(loop, self);
+    if (LM_LIKELY(failed == 0) || loop->is_closed) {
+        Py_DECREF(held);
+        return failed;
+    }
+    PyObject *exc = lm_exc_hold();
+    if (lm_ready_push(loop, lm_handle_run_last_item, held) < 0) {
+        PyErr_Clear();
+    }
+    lm_exc_put_back(exc);
+    return -1;
+}
+
+int
 lm_handle_report_call(LmLoop *loop, PyObject *callable, PyObject *const *args,
                       Py_ssize_t nargs, PyObject *context)
 {

@@ -124,7 +124,12 @@ void lm_handle_drop_callback(LmHandle *handle);
    ready-queue function. */
 int lm_handle_run_item(LmLoop *loop, PyObject *handle);
 
-/* The same without consuming the reference. */
+/* The same of a callback that nothing would call again, and that takes being called once
+   more: what leaves the loop (KeyboardInterrupt) may have come before it did anything, and
+   then it is called in the next run. */
+int lm_handle_run_last_item(LmLoop *loop, PyObject *handle);
+
+/* lm_handle_run_item without consuming the reference. */
 int lm_handle_run(LmLoop *loop, PyObject *handle);
 
 /* A ready item that is no handle failed: reports the exception that is set as that of a

@@ -78,7 +78,7 @@ capsule_of(LmLoop *loop, LmReadyItem item)
 PyObject *
 lm_patched_show(LmLoop *loop, LmReadyItem item)
 {
-    if (item.fn == lm_handle_run_item) {
+    if (item.fn == lm_handle_run_item || item.fn == lm_handle_run_last_item) {
         if (!lm_handle(item.obj)->is_tracked) {
             lm_handle_track(item.obj);
         }

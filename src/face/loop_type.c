@@ -224,7 +224,7 @@ static PyMethodDef loop_methods[] = {
      LM_DOC(
          "_watch_once($self, fd, callback, /)",
          "Run the callback once, when a descriptor that the caller has just opened is "
-         "readable; return the Handle.")},
+         "readable, and again where KeyboardInterrupt left it; return the Handle.")},
     {"_remove_reader", LM_OWNED(lm_loop_method_remove_reader), METH_O,
      LM_DOC("_remove_reader($self, fd, /)",
             "Stop watching fd for reading; return whether it was.")},

@@ -13,7 +13,7 @@
 typedef struct {
     LmWatch watch;
     PyObject *handle; /* or operation: owned while watched, else NULL */
-    LmReadyFn run;    /* lm_handle_run_item, run_last, or that of the operation */
+    LmReadyFn run;    /* one of lm_handle_run_*item, or that of the operation */
 } Side;
 
 typedef struct {
@@ -124,29 +124,25 @@ on_writable(LmWatch *watch)
     queue_side(entry, &entry->writer);
 }
 
-/* Of a handle that runs once, in the table; the queue gets lm_handle_run_item. */
-static const LmReadyFn run_last = lm_handle_run;
-
 static int
 is_operation(const Side *side)
 {
-    return side->run != lm_handle_run_item && side->run != run_last;
+    return side->run != lm_handle_run_item && side->run != lm_handle_run_last_item;
 }
 
 /* The operation stays where it is: it may have to wait on. */
 static void
 queue_operation(Entry *entry, Side *side)
 {
-    LmReadyFn run = side->run == run_last ? lm_handle_run_item : side->run;
     if (side->handle == NULL || side->run == lm_handle_run_item) {
         return;
     }
-    if (lm_ready_push(entry->loop, run, Py_NewRef(side->handle)) < 0) {
+    if (lm_ready_push(entry->loop, side->run, Py_NewRef(side->handle)) < 0) {
         PyErr_Clear(); /* the next poll reports it again */
         (void)lm_poll_arm(&entry->loop->poll, &entry->once, side->watch.direction);
         PyErr_Clear();
     }
-    else if (side->run == run_last) {
+    else if (side->run == lm_handle_run_last_item) {
         Py_CLEAR(side->handle); /* the queue has it */
         lm_once_leave(&entry->once);
     }
@@ -343,7 +339,8 @@ lm_readers_add_once(LmLoop *loop, int fd, PyObject *handle)
         entry_for(loop, fd) == NULL) {
         return -1;
     }
-    return lm_readers_wait(loop, fd, LM_WATCH_READ, run_last, handle);
+    loop->has_done_io = 1; /* as above */
+    return lm_readers_wait(loop, fd, LM_WATCH_READ, lm_handle_run_last_item, handle);
 }
 
 int

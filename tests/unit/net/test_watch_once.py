@@ -4,6 +4,7 @@ Covers lm_readers_add_once (net/readers.c). It is the loop's own, so asyncio's l
 """
 
 import asyncio
+import gc
 import os
 import select
 import socket
@@ -142,6 +143,71 @@ def test_a_failing_callback_is_reported(loop, pair):
     spin(loop)
     assert isinstance(told[0]["exception"], ZeroDivisionError)
     assert len(told) == 1
+
+
+def test_interrupted_it_is_called_again(loop, pair):
+    """What leaves the loop may have come before the callback did anything."""
+    left, right = pair
+    seen = []
+
+    def callback():
+        seen.append("ran")
+        if len(seen) == 1:
+            raise KeyboardInterrupt
+
+    loop._watch_once(left.fileno(), callback)
+    right.send(b"x")
+    with pytest.raises(KeyboardInterrupt):
+        spin(loop)
+    assert seen == ["ran"]
+    spin(loop, 3)
+    assert seen == ["ran", "ran"]
+
+
+@pytest.mark.parametrize("how", ["cancelled", "closed_loop"])
+def test_interrupted_and_ended(new_loop, pair, how):
+    left, right = pair
+    loop = new_loop()
+    seen = []
+
+    def callback():
+        seen.append("ran")
+        if how == "cancelled":
+            handle.cancel()
+        raise SystemExit
+
+    gone = weakref.ref(callback)
+    handle = loop._watch_once(left.fileno(), callback)
+    del callback
+    right.send(b"x")
+    with pytest.raises(SystemExit):
+        spin(loop)
+    if how == "cancelled":
+        spin(loop, 3)
+    else:
+        loop.close()
+        del handle
+    gc.collect()
+    assert seen == ["ran"]
+    assert gone() is None
+
+
+def test_seen_in_the_next_turn_beside_busy_callbacks(loop, pair):
+    """As what add_reader() watches: whoever opened it may have found it ready."""
+    left, right = pair
+    turn, late = 0, []
+
+    def tick():
+        nonlocal turn
+        turn += 1
+        if turn % 100 == 10:
+            loop._watch_once(left.fileno(), lambda began=turn: late.append(turn - began))
+        loop.call_soon(tick if turn < 1000 else loop.stop)
+
+    right.send(b"x")
+    tick()
+    loop.run_forever()
+    assert late == [1] * 10
 
 
 def test_what_is_refused(loop, tmp_path):

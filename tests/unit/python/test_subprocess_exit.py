@@ -5,6 +5,7 @@ Covers loopmod/subprocess.py, os/signals.c. Relies on tcp_support for scripts in
 changed is the whole process's.
 """
 
+import _thread
 import asyncio
 import contextlib
 import errno
@@ -15,6 +16,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import warnings
 import weakref
 
@@ -163,23 +165,90 @@ def test_exit_that_somebody_else_has_reaped(run, kind, caplog):
     assert len(caplog.records) == 1
 
 
-def test_told_too_early(run, loop, kind):
-    """What the kernel does not watch any more is told to ask again: nobody blocks, and the child can be signalled."""
-    needs_pidfd(kind)
-    if kind.startswith("asyncio"):
-        pytest.skip("asyncio's watcher is told by its selector alone")
+TRACED = """
+import ctypes
+ctypes.CDLL(None).prctl(0x59616D61, ctypes.c_ulong(-1), 0, 0, 0)  # PR_SET_PTRACER: by anybody
+print("ready", flush=True)
+input()
+"""
+
+TRACER = """
+import ctypes, os, sys
+pid = int(sys.argv[1])
+PTRACE_SEIZE = 0x4206
+print("refused" if ctypes.CDLL(None).ptrace(PTRACE_SEIZE, pid, None, None) else "traced", flush=True)
+sys.stdin.readline()
+os.waitpid(pid, 0)
+"""
+
+
+def test_end_that_a_debugger_keeps(run, kind, monkeypatch):
+    """The kernel shows a traced child's end to the debugger first, but tells of it by the pidfd at once."""
+    only_loopmod(kind, "asyncio's loop stands still until the debugger lets go")
+    looks = []
+    waitid = os.waitid
+
+    def noted(*args):
+        looks.append(time.monotonic())
+        return waitid(*args)
 
     async def main():
         before = open_fds()
-        process = await asyncio.create_subprocess_exec(sys.executable, "-c", "input()", stdin=asyncio.subprocess.PIPE)
-        for _ in range(3):
-            handle = loop._watched(process._transport._pidfd)[0]
-            handle._run()
-        process.terminate()
-        assert await process.wait() == -signal.SIGTERM
-        del process, handle
+        process = await asyncio.create_subprocess_exec(sys.executable, "-c", TRACED, stdin=PIPE, stdout=PIPE)
+        await process.stdout.readline()
+        with subprocess.Popen([sys.executable, "-c", TRACER, str(process.pid)], stdin=PIPE, stdout=PIPE) as tracer:
+            is_traced = tracer.stdout.readline() == b"traced\n"
+            process.kill()
+            if is_traced:
+                monkeypatch.setattr(os, "waitid", noted)
+                while len(looks) < 8:
+                    await asyncio.sleep(0.001)
+                assert looks[-1] - looks[0] > 0.05
+                assert process.returncode is None
+                process.terminate()
+            tracer.communicate(b"\n")
+        assert await process.wait() == -signal.SIGKILL
+        process.stdin.close()
+        if not is_traced:
+            pytest.skip("nobody may trace here")
+        del process
         await turns(5)
-        assert open_fds() == before
+        assert open_fds() == before and zombies() == []
+
+    run(main())
+
+
+def test_interrupted_on_its_way(loop, kind):
+    """A Ctrl-C that comes where the loop is about to hear of the end leaves that for the next run."""
+    needs_pidfd(kind)
+
+    async def main():
+        process = await ended_unseen(3)
+        loop.call_soon(_thread.interrupt_main)  # C: the next Python code that runs finds it
+        return await process.wait()
+
+    task = loop.create_task(main())
+    with pytest.raises(KeyboardInterrupt):
+        loop.run_until_complete(task)
+    assert loop.run_until_complete(asyncio.wait_for(task, 20)) == 3
+    assert zombies() == []
+
+
+def test_waitpid_of_the_programs_own(run, monkeypatch):
+    used = {}
+
+    def waitpid(pid, options):
+        found, status, usage = os.wait4(pid, options)
+        if found:
+            used[found] = usage.ru_maxrss
+        return found, status
+
+    monkeypatch.setattr(os, "waitpid", waitpid)
+
+    async def main():
+        process = await asyncio.create_subprocess_exec("/bin/sh", "-c", "exit 3")
+        assert await process.wait() == 3
+        assert used[process.pid] > 0
 
     run(main())
 
@@ -227,6 +296,22 @@ def test_without_pidfd(run, kind, monkeypatch, error):
         assert await asyncio.gather(*[exit_with(number, stdout=PIPE) for number in range(10)]) == list(range(10))
         await turns(10)
         assert open_fds() == before and zombies() == []
+
+    run(main())
+
+
+def test_with_waitpid_alone(run, kind, monkeypatch):
+    only_loopmod(kind, "asyncio asks once per policy or loop")
+
+    def refuse(*args):
+        raise PermissionError
+
+    monkeypatch.setattr(os, "pidfd_open", refuse)
+    monkeypatch.setattr(os, "waitid", refuse)
+
+    async def main():
+        assert await asyncio.gather(*[exit_with(number, stdout=PIPE) for number in range(3)]) == [0, 1, 2]
+        assert zombies() == []
 
     run(main())
 
