@@ -323,12 +323,11 @@ def readme_servers(runs: Runs, page: Path) -> str:
     if not runs.cpu:
         raise Lacking
     run = runs.cpu[0]
-    loops = [loop for loop in run.loops if is_of_servers(loop)]
+    ratio = run.comparison.ratio
+    servers = filter(is_of_servers, run.loops)
+    loops = [loop for loop in servers if any(ratio(row, loop, "asyncio") for row in README_SERVERS)]
     heads = ["on `loopmod.new_server_loop`" if loop == JOINED else loop for loop in loops]
-    lines = [
-        [says, *(times(run.comparison.ratio(row, loop, "asyncio")) for loop in loops)]
-        for row, says in README_SERVERS.items()
-    ]
+    lines = [[says, *(times(ratio(row, loop, "asyncio")) for loop in loops)] for row, says in README_SERVERS.items()]
     return grid([f"on {run.version}", *heads], lines)
 
 
