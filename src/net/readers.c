@@ -335,8 +335,7 @@ lm_readers_add(LmLoop *loop, PyObject *fileobj, int fd, int direction, PyObject 
 int
 lm_readers_add_once(LmLoop *loop, int fd, PyObject *handle)
 {
-    if (lm_readers_forget(loop, fd) < 0 || lm_loop_poll(loop) == NULL ||
-        entry_for(loop, fd) == NULL) {
+    if (lm_readers_forget(loop, fd) < 0) {
         return -1;
     }
     loop->has_done_io = 1; /* as above */

@@ -18,9 +18,9 @@ int lm_readers_add(LmLoop *loop, PyObject *fileobj, int fd, int direction,
                    PyObject *handle);
 
 /* Runs the handle once, when the descriptor is readable. For one that the caller has just
-   opened and closes afterwards: what was left on its number ends, and the kernel is asked
-   nothing else. Once more in the next run where something that leaves the loop came out of
-   it (lm_handle_run_last_item). -1 with an exception set. */
+   opened and closes afterwards: what was left on its number ends, and once that is known
+   the kernel is asked nothing else. Once more in the next run where something that leaves
+   the loop came out of it (lm_handle_run_last_item). -1 with an exception set. */
 int lm_readers_add_once(LmLoop *loop, int fd, PyObject *handle);
 
 /* Calls `run` with the operation, once, when the descriptor is ready; a handle or other

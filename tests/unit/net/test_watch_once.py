@@ -215,6 +215,8 @@ def test_what_is_refused(loop, tmp_path):
         loop._watch_once(1)
     with pytest.raises(ValueError, match="-1"):
         loop._watch_once(-1, print)
+    with pytest.raises(OSError):
+        loop._watch_once(2**31 - 1, print)  # before room is made for so many
     with open(tmp_path / "file", "wb") as file, pytest.raises(PermissionError):
         loop._watch_once(file.fileno(), print)
     with open(tmp_path / "file", "rb") as file:
