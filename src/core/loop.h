@@ -78,6 +78,7 @@ typedef struct LmLoop {
     uint8_t has_own_time;    /* time() is overridden, on the class or on the instance */
     uint8_t has_own_turn;    /* the same of _run_once() */
     uint8_t has_own_select;  /* the selector, or its select(), was replaced */
+    uint8_t has_own_running; /* is_running() is overridden */
     uint8_t has_own_methods; /* others, of those that asyncio's methods call */
     uint8_t is_patched;      /* LM_PLAIN, ...: core/patched.h */
     uint8_t is_slow;        /* is_debug or is_patched: items are run with more around */
@@ -148,6 +149,15 @@ LmPoll *lm_loop_poll(LmLoop *loop);
    anything else runs. NULL with MemoryError set. */
 #define LM_SCRATCH_SIZE (256 * 1024)
 char *lm_loop_scratch(LmLoop *loop);
+
+/* 1 where `loop` is one of ours, of whatever class: nearly always the public one, and the C
+   type comes late in that one's order. */
+static inline int
+lm_loop_is_ours(LmState *st, PyObject *loop)
+{
+    return LM_LIKELY((PyObject *)Py_TYPE(loop) == st->patch_plain_class) ||
+           PyObject_TypeCheck(loop, lm_type(st->LoopType));
+}
 
 /* The native loop behind `loop` where tasks and futures may schedule past its methods,
    else NULL. */
