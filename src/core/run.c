@@ -56,11 +56,21 @@ check_signals(LmLoop *loop)
     return PyErr_CheckSignals();
 }
 
-/* Another thread waits in this loop's poll: where turns are asyncio's own, what runs there may
-   have let both in, and the selector may be asked by anybody. */
-static int __attribute__((noinline, cold)) refuse_second(void)
+/* A turn or a poll may be asked for outside a run, by any thread. Two cannot wait in the same
+   poll, and what a closing loop lets go runs Python, in which it is another thread's turn:
+   no wait begins that would see the poll's end. */
+static inline int
+may_poll(const LmLoop *loop)
 {
-    PyErr_SetString(PyExc_RuntimeError, "This event loop is already running");
+    return !LM_LOAD(loop->is_closed) && !lm_poll_is_waited_in(&loop->poll);
+}
+
+static LM_APART int
+refuse_poll(LmLoop *loop)
+{
+    if (lm_loop_check_closed(loop) == 0) {
+        PyErr_SetString(PyExc_RuntimeError, "This event loop is already running");
+    }
     return -1;
 }
 
@@ -71,8 +81,8 @@ poll_until(LmLoop *loop, LmDeadline deadline)
     if (poll == NULL) {
         return -1;
     }
-    if (LM_UNLIKELY(LM_LOAD(loop->is_asleep))) {
-        return refuse_second();
+    if (LM_UNLIKELY(!may_poll(loop))) {
+        return refuse_poll(loop);
     }
     if (deadline.at_ns != 0 && !lm_inbox_begin_wait(loop)) {
         deadline = AT_ONCE;

@@ -337,7 +337,7 @@ PyObject *
 lm_loop_method_close_core(PyObject *self, PyObject *unused LM_UNUSED)
 {
     LmLoop *loop = (LmLoop *)self;
-    if (loop->thread_id != 0 || LM_LOAD(loop->is_asleep)) {
+    if (loop->thread_id != 0 || lm_poll_is_waited_in(&loop->poll)) {
         PyErr_SetString(PyExc_RuntimeError, "Cannot close a running event loop");
         return NULL;
     }

@@ -271,6 +271,11 @@ leave_parent(LmPoll *poll)
     }
     lm_once_set_leave_parent(poll);
     poll->fork_count = lm_poll_fork_count();
+    if (poll->may_block) {
+        /* Who waits does so in the parent: libev, too, is to forget that wait. */
+        poll->may_block = 0;
+        ev_break(poll->ev, EVBREAK_CANCEL);
+    }
     ev_loop_fork(poll->ev);
     return 0;
 }
@@ -381,10 +386,12 @@ wait_loosely(LmPoll *poll, int64_t until_ns)
     if (set < 0 || left_ns <= 0 || left_ns > LONGEST_LOOSE_NS) {
         return -1;
     }
+    poll->may_block = 1;
     PyThreadState *saved = PyEval_SaveThread();
     int count = lm_sys_set_wait(set, left_ns);
     int err = errno;
     PyEval_RestoreThread(saved);
+    poll->may_block = 0;
     return count > 0 ? 0 : count == 0 || err == EINTR ? 1 : -1;
 }
 
@@ -442,7 +449,7 @@ forget_fired(LmPoll *poll)
 static int
 register_changed(LmPoll *poll)
 {
-    if (poll->may_block) {
+    if (lm_poll_is_waited_in(poll)) {
         return 0; /* called by another thread, which has woken the loop */
     }
     if (make_poll_ready(poll) < 0) {

@@ -63,7 +63,7 @@ typedef struct LmPoll {
     int watched_size;
     int64_t alarm_at_ns;  /* the moment it is set to, or 0 */
     PyThreadState *saved; /* while the GIL is let go */
-    int may_block;        /* this run lets the GIL go */
+    int may_block;        /* a thread is in a wait that lets the GIL go */
     int refusal;          /* errno after the kernel was told of changes */
     uint8_t is_woken;     /* written to wake_fd, not read yet */
     uint8_t tells_kernel; /* of watches, in this run: some may be refused */
@@ -114,6 +114,14 @@ static inline int
 lm_poll_is_parents(const LmPoll *poll)
 {
     return poll->fork_count != lm_poll_fork_count();
+}
+
+/* A thread waits in it without the GIL, or is about to go on after its wait: no other may poll
+   it, or close it. In a child that thread is gone. */
+static inline int
+lm_poll_is_waited_in(const LmPoll *poll)
+{
+    return poll->may_block && !lm_poll_is_parents(poll);
 }
 
 /* Whether there is a set of one-shot registrations, and it is no parent's. */
