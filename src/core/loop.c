@@ -54,10 +54,8 @@ lm_loop_poll(LmLoop *loop)
 LmLoop *
 lm_loop_native(LmState *st, PyObject *loop)
 {
-    /* Nearly always it is of the public class; the C type comes late in that one's order. */
-    int is_ours = (PyObject *)Py_TYPE(loop) == st->patch_plain_class ||
-                  PyObject_TypeCheck(loop, lm_type(st->LoopType));
-    return is_ours && LM_LOAD(((LmLoop *)loop)->is_plain) ? (LmLoop *)loop : NULL;
+    int is_plain = lm_loop_is_ours(st, loop) && LM_LOAD(((LmLoop *)loop)->is_plain);
+    return is_plain ? (LmLoop *)loop : NULL;
 }
 
 /* The definition behind a method of a C type, or NULL. */

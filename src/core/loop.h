@@ -149,6 +149,15 @@ LmPoll *lm_loop_poll(LmLoop *loop);
 #define LM_SCRATCH_SIZE (256 * 1024)
 char *lm_loop_scratch(LmLoop *loop);
 
+/* 1 where `loop` is one of ours, of whatever class: nearly always the public one, and the C
+   type comes late in that one's order. */
+static inline int
+lm_loop_is_ours(LmState *st, PyObject *loop)
+{
+    return LM_LIKELY((PyObject *)Py_TYPE(loop) == st->patch_plain_class) ||
+           PyObject_TypeCheck(loop, lm_type(st->LoopType));
+}
+
 /* The native loop behind `loop` where tasks and futures may schedule past its methods,
    else NULL. */
 LmLoop *lm_loop_native(LmState *st, PyObject *loop);

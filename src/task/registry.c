@@ -329,7 +329,7 @@ lm_registry_enter(PyObject *task, PyObject *held)
     LmFuture *f = &lm_task(task)->future;
     if (LM_UNLIKELY(!f->is_native)) {
         /* Made while the loop was not plain: the slot may name one made at another time. */
-        if (PyObject_TypeCheck(held, lm_type(f->st->LoopType))) {
+        if (lm_loop_is_ours(f->st, held)) {
             lm_loop_leave_task((LmLoop *)held);
         }
         return enter_empty_slot(f->st, held, task);
@@ -378,27 +378,21 @@ lm_registry_leave(PyObject *task, PyObject *held)
         }
         return;
     }
-    if (PyObject_TypeCheck(held, lm_type(f->st->LoopType)) &&
-        ((LmLoop *)held)->current_task == task) {
+    if (lm_loop_is_ours(f->st, held) && ((LmLoop *)held)->current_task == task) {
         lm_loop_leave_task((LmLoop *)held); /* begun anew for another loop */
         return;
     }
     leave_unnoted(task, held);
 }
 
-/* The slot names `task` again: where lm_registry_enter() notes such a task, so that the loop
-   empties the slot, it is noted anew. Of the others the step itself empties it. */
+/* What the slot named before is there again, or will be once a stdlib task has ended that was
+   started eagerly in between: a native task in mid-step is noted anew, so that the loop
+   empties the slot after it. Of all others the step itself empties it. */
 static void
-note_current(LmState *st, PyObject *loop, PyObject *task)
+note_stepping(LmLoop *loop)
 {
-    if (task == NULL || !PyObject_TypeCheck(task, lm_type(st->TaskType))) {
-        return;
-    }
-    LmFuture *f = &lm_task(task)->future;
-    if (f->is_native && f->loop == loop) {
-        ((LmLoop *)loop)->current_task = task;
-        ((LmLoop *)loop)->leave_task = leave_lazily;
-    }
+    loop->current_task = loop->stepping;
+    loop->leave_task = leave_lazily;
 }
 
 int
@@ -408,7 +402,7 @@ lm_registry_swap(LmState *st, PyObject *loop, PyObject *task, PyObject **previou
     if (swap_slot(st, loop, task, previous) < 0) {
         return -1;
     }
-    if (PyObject_TypeCheck(loop, lm_type(st->LoopType))) {
+    if (lm_loop_is_ours(st, loop)) {
         ((LmLoop *)loop)->current_task = NULL;
     }
     return 0;
@@ -419,13 +413,12 @@ lm_registry_swap_back(LmState *st, PyObject *loop, PyObject *previous)
 {
     PyObject *exc = lm_exc_hold();
     PyObject *mine = NULL;
-    int failed = swap_slot(st, loop, previous, &mine);
+    int failed = previous != NULL ? overwrite_slot(st, loop, previous)
+                                  : swap_slot(st, loop, NULL, &mine);
     Py_XDECREF(mine);
-    if (PyObject_TypeCheck(loop, lm_type(st->LoopType))) {
-        /* A nested run may have noted the task. */
-        ((LmLoop *)loop)->current_task = NULL;
+    if (lm_loop_is_ours(st, loop)) {
+        note_stepping((LmLoop *)loop);
     }
-    note_current(st, loop, previous);
     Py_XDECREF(previous);
     lm_exc_restore(exc);
     return failed;
@@ -447,7 +440,7 @@ swap_python_slot(LmState *st, PyObject *loop, PyObject *task, PyObject **old)
 int
 lm_registry_suspend(LmState *st, PyObject *loop, LmSuspended *suspended)
 {
-    int is_ours = PyObject_TypeCheck(loop, lm_type(st->LoopType));
+    int is_ours = lm_loop_is_ours(st, loop);
     if (is_ours) {
         suspended->stepping = ((LmLoop *)loop)->stepping;
         /* A task that is named lazily is not in mid-step, and not to come back. */
@@ -471,11 +464,9 @@ lm_registry_resume(LmState *st, PyObject *loop, LmSuspended *suspended)
     PyObject *found = NULL;
     int failed = task != NULL ? swap_slot(st, loop, task, &found) : 0;
     Py_CLEAR(found);
-    if (failed == 0) {
-        note_current(st, loop, task);
-    }
-    if (PyObject_TypeCheck(loop, lm_type(st->LoopType))) {
+    if (lm_loop_is_ours(st, loop)) {
         ((LmLoop *)loop)->stepping = suspended->stepping;
+        note_stepping((LmLoop *)loop);
     }
     if (python_task != NULL && swap_python_slot(st, loop, python_task, &found) < 0) {
         failed = -1;

@@ -50,13 +50,14 @@ class Kinds:
             self.strange_loop.close()
         return self.strange_loop.create_future()
 
-    def task(self, loop, coro, kind, name, context):
-        name = f"named {name}" if name % 3 else None
+    def task(self, loop, coro, kind, number, context):
+        name = f"named {number}" if number % 3 else None
         if kind == "loop" and not self.is_python:
             return loop.create_task(coro, name=name, context=context)
         more = {}
         if kind == "eager" and sys.version_info >= (3, 12):
             more["eager_start"] = True
+            kind = "stock" if number % 2 else kind
         return self.type_of(kind)(coro, loop=loop, name=name, context=context, **more)
 
     def type_of(self, kind):
@@ -71,7 +72,7 @@ class Kinds:
         if kind == "loop":
             return None
         if kind == "eager" and sys.version_info >= (3, 12):
-            return asyncio.create_eager_task_factory(self.native[1])
+            return asyncio.eager_task_factory
 
         def factory(loop, coro, **more):
             return self.type_of(kind)(coro, loop=loop, **more)

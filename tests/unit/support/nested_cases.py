@@ -1001,14 +1001,17 @@ def eager_tasks_within_runs():
         return got
 
     async def main():
-        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+        loop = asyncio.get_running_loop()
+        loop.set_task_factory(asyncio.eager_task_factory)
         me = asyncio.current_task()
         task = asyncio.create_task(nests())
         assert asyncio.current_task() is me
         assert complete(give("eager inside", 0)) == "eager inside"
-        return await task
+        stock = STDLIB_TASKS[0](nests(), loop=loop, eager_start=True)
+        assert asyncio.current_task() is me
+        return await task, await stock
 
-    assert run_new(main()) == "inner"
+    assert run_new(main()) == ("inner", "inner")
 
 
 def main(way, name):
