@@ -22,6 +22,8 @@ from asyncio import (
 )
 from typing import Any
 
+from .eager_factory import add_factory_frames as add_factory_frames
+from .eager_factory import stock_eager_factory as stock_eager_factory
 from .specimens import finished_future as finished_future
 from .specimens import mirror_specimen as mirror_specimen
 from .stream_methods import stock_stream_methods as stock_stream_methods

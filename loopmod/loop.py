@@ -155,6 +155,6 @@ class Loop(SelectorMixin, SocketsMixin, SendfileMixin, TlsMixin, ServersMixin, S
             raise
         return future.result()
 
-    def _create_task_by_factory(self, coro: Any, **kwargs: Any) -> Any:
+    def _create_task_by_factory(self, *args: Any, **kwargs: Any) -> Any:
         """Call the task factory by the running version's convention, which asyncio's own method knows."""
-        return base_events.BaseEventLoop.create_task(self, coro, **kwargs)
+        return base_events.BaseEventLoop.create_task(self, *args, **kwargs)

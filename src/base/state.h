@@ -62,6 +62,7 @@
     X(set_origin_depth)                                                                   \
     X(get_origin_depth)                                                                   \
     X(iscoroutine)                                                                        \
+    X(eager_factory)       /* a tuple (task/factory.c), or NULL */                        \
     /* the socket module's socket class, asyncio's TransportSocket */                     \
     X(socket_class)                                                                       \
     X(socket_module)                                                                      \
@@ -75,9 +76,8 @@
     X(check_ssl_socket)                                                                   \
     /* a stdlib future whose result is None, to wake stdlib tasks with (task/waiters.c) */ \
     X(finished_future)                                                                    \
-    /* what a program has patched (core/patched.h): dicts that are watched, by each of them \
-       what a change opens; who looks, and who makes a handle; \
-       loopmod.Loop, who looks at what a loop has of its own, and names to look at */     \
+    /* what a program has patched (core/patched.h): dicts that are watched, by each what a change \
+       opens; who looks, makes a handle; Loop, who looks at what it has of its own, names */ \
     X(patch_dicts)                                                                        \
     X(patch_opens)                                                                        \
     X(patch_settle)                                                                       \
@@ -94,6 +94,7 @@
 
 /* Interned strings, reached as st->str.<name>. */
 #define LM_STATE_STRINGS(X)                                                               \
+    X(None)                                                                               \
     X(_asyncgen_finalizer_hook)                                                           \
     X(_asyncgen_firstiter_hook)                                                           \
     X(_asyncio_future_blocking)                                                           \

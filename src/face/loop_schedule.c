@@ -9,6 +9,7 @@
 #include "core/patched.h"
 #include "core/ready.h"
 #include "core/timers.h"
+#include "task/factory.h"
 #include "task/future.h"
 #include "task/task.h"
 
@@ -192,14 +193,17 @@ lm_loop_method_create_future(PyObject *self, PyObject *unused LM_UNUSED)
     return lm_future_new((LmLoop *)self);
 }
 
-/* The factory's calling convention differs by version: loopmod/loop.py knows it. */
+/* A factory's calling convention differs by version: loopmod/loop.py knows it. */
 static PyObject *
 create_by_factory(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
                   PyObject *kwnames)
 {
-    PyObject *stack[8];
+    PyObject *stack[8], *task;
+    if (lm_factory_create((LmLoop *)self, args, nargs, kwnames, &task)) {
+        return task;
+    }
     Py_ssize_t count = nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
-    if (lm_args_count("create_task", count, 1, 7) < 0) {
+    if (lm_args_count("create_task", count, 0, 7) < 0) {
         return NULL;
     }
     stack[0] = self;

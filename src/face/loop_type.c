@@ -79,7 +79,8 @@ static int
 note_attribute(LmLoop *loop, PyObject *name, PyObject *value)
 {
     LmState *st = loop->st;
-    if (name == st->str.time || name == st->str.call_soon || name == st->str.call_at) {
+    if (name == st->str.time || name == st->str.call_soon || name == st->str.call_at ||
+        name == st->str.is_running) {
         return lm_loop_note_overrides(loop);
     }
     if (name == st->str._selector) {

@@ -381,36 +381,36 @@ lm_task_schedule(PyObject *self)
     return lm_ready_push_any(loop, lm_task_step_item, Py_NewRef(self));
 }
 
+/* The context of a task that has not begun is entered and left by this one step alone. */
 static int
-step_eagerly(PyObject *self, PyObject *loop, PyObject *context)
+step_in_first_context(PyObject *self, PyObject *loop)
 {
-    LmState *st = lm_task(self)->future.st;
-    PyObject *previous;
-    if (lm_registry_swap(st, loop, self, &previous) < 0) {
+    LmTask *t = lm_task(self);
+    PyObject *context = lm_context_show(&t->context);
+    if (context == NULL || PyContext_Enter(context) < 0) {
+        Py_XDECREF(context);
         return -1;
     }
-    int failed = PyContext_Enter(context);
-    if (failed == 0) {
-        failed = step_marked(self, NULL, loop);
-        if (PyContext_Exit(context) < 0) {
-            failed = -1;
-        }
+    int failed = lm_context_exit(context, step_marked(self, NULL, loop));
+    if (failed == 0 && t->is_context_new && t->future.loop == loop) {
+        settle_context((LmLoop *)loop, t);
     }
-    return lm_registry_swap_back(st, loop, previous) < 0 ? -1 : failed;
+    return failed;
 }
 
 int
 lm_task_start_eagerly(PyObject *self)
 {
     LmTask *t = lm_task(self);
-    PyObject *context = lm_task_context(t);
-    if (context == NULL) {
-        return -1;
-    }
+    LmState *st = t->future.st;
     PyObject *loop = Py_NewRef(t->future.loop);
-    int failed = step_eagerly(self, loop, context);
+    PyObject *previous;
+    int failed = lm_registry_swap(st, loop, self, &previous);
+    if (failed == 0) {
+        failed = step_in_first_context(self, loop);
+        failed = lm_registry_swap_back(st, loop, previous) < 0 ? -1 : failed;
+    }
     Py_DECREF(loop);
-    Py_DECREF(context);
     forget_when_done(self);
     if (t->future.state != LM_PENDING) {
         Py_XDECREF(lm_shared_swap(self, &t->coro, NULL));

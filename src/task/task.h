@@ -52,10 +52,16 @@ int lm_task_init(PyObject *module, LmState *st);
 PyObject *lm_task_new(LmLoop *loop, PyObject *coro, PyObject *name, PyObject *context,
                       int eager);
 
+/* One that has not begun: the first half of lm_task_new. */
+PyObject *lm_task_make(LmLoop *loop);
+
 /* The rest of __init__ after the future's fields: the coroutine, its surroundings, the
    first step. -1 with an exception set. */
 int lm_task_begin(PyObject *self, PyObject *coro, PyObject *name, PyObject *context,
                   int eager);
+
+/* The name to be str(value); by any thread. -1 with an exception set. */
+int lm_task_set_name(PyObject *self, PyObject *value);
 
 /* The context to be shown or handed on: a new reference, or NULL with an exception set.
    The task is set up. */

@@ -3,6 +3,7 @@
 #include "task/task.h"
 
 #include "core/context.h"
+#include "task/mirror.h"
 #include "task/registry.h"
 #include "task/step.h"
 
@@ -89,6 +90,26 @@ set_context(LmTask *t, PyObject *context)
 }
 
 int
+lm_task_set_name(PyObject *self, PyObject *value)
+{
+    const LmState *st = lm_task(self)->future.st;
+    PyObject *text = PyUnicode_CheckExact(value) ? Py_NewRef(value)
+                     : value == Py_None          ? Py_NewRef(st->str.None)
+                                                 : PyObject_Str(value);
+    if (text == NULL) {
+        return -1;
+    }
+    PyObject *old;
+    LM_BEGIN_SECTION(self)
+    old = lm_task(self)->name;
+    lm_task(self)->name = text;
+    lm_mirror_show_name(self);
+    LM_END_SECTION
+    Py_XDECREF(old);
+    return 0;
+}
+
+int
 lm_task_begin(PyObject *self, PyObject *coro, PyObject *name, PyObject *context,
               int eager)
 {
@@ -121,8 +142,9 @@ lm_task_begin(PyObject *self, PyObject *coro, PyObject *name, PyObject *context,
     return eager ? lm_task_start_eagerly(self) : lm_task_schedule(self);
 }
 
-PyObject *
-lm_task_new(LmLoop *loop, PyObject *coro, PyObject *name, PyObject *context, int eager)
+/* Every task of a loop's own is made here. */
+LM_INLINE PyObject *
+make_task(LmLoop *loop)
 {
     PyTypeObject *type = lm_type(loop->st->TaskType);
     PyObject *self = lm_freelist_alloc(LM_SPARE(loop, tasks), type);
@@ -138,13 +160,24 @@ lm_task_new(LmLoop *loop, PyObject *coro, PyObject *name, PyObject *context, int
         f->is_native = 1;
     }
     else if (lm_future_setup(self, (PyObject *)loop) < 0) {
-        goto fail;
-    }
-    if (lm_task_begin(self, coro, name, context, eager && loop->thread_id != 0) < 0) {
-        goto fail;
+        Py_CLEAR(self);
     }
     return self;
-fail:
-    Py_DECREF(self);
-    return NULL;
+}
+
+PyObject *
+lm_task_make(LmLoop *loop)
+{
+    return make_task(loop);
+}
+
+PyObject *
+lm_task_new(LmLoop *loop, PyObject *coro, PyObject *name, PyObject *context, int eager)
+{
+    PyObject *self = make_task(loop);
+    if (self != NULL &&
+        lm_task_begin(self, coro, name, context, eager && loop->thread_id != 0) < 0) {
+        Py_CLEAR(self);
+    }
+    return self;
 }

@@ -268,19 +268,7 @@ task_get_name(PyObject *self, PyObject *unused LM_UNUSED)
 static PyObject *
 task_set_name(PyObject *self, PyObject *value)
 {
-    PyObject *text =
-        PyUnicode_CheckExact(value) ? Py_NewRef(value) : PyObject_Str(value);
-    if (text == NULL) {
-        return NULL;
-    }
-    PyObject *old;
-    LM_BEGIN_SECTION(self)
-    old = lm_task(self)->name;
-    lm_task(self)->name = text;
-    lm_mirror_show_name(self);
-    LM_END_SECTION
-    Py_XDECREF(old);
-    Py_RETURN_NONE;
+    return lm_none_if(lm_task_set_name(self, value));
 }
 
 static PyObject *
