@@ -1,7 +1,9 @@
 """Tasks and futures."""
 
 import asyncio
+import contextlib
 import contextvars
+import sys
 from collections.abc import AsyncIterator
 
 from cases.declare import core
@@ -118,6 +120,44 @@ async def task_group(operations: int) -> None:
         async with asyncio.TaskGroup() as group:
             for _ in range(100):
                 group.create_task(_nothing())
+
+
+if sys.version_info >= (3, 12):
+
+    @contextlib.asynccontextmanager
+    async def _eagerly() -> AsyncIterator[None]:
+        loop = asyncio.get_running_loop()
+        loop.set_task_factory(asyncio.eager_task_factory)
+        yield
+        loop.set_task_factory(None)
+
+    @core(batch=2_000, around=_eagerly)
+    async def eager_gather_10(operations: int) -> None:
+        """a task started eagerly that ends at once, in a gather of 10"""
+        for _ in range(operations // 10):
+            await asyncio.gather(*[_nothing() for _ in range(10)])
+
+    @core(batch=2_000, around=_eagerly, is_quick=False)
+    async def eager_gather_10_sleep(operations: int) -> None:
+        """a task started eagerly that does `sleep(0)`, in a gather of 10"""
+        for _ in range(operations // 10):
+            await asyncio.gather(*[_one_switch() for _ in range(10)])
+
+    @core(batch=2_000, around=_eagerly)
+    async def eager_task_group_10(operations: int) -> None:
+        """a task started eagerly that ends at once, in a TaskGroup of 10"""
+        for _ in range(operations // 10):
+            async with asyncio.TaskGroup() as group:
+                for _ in range(10):
+                    group.create_task(_nothing())
+
+    @core(batch=2_000, around=_eagerly, is_quick=False)
+    async def eager_task_group_10_sleep(operations: int) -> None:
+        """a task started eagerly that does `sleep(0)`, in a TaskGroup of 10"""
+        for _ in range(operations // 10):
+            async with asyncio.TaskGroup() as group:
+                for _ in range(10):
+                    group.create_task(_one_switch())
 
 
 async def _forever() -> None:
