@@ -937,6 +937,38 @@ def test_from_another_thread(loop, kind):
         assert same_as_on_asyncio(loop, program) == ([], ["refused"])
 
 
+def test_loops_in_several_threads(kind, new_loop, task_type):
+    """They share the factory, and one of them changes its own all the time."""
+    found = []
+
+    async def works(i):
+        for _ in range(i % 3):
+            await asyncio.sleep(0)
+        return type(asyncio.current_task())
+
+    async def main(changes):
+        loop = asyncio.get_running_loop()
+        loop.set_task_factory(asyncio.eager_task_factory)
+        for _ in range(20):
+            kinds = set(await asyncio.gather(*map(works, range(30))))
+            if changes:
+                loop.set_task_factory(asyncio.create_eager_task_factory(OwnTask))
+                assert await works(1) in (task_type, OwnTask)
+                loop.set_task_factory(asyncio.eager_task_factory)
+            found.append(kinds)
+
+    def body(changes):
+        with contextlib.closing(new_loop()) as loop:
+            loop.run_until_complete(main(changes))
+
+    threads = [threading.Thread(target=body, args=(i == 0,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [{task_type}] * 80
+
+
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
 def test_nested_without_end(loop, run, eager):
     depth = 0
