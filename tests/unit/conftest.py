@@ -173,3 +173,11 @@ def task_kinds():
 def turn(loop):
     """`turn(n)`: let a stopped loop run n turns."""
     return functools.partial(spin, loop)
+
+
+@pytest.fixture
+def eager(loop):
+    """A factory of eager tasks that the loop has, made by asyncio (3.12 and later) and nobody else's."""
+    factory = asyncio.create_eager_task_factory(asyncio.Task)
+    loop.set_task_factory(factory)
+    return factory
