@@ -7,6 +7,7 @@
 
 #ifdef Py_GIL_DISABLED
 #include <pthread.h>
+#include <time.h>
 #endif
 
 /* A word that another thread may write, and one that it may read meanwhile. */
@@ -96,6 +97,19 @@ lm_lock(LmMutex *mutex LM_UNUSED)
 static inline void
 lm_unlock(LmMutex *mutex LM_UNUSED)
 {
+}
+#endif
+
+#if LM_FREE_THREADED
+/* Between two looks at what another thread is about to do: detached, so that the world can be
+   stopped meanwhile. */
+static inline void
+lm_nap(long ns)
+{
+    struct timespec left = {.tv_nsec = ns};
+    Py_BEGIN_ALLOW_THREADS
+    nanosleep(&left, NULL);
+    Py_END_ALLOW_THREADS
 }
 #endif
 

@@ -2,6 +2,8 @@
 #include "core/owner.h"
 
 #if LM_FREE_THREADED
+#include "base/clock.h"
+
 #include <sched.h>
 
 static int
@@ -35,10 +37,27 @@ take_as(LmLoop *loop, uintptr_t home)
     return 1;
 }
 
+#define LONGEST_CALL_NS ((int64_t)1000000000)
+
+/* An idle loop that another thread has for one call is free soon: a collector calls from any
+   thread, and its finalizers are not to make a runner's next call fail. Bounded, since that
+   thread may wait for this one. */
+static LM_APART int
+take_after_call(LmLoop *loop)
+{
+    int64_t until_ns = lm_clock_ns() + LONGEST_CALL_NS;
+    int is_taken = 0;
+    while (!is_taken && LM_LOAD(loop->thread_id) == 0 && lm_clock_ns() < until_ns) {
+        lm_nap(20000);
+        is_taken = take_as(loop, lm_this_thread());
+    }
+    return is_taken;
+}
+
 static int
 take_idle(LmLoop *loop)
 {
-    if (!take_as(loop, lm_this_thread())) {
+    if (!take_as(loop, lm_this_thread()) && !take_after_call(loop)) {
         return 0;
     }
     if (LM_UNLIKELY(PyThreadState_GetID(PyThreadState_Get()) != loop->made_by)) {

@@ -1,5 +1,6 @@
 /* Whose a loop is, on builds without the GIL: whoever runs it, from the begin of a run to
-   its end; before, between and after runs whoever uses it, for as long as one call takes.
+   its end; before, between and after runs whoever uses it, for as long as one call takes,
+   for which others wait a while.
    With the GIL everything here is nothing.
 
    What a loop has belongs to its owner alone: the queue, the heap, the poll, spares, futures,

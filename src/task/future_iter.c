@@ -171,21 +171,30 @@ iter_send_method(PyObject *self, PyObject *arg LM_UNUSED)
     return yielded;
 }
 
+static PyObject *
+take_awaited(FutureIter *it)
+{
+    int is_taken = it->loop != NULL ? lm_owner_begin_short(it->loop) : 0;
+    if (is_taken < 0) {
+        return NULL;
+    }
+    PyObject *future = it->future;
+    it->future = NULL;
+    if (is_taken > 0) {
+        lm_owner_end_short(it->loop);
+    }
+    return future;
+}
+
 /* A thread that runs the loop meanwhile reads the future without a lock: then it stays there
-   until the iterator goes. */
+   until the iterator goes. A collector closes iterators in any thread, at any time. */
 static void
 let_go_of_future(PyObject *self)
 {
-    FutureIter *it = (FutureIter *)self;
-    int is_taken = it->loop != NULL ? lm_owner_begin(it->loop) : 0;
-    if (is_taken < 0) {
-        PyErr_Clear();
-        return;
-    }
-    PyObject *future = lm_shared_swap(self, &it->future, NULL);
-    if (is_taken > 0) {
-        lm_owner_end(it->loop);
-    }
+    PyObject *future;
+    LM_BEGIN_SECTION(self)
+    future = take_awaited((FutureIter *)self);
+    LM_END_SECTION
     Py_XDECREF(future);
 }
 

@@ -8,9 +8,22 @@
 #include "core/handle.h"
 #include "core/owner.h"
 #include "core/ready.h"
+#include "task/collector.h"
 #include "task/mirror.h"
 #include "task/registry.h"
 #include "task/yielded.h"
+
+/* What throw() raised: not where the task is cancelled and a collector had closed its
+   coroutine, which is no fault of the program's. With the GIL no such task is ever found. */
+static void
+mend_closed_by_collector(const LmState *st, PyObject *coro, PyObject *exc)
+{
+    if (LM_FREE_THREADED && PyObject_GC_IsFinalized(coro) &&
+        PyErr_ExceptionMatches(PyExc_RuntimeError) &&
+        PyErr_GivenExceptionMatches(exc, st->CancelledError)) {
+        PyErr_SetRaisedException(Py_NewRef(exc));
+    }
+}
 
 /* Resumes the coroutine with None, or throws `exc` into it. The value yielded or
    returned goes to *value. */
@@ -24,6 +37,9 @@ resume_coroutine(LmTask *t, PyObject *exc, PyObject **value)
         PyErr_SetString(t->future.st->InvalidStateError, "__step(): already done");
         return PYGEN_ERROR; /* ended by what the step let go of */
     }
+    if (LM_UNLIKELY(lm_collector_has(coro))) {
+        lm_collector_wait(coro);
+    }
     if (LM_LIKELY(exc == NULL)) {
         outcome = PyIter_Send(coro, Py_None, value);
         Py_DECREF(coro);
@@ -34,6 +50,9 @@ resume_coroutine(LmTask *t, PyObject *exc, PyObject **value)
         return outcome;
     }
     *value = PyObject_CallMethodOneArg(coro, t->future.st->str.throw, exc);
+    if (*value == NULL) {
+        mend_closed_by_collector(t->future.st, coro, exc);
+    }
     Py_DECREF(coro);
     if (*value != NULL) {
         return PYGEN_NEXT;

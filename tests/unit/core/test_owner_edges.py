@@ -4,9 +4,11 @@ Without the GIL; docs/threads.md has the table. Relies on the fixtures of tests/
 """
 
 import asyncio
+import contextlib
 import gc
 import os
 import socket
+import threading
 import warnings
 
 import pytest
@@ -53,21 +55,22 @@ def test_a_future_begun_anew(run):
 
 def test_what_is_read_while_the_loop_writes_it(loop, errors):
     """By a thread that never stops asking. Whose exception it has seen is not reported as one that nobody saw."""
-    shared = [loop.create_future(), True]
+    shared = [None, True]
     loop.set_debug(False)  # where it is on, the end of a future is long
 
     def ask():
         seen = set()
         while shared[1]:
             future = shared[0]
+            if future is None:
+                loop.set_debug(loop.get_debug())
+                continue
             future._asyncio_future_blocking
             seen.add((loop._join_writes, loop._timer_slack, loop._lookup_threads, loop._has_own_select))
             if future.done():
                 shared[0] = None
                 with pytest.raises(LookupError):
                     future.result()
-            while shared[0] is None and shared[1]:
-                loop.set_debug(loop.get_debug())
         return seen
 
     async def write():
@@ -84,7 +87,6 @@ def test_what_is_read_while_the_loop_writes_it(loop, errors):
 
     async def main():
         asking = loop.run_in_executor(None, ask)
-        shared[0] = None
         await write()
         return await asking
 
@@ -210,3 +212,45 @@ def test_a_server_looked_at(run):
         return found
 
     assert run(main()) == (3, 3)
+
+
+class Slow:
+    """A name whose text is asked for within a call that has the loop, and is given when `release` is set."""
+
+    def __init__(self):
+        self.asked, self.release = threading.Event(), threading.Event()
+
+    def __str__(self):
+        self.asked.set()
+        assert self.release.wait(30)
+        return "slow"
+
+
+@contextlib.contextmanager
+def one_call(loop):
+    """Another thread has the idle loop for a call."""
+    slow = Slow()
+    thread = threading.Thread(target=lambda: loop.create_task(give("slow"), name=slow))
+    thread.start()
+    assert slow.asked.wait(30)
+    yield slow.release
+    slow.release.set()
+    thread.join()
+
+
+def test_a_call_waits_for_one_of_another_thread(loop):
+    """A collector ends objects in any thread: that is not to make a runner's next call fail."""
+    with one_call(loop) as release:
+        threading.Timer(0.02, release.set).start()
+        task = loop.create_task(give("given"))
+    assert loop.run_until_complete(task) == "given"
+    with one_call(loop) as release:
+        threading.Timer(0.02, release.set).start()
+        assert loop.run_until_complete(asyncio.sleep(0, "run")) == "run"
+
+
+def test_a_call_does_not_wait_for_ever(loop):
+    coroutine = give("given")
+    with one_call(loop), pytest.raises(RuntimeError, match="call_soon_threadsafe|Non-thread-safe"):
+        loop.create_task(coroutine)
+    assert loop.run_until_complete(coroutine) == "given"
