@@ -39,19 +39,21 @@ take_as(LmLoop *loop, uintptr_t home)
 
 #define LONGEST_CALL_NS ((int64_t)1000000000)
 
-/* An idle loop that another thread has for one call is free soon: a collector calls from any
-   thread, and its finalizers are not to make a runner's next call fail. Bounded, since that
-   thread may wait for this one. */
+/* A loop that another thread has for one call, in which it does not wait for events, is free
+   soon: a collector calls from any thread, and its finalizers are not to make a runner's next
+   call fail. Bounded, since that thread may wait for this one. */
 static LM_APART int
 take_after_call(LmLoop *loop)
 {
     int64_t until_ns = lm_clock_ns() + LONGEST_CALL_NS;
-    int is_taken = 0;
-    while (!is_taken && LM_LOAD(loop->thread_id) == 0 && lm_clock_ns() < until_ns) {
+    while (LM_LOAD(loop->is_in_call) && !LM_LOAD(loop->is_asleep) &&
+           lm_clock_ns() < until_ns) {
         lm_nap(20000);
-        is_taken = take_as(loop, lm_this_thread());
+        if (take_as(loop, lm_this_thread())) {
+            return 1;
+        }
     }
-    return is_taken;
+    return take_as(loop, lm_this_thread());
 }
 
 static int
@@ -77,6 +79,7 @@ lm_owner_take(LmOwner *owner, LmLoop *loop, PyObject *self)
     if (!take_idle(loop)) {
         return refuse_foreign(loop);
     }
+    LM_STORE(loop->is_in_call, 1);
     owner->taken = (LmLoop *)Py_NewRef(loop);
     return 0;
 }
@@ -85,6 +88,7 @@ void
 lm_owner_let_go(LmOwner *owner)
 {
     if (owner->taken != NULL) {
+        LM_STORE(owner->taken->is_in_call, 0);
         lm_owner_end(owner->taken);
         Py_DECREF(owner->taken);
     }

@@ -195,7 +195,7 @@ GUARDS = [
     guard(
         "loop: one thread runs it",
         "core/run.c",
-        "    if (LM_UNLIKELY(LM_LOAD(loop->is_asleep))) {",
+        "    if (LM_UNLIKELY(!may_poll(loop))) {",
         "    if (0) {",
         adversary("two_threads_select"),
         adversary("two_threads_run"),
@@ -396,7 +396,7 @@ GUARDS = [
     guard(
         "loop: a running one is not closed",
         "face/loop_run.c",
-        "    if (loop->thread_id != 0 || LM_LOAD(loop->is_asleep)) {",
+        "    if (loop->thread_id != 0 || lm_poll_is_waited_in(&loop->poll)) {",
         "    if (0) {",
         unit("core/test_loop_subclass.py", "says_it_does_not_run"),
         adversary("two_threads_select"),
