@@ -449,9 +449,6 @@ forget_fired(LmPoll *poll)
 static int
 register_changed(LmPoll *poll)
 {
-    if (lm_poll_is_waited_in(poll)) {
-        return 0; /* called by another thread, which has woken the loop */
-    }
     if (make_poll_ready(poll) < 0) {
         return -1;
     }
@@ -469,6 +466,9 @@ lm_poll_watch_now(LmPoll *poll, LmWatch *watch)
     int has_sibling = sibling != NULL && sibling->is_active;
     if (lm_watch_start(poll, watch) < 0) {
         return -1;
+    }
+    if (lm_poll_is_waited_in(poll)) {
+        return 0; /* called by another thread, which has woken the loop: nothing is told now */
     }
     int failed = register_changed(poll);
     if (failed == 0 && watch->is_active && poll->refusal != EPERM) {

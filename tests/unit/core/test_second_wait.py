@@ -102,6 +102,27 @@ def test_a_watch_of_another_thread_ends_the_wait(loop, no_switches, wait):
         loop.remove_writer(near)
 
 
+def test_a_watch_of_another_thread_is_not_refused_for_an_older_one(loop, no_switches):
+    """What the kernel said last was about a descriptor that had become a file's, which it does not watch."""
+    near, far = socket.socketpair()
+    good, other = socket.socketpair()
+    with near, far, good, other, open(__file__) as file:
+        number = os.dup(near.fileno())
+        thread = wait_in(loop, poll)
+        loop.add_reader(number, int)
+        os.dup2(file.fileno(), number)
+        thread.join()
+        loop._poll(0)
+        loop.remove_reader(number)
+        for _ in range(5):
+            thread = wait_in(loop, poll)
+            loop.add_reader(good, int)
+            loop.remove_reader(good)
+            loop.call_soon_threadsafe(int)
+            thread.join()
+        os.close(number)
+
+
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 @pytest.mark.parametrize("wait", [poll, turn])
 def test_a_child_has_no_second_thread(loop, no_switches, wait):
