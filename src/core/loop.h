@@ -45,7 +45,7 @@ typedef struct LmLoop {
     uintptr_t home;     /* core/owner.h: the thread whose it is, or 0 */
     uint64_t made_by;   /* which thread that was; no other ever has the number */
     uint8_t had_guests; /* others have used it, or made tasks for it */
-    uint8_t is_in_call; /* it is a thread's for one call alone */
+    uint8_t is_runners; /* it is that thread's for a run */
     LmMutex inbox_lock; /* core/inbox.h: guards the next four */
     uint8_t is_inbox_closed;
     uint8_t is_warned; /* of a patch: lm_inbox_warn */

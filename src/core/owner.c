@@ -41,12 +41,13 @@ take_as(LmLoop *loop, uintptr_t home)
 
 /* A loop that another thread has for one call, in which it does not wait for events, is free
    soon: a collector calls from any thread, and its finalizers are not to make a runner's next
-   call fail. Bounded, since that thread may wait for this one. */
+   call fail. Bounded, since that thread may wait for this one. A runner's loop is known by a
+   word of its own: a thread that begins or ends a call right now has said nothing. */
 static LM_APART int
 take_after_call(LmLoop *loop)
 {
     int64_t until_ns = lm_clock_ns() + LONGEST_CALL_NS;
-    while (LM_LOAD(loop->is_in_call) && !LM_LOAD(loop->is_asleep) &&
+    while (!LM_LOAD(loop->is_runners) && !LM_LOAD(loop->is_asleep) &&
            lm_clock_ns() < until_ns) {
         lm_nap(20000);
         if (take_as(loop, lm_this_thread())) {
@@ -79,7 +80,6 @@ lm_owner_take(LmOwner *owner, LmLoop *loop, PyObject *self)
     if (!take_idle(loop)) {
         return refuse_foreign(loop);
     }
-    LM_STORE(loop->is_in_call, 1);
     owner->taken = (LmLoop *)Py_NewRef(loop);
     return 0;
 }
@@ -88,7 +88,6 @@ void
 lm_owner_let_go(LmOwner *owner)
 {
     if (owner->taken != NULL) {
-        LM_STORE(owner->taken->is_in_call, 0);
         lm_owner_end(owner->taken);
         Py_DECREF(owner->taken);
     }
@@ -118,6 +117,16 @@ lm_owner_begin(LmLoop *loop)
     return lm_owner_is_home(loop) ? 0 : take_idle(loop) ? 1 : refuse_foreign(loop);
 }
 
+int
+lm_owner_begin_run(LmLoop *loop)
+{
+    int is_taken = lm_owner_begin(loop);
+    if (is_taken > 0) {
+        LM_STORE(loop->is_runners, 1);
+    }
+    return is_taken;
+}
+
 /* Numbers of tasks' names that none got are for other loops. */
 static void
 return_names(LmLoop *loop)
@@ -135,6 +144,7 @@ void
 lm_owner_end(LmLoop *loop)
 {
     return_names(loop);
+    LM_STORE(loop->is_runners, 0);
     LM_STORE_RELEASE(loop->home, 0);
 }
 
@@ -156,6 +166,12 @@ lm_owner_end_short(LmLoop *loop)
 
 int
 lm_owner_begin(LmLoop *loop LM_UNUSED)
+{
+    return 1;
+}
+
+int
+lm_owner_begin_run(LmLoop *loop LM_UNUSED)
 {
     return 1;
 }

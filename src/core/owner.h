@@ -147,9 +147,10 @@ lm_owner_is_home(const LmLoop *loop LM_UNUSED)
 /* What the calling thread may keep for reuse, or NULL. */
 #define LM_SPARE(loop, list) (lm_owner_is_home(loop) ? &(loop)->spares.list : NULL)
 
-/* Of a run: the loop is the calling thread's until lm_owner_end. -1 with RuntimeError set. A
-   run within a run takes nothing: 0, else 1. */
+/* The loop is the calling thread's until lm_owner_end. -1 with RuntimeError set; 0 where it is
+   that already, and nothing is to be ended, else 1. Others wait for who has begun but no run. */
 int lm_owner_begin(LmLoop *loop);
+int lm_owner_begin_run(LmLoop *loop);
 void lm_owner_end(LmLoop *loop);
 
 /* The same for a stretch of C code that runs no Python, for which others wait: 0 where the

@@ -252,7 +252,7 @@ run_loop(LmLoop *loop, PyObject *future)
     int failed = -1;
     Py_INCREF(loop);
     if (lm_loop_check_closed(loop) == 0 && check_not_running(loop, &before) == 0) {
-        int is_taken = lm_owner_begin(loop);
+        int is_taken = lm_owner_begin_run(loop);
         failed = is_taken < 0 ? -1 : run_owned(loop, future, &before);
         if (is_taken > 0) {
             lm_owner_end(loop);
@@ -399,7 +399,7 @@ lm_loop_set_thread_id(PyObject *self, PyObject *value, void *closure LM_UNUSED)
         return end_claim(loop);
     }
     unsigned long id = PyLong_AsUnsignedLong(value);
-    if ((id == (unsigned long)-1 && PyErr_Occurred()) || lm_owner_begin(loop) < 0) {
+    if ((id == (unsigned long)-1 && PyErr_Occurred()) || lm_owner_begin_run(loop) < 0) {
         return -1;
     }
     if (loop->thread_id == 0 && lm_patched_look(loop) < 0) {

@@ -10,6 +10,7 @@ import os
 import socket
 import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from gil_support import HAS_GIL
@@ -254,3 +255,18 @@ def test_a_call_does_not_wait_for_ever(loop):
     with one_call(loop), pytest.raises(RuntimeError, match="call_soon_threadsafe|Non-thread-safe"):
         loop.create_task(coroutine)
     assert loop.run_until_complete(coroutine) == "given"
+
+
+def test_calls_of_several_threads(loop):
+    """None is refused, whenever in its call the one that comes before it is."""
+    future = loop.create_future()
+
+    def calls(callback):
+        for _ in range(10000):
+            future.add_done_callback(callback)
+            future.remove_done_callback(callback)
+        return "made"
+
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(calls, [id, repr, print])) == ["made"] * 3
+    assert not future._callbacks
