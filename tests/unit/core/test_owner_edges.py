@@ -260,9 +260,11 @@ def test_a_call_does_not_wait_for_ever(loop):
 def test_calls_of_several_threads(loop):
     """None is refused, whenever in its call the one that comes before it is."""
     future = loop.create_future()
+    all_there = threading.Barrier(3)
 
     def calls(callback):
-        for _ in range(10000):
+        all_there.wait(30)
+        for _ in range(100000):
             future.add_done_callback(callback)
             future.remove_done_callback(callback)
         return "made"
