@@ -13,16 +13,21 @@
 #include "task/registry.h"
 #include "task/yielded.h"
 
-/* What throw() raised: not where the task is cancelled and a collector had closed its
-   coroutine, which is no fault of the program's. With the GIL no such task is ever found. */
-static void
-mend_closed_by_collector(const LmState *st, PyObject *coro, PyObject *exc)
+/* 1 where the task is cancelled and a collector has closed its coroutine meanwhile, which is no
+   fault of the program's. With the GIL no such task is ever found. */
+static int
+was_closed_by_collector(const LmState *st, PyObject *coro, PyObject *exc)
 {
-    if (LM_FREE_THREADED && PyObject_GC_IsFinalized(coro) &&
-        PyErr_ExceptionMatches(PyExc_RuntimeError) &&
-        PyErr_GivenExceptionMatches(exc, st->CancelledError)) {
-        PyErr_SetRaisedException(Py_NewRef(exc));
+    if (!LM_FREE_THREADED || !PyObject_GC_IsFinalized(coro) ||
+        !PyErr_GivenExceptionMatches(exc, st->CancelledError)) {
+        return 0;
     }
+    PyObject *frame = PyObject_GetAttrString(coro, "cr_frame");
+    if (frame == NULL) {
+        PyErr_Clear(); /* no coroutine of the interpreter's */
+    }
+    Py_XDECREF(frame);
+    return frame == Py_None;
 }
 
 /* Resumes the coroutine with None, or throws `exc` into it. The value yielded or
@@ -49,10 +54,12 @@ resume_coroutine(LmTask *t, PyObject *exc, PyObject **value)
         }
         return outcome;
     }
-    *value = PyObject_CallMethodOneArg(coro, t->future.st->str.throw, exc);
-    if (*value == NULL) {
-        mend_closed_by_collector(t->future.st, coro, exc);
+    if (LM_UNLIKELY(was_closed_by_collector(t->future.st, coro, exc))) {
+        PyErr_SetRaisedException(Py_NewRef(exc));
+        Py_DECREF(coro);
+        return PYGEN_ERROR;
     }
+    *value = PyObject_CallMethodOneArg(coro, t->future.st->str.throw, exc);
     Py_DECREF(coro);
     if (*value != NULL) {
         return PYGEN_NEXT;

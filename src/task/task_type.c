@@ -7,6 +7,7 @@
 #include "base/oserr.h"
 #include "base/type_help.h"
 #include "core/fault.h"
+#include "core/inbox.h"
 #include "core/owner.h"
 #include "task/future_iter.h"
 #include "task/future_methods.h"
@@ -95,10 +96,9 @@ task_clear(PyObject *self)
 }
 
 static void
-task_finalize(PyObject *self)
+report_end(PyObject *self)
 {
     LmTask *t = lm_task(self);
-    PyObject *pending = lm_exc_hold();
     if (t->future.loop != NULL && t->future.state == LM_PENDING &&
         t->log_destroy_pending &&
         lm_fault_report(t->future.loop, t->future.st,
@@ -108,8 +108,55 @@ task_finalize(PyObject *self)
         PyErr_WriteUnraisable(self);
     }
     lm_future_report_unread(self);
+}
+
+#if LM_FREE_THREADED
+/* Ready-queue function. */
+static int
+report_end_at_home(LmLoop *loop LM_UNUSED, PyObject *self)
+{
+    PyObject *exc = lm_exc_hold();
+    report_end(self);
+    lm_exc_restore(exc);
+    Py_DECREF(self);
+    return 0;
+}
+
+/* The exception handler is called in the task's context, which is for who runs the loop to
+   ask: the task lives until that has told of its end. */
+static int
+is_reported_at_home(PyObject *self)
+{
+    LmLoop *loop = lm_future_owner(self);
+    if (loop == NULL || lm_owner_is_home(loop) || LM_LOAD(loop->thread_id) == 0) {
+        return 0;
+    }
+    if (lm_inbox_push(loop, report_end_at_home, Py_NewRef(self)) < 0) {
+        PyErr_Clear();
+        return 0;
+    }
+    return 1;
+}
+#else
+static int
+is_reported_at_home(PyObject *self LM_UNUSED)
+{
+    return 0;
+}
+#endif
+
+static void
+task_finalize(PyObject *self)
+{
+    LmFuture *f = lm_future(self);
+    PyObject *exc = lm_exc_hold();
+    int has_report = LM_LOAD(f->log_traceback) ||
+                     (f->state == LM_PENDING && lm_task(self)->log_destroy_pending);
+    if (has_report && !is_reported_at_home(self)) {
+        report_end(self);
+    }
     lm_registry_remove(self);
-    lm_exc_restore(pending);
+    lm_exc_restore(exc);
 }
 
 /* By the loop that made it, which is ours. A finalizer that was called once is never called

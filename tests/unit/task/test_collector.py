@@ -7,6 +7,7 @@ threads then, and the process may crash (which is not shown here).
 
 import asyncio
 import contextlib
+import contextvars
 import ctypes
 import gc
 import sys
@@ -159,6 +160,35 @@ def test_what_the_collector_runs_may_wait_for_the_loop(loop, unraisable):
         loop.run_until_complete(asyncio.sleep(0.01))
     assert answers == ["answer"] and forgotten.ended
     assert "already executing" in str(task.exception())
+
+
+@pytest.mark.parametrize("end", ["pending", "raised"])
+def test_the_end_of_a_task_is_told_in_its_loop(loop, unraisable, end):
+    """While that runs: its exception handler is called in the context of the task."""
+    variable = contextvars.ContextVar("variable", default="outer")
+    told = []
+
+    def handler(loop, context):
+        told.append((context["message"].split(" ", 1)[1], variable.get(), threading.current_thread()))
+
+    async def work():
+        variable.set("inner")
+        if end == "pending":
+            await loop.create_future()
+        raise LookupError
+
+    async def main():
+        loop.create_task(work())
+        for _ in range(3):
+            await asyncio.sleep(0)
+        await loop.run_in_executor(None, gc.collect)
+        await asyncio.sleep(0)
+
+    loop.set_exception_handler(handler)
+    loop.run_until_complete(main())
+    message = {"pending": "was destroyed but it is pending!", "raised": "exception was never retrieved"}[end]
+    assert told == [(message, "inner", threading.current_thread())]
+    assert unraisable == []
 
 
 def test_runs_that_leave_tasks_behind(errors_of_threads):
