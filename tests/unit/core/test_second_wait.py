@@ -6,6 +6,7 @@ see test_owner.py. What asyncio answers is not asked for: its selector may be wa
 """
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -40,13 +41,19 @@ def loop(new_loop, kind):
 
 @pytest.fixture
 def no_switches():
-    """No thread loses the GIL but by letting it go, as in writing a log, and who has been woken waits for it."""
+    """No thread loses the GIL but by a call that lets it go, and who has been woken waits for it.
+
+    Logs and what a collection ends let it go, too: there are none.
+    """
     before = sys.getswitchinterval()
-    sys.setswitchinterval(1000)
+    gc.collect()
+    gc.disable()
     logging.disable()
+    sys.setswitchinterval(1000)
     yield
-    logging.disable(logging.NOTSET)
     sys.setswitchinterval(before)
+    logging.disable(logging.NOTSET)
+    gc.enable()
 
 
 def poll(loop):
