@@ -6,6 +6,7 @@ see test_owner.py. What asyncio answers is not asked for: its selector may be wa
 """
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -86,19 +87,33 @@ def wait_and_tell(loop, wait, is_there, is_over):
     is_over.set()
 
 
-@pytest.mark.parametrize("woken", [False, True])
-@pytest.mark.parametrize("wait", [poll, turn])
-@pytest.mark.parametrize("what", SECOND)
-def test_a_second_thread_is_refused(loop, no_switches, wait, what, woken):
-    ask, message = SECOND[what]
+def refusal(loop, wait, ask, woken):
+    """What another thread is told meanwhile; None where nothing was refused."""
     thread = wait_in(loop, wait)
     if woken:
         loop.call_soon_threadsafe(int)
-    with pytest.raises(RuntimeError, match=message):
+    try:
         ask(loop)
-    if not woken:
+        told = None
+    except RuntimeError as exc:
+        told = str(exc)
+    with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(int)
     thread.join()
+    return told
+
+
+@pytest.mark.parametrize("woken", [False, True])
+@pytest.mark.parametrize("wait", [poll, turn])
+@pytest.mark.parametrize("what", SECOND)
+def test_a_second_thread_is_refused(loop, new_loop, no_switches, wait, what, woken):
+    ask, message = SECOND[what]
+    told = refusal(loop, wait, ask, woken)
+    for _ in range(4):
+        if told is None:  # threads of the test runner have the GIL now and then: it did not wait yet
+            loop = new_loop()
+            told = refusal(loop, wait, ask, woken)
+    assert message in told
     assert loop.run_until_complete(give("well")) == "well"
 
 
