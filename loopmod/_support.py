@@ -27,6 +27,11 @@ from .eager_factory import stock_eager_factory as stock_eager_factory
 from .specimens import finished_future as finished_future
 from .specimens import mirror_specimen as mirror_specimen
 from .stream_methods import stock_stream_methods as stock_stream_methods
+from .sync_methods import coroutine_marks as coroutine_marks
+from .sync_methods import judge_sync_class as judge_sync_class
+from .sync_methods import note_sync_types as note_sync_types
+from .sync_methods import register_coroutine as register_coroutine
+from .sync_methods import sync_state as sync_state
 
 # Helpers.
 

@@ -18,6 +18,7 @@
 #include "net/transport_type.h"
 #include "os/resolver.h"
 #include "poll/facts.h"
+#include "sync/sync.h"
 #include "task/factory.h"
 #include "task/future.h"
 #include "task/future_iter.h"
@@ -32,7 +33,7 @@ module_exec(PyObject *module)
         lm_patched_init, lm_handle_init,    lm_future_init,    lm_future_iter_init,
         lm_task_init,    lm_transport_init, lm_stream_init,    lm_datagram_init,
         lm_pipe_init,    lm_server_init,    lm_listener_init,  lm_sockop_init,
-        lm_tls_init,     lm_factory_init,   lm_loop_type_init,
+        lm_tls_init,     lm_factory_init,   lm_loop_type_init, lm_sync_init,
     };
     LmState *st = lm_state_new();
     if (st == NULL) {

@@ -12,8 +12,8 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 # A room includes itself and lower rooms only. What lies in src/ itself (the module) may include all.
-LEVELS = {"base": 0, "poll": 1, "core": 2, "task": 3, "net": 4, "tls": 5, "os": 5, "face": 6}
-MODULE_LEVEL = 7
+LEVELS = {"base": 0, "poll": 1, "core": 2, "task": 3, "net": 4, "tls": 5, "sync": 6, "os": 7, "face": 8}
+MODULE_LEVEL = 9
 
 MAX_C_LINES = 500
 MAX_HEADER_LINES = 250

@@ -13,6 +13,7 @@
 #include "base/threads.h"
 
 #define LM_MOST_PATCH_DICTS 32
+#define LM_SYNC_VERDICTS 64
 
 typedef struct LmShared {
     char before[LM_CACHE_LINE];
@@ -27,6 +28,8 @@ typedef struct LmShared {
     PyObject
         *stream_methods; /* (function, its code, ...) of what net/stream_feed.c does in
                                  their place, or NULL */
+    uint32_t sync_patched; /* methods of asyncio's that are patched: sync/plain.h */
+    uint64_t sync_verdicts[LM_SYNC_VERDICTS]; /* of classes, by their versions */
     PyObject
         *stream_retired; /* without a GIL: what stood there before, since another thread
                                  may look at it still */

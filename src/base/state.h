@@ -9,6 +9,7 @@
 #define LM_BASE_STATE_H
 
 #include "base/lm.h"
+#include "base/names.h"
 #include "base/ring.h"
 #include "base/shared.h"
 
@@ -34,6 +35,10 @@
     X(SSLProtocolType)                                                                    \
     X(SSLTransportType)                                                                   \
     X(ViewType)                                                                           \
+    X(CoroType)                                                                           \
+    X(MethodType)                                                                         \
+    X(EventType)                                                                          \
+    X(LockType)                                                                           \
     /* asyncio's classes */                                                               \
     X(asyncio_Future)                                                                     \
     X(asyncio_Task)                                                                       \
@@ -42,6 +47,8 @@
     X(asyncio_FlowControlMixin)                                                           \
     X(asyncio_StreamReader)                                                               \
     X(asyncio_StreamReaderProtocol)                                                       \
+    X(asyncio_Event)                                                                      \
+    X(asyncio_Lock)                                                                       \
     X(AbstractEventLoop)                                                                  \
     X(CancelledError)                                                                     \
     X(InvalidStateError)                                                                  \
@@ -88,82 +95,13 @@
     /* the dict of loopmod._support: what is cold enough to be Python */                  \
     X(support)                                                                            \
     X(run_once) /* its function that does nothing, to be called (core/switch.h) */        \
+    /* collections.deque, what instances may hide, marks of coroutine functions (sync/) */\
+    X(deque)                                                                              \
+    X(sync_hooks)                                                                         \
+    X(coroutine_marks)                                                                    \
     /* keyword-name tuples for vectorcalls */                                             \
     X(kw_context)                                                                         \
     X(kw_hooks)
-
-/* Interned strings, reached as st->str.<name>. */
-#define LM_STATE_STRINGS(X)                                                               \
-    X(None)                                                                               \
-    X(_asyncgen_finalizer_hook)                                                           \
-    X(_asyncgen_firstiter_hook)                                                           \
-    X(_asyncio_future_blocking)                                                           \
-    X(_buffer)                                                                            \
-    X(_cancelled)                                                                         \
-    X(_create_task_by_factory)                                                            \
-    X(_ensure_fd_no_transport)                                                            \
-    X(_eof)                                                                               \
-    X(_limit)                                                                             \
-    X(_loop)                                                                              \
-    X(_paused)                                                                            \
-    X(_run)                                                                               \
-    X(_run_once)                                                                          \
-    X(_selector)                                                                          \
-    X(_sockets)                                                                           \
-    X(_stream_reader_wr)                                                                  \
-    X(_transport)                                                                         \
-    X(_transports)                                                                        \
-    X(_waiter)                                                                            \
-    X(_wakeup)                                                                            \
-    X(_wakeup_waiter)                                                                     \
-    X(accept)                                                                             \
-    X(add_done_callback)                                                                  \
-    X(buffer_updated)                                                                     \
-    X(call_exception_handler)                                                             \
-    X(call_at)                                                                            \
-    X(call_soon)                                                                          \
-    X(cancel)                                                                             \
-    X(close)                                                                              \
-    X(connect)                                                                            \
-    X(connection_lost)                                                                    \
-    X(connection_made)                                                                    \
-    X(context)                                                                            \
-    X(datagram_received)                                                                  \
-    X(error_received)                                                                     \
-    X(data_received)                                                                      \
-    X(detach)                                                                             \
-    X(do_handshake)                                                                       \
-    X(eof_received)                                                                       \
-    X(feed_data)                                                                          \
-    X(fileno)                                                                             \
-    X(finalizer)                                                                          \
-    X(firstiter)                                                                          \
-    X(get_buffer)                                                                         \
-    X(get_debug)                                                                          \
-    X(get_loop)                                                                           \
-    X(getsockopt)                                                                         \
-    X(gettimeout)                                                                         \
-    X(is_running)                                                                         \
-    X(name)                                                                               \
-    X(pause_reading)                                                                      \
-    X(pause_writing)                                                                      \
-    X(read)                                                                               \
-    X(recv)                                                                               \
-    X(recv_into)                                                                          \
-    X(recvfrom)                                                                           \
-    X(recvfrom_into)                                                                      \
-    X(result)                                                                             \
-    X(resume_writing)                                                                     \
-    X(send)                                                                               \
-    X(sendmsg)                                                                            \
-    X(sendto)                                                                             \
-    X(setblocking)                                                                        \
-    X(shutdown)                                                                           \
-    X(slow_callback_duration)                                                             \
-    X(throw)                                                                              \
-    X(time)                                                                               \
-    X(unwrap)                                                                             \
-    X(write)
 
 /* clang-format on */
 /* Where a stdlib task keeps what inspectors read (task/mirror.c); offsets in bytes. */
@@ -187,7 +125,8 @@ typedef struct LmState {
 
     LmShared *shared;
     LmMirror mirror;
-    const struct LmNativeProtocol *native_protocol; /* of SSLProtocolType */
+    const struct LmNativeProtocol *native_protocol;        /* of SSLProtocolType */
+    PyCFunction deque_append, deque_popleft, deque_remove; /* of exact deques */
     Py_ssize_t sock_fd_offset; /* of a socket's number, or 0: net/sock_fd.h */
     int patch_watcher;         /* the dict watcher, or -1 */
     PyObject *patch_capsule;   /* borrowed: this state, for the watcher; or NULL */

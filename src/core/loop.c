@@ -99,11 +99,14 @@ lm_loop_note_overrides(LmLoop *loop)
         own_call_soon < 0 ? -1 : is_overridden(loop, loop->st->str.call_at);
     int own_turn = own_call_at < 0 ? -1 : is_overridden(loop, loop->st->str._run_once);
     int own_running = own_turn < 0 ? -1 : is_overridden(loop, loop->st->str.is_running);
-    if (own_running < 0) {
+    int own_future =
+        own_running < 0 ? -1 : is_overridden(loop, loop->st->str.create_future);
+    if (own_future < 0) {
         return -1;
     }
     loop->has_own_turn = (uint8_t)own_turn;
     loop->has_own_running = (uint8_t)own_running;
+    LM_STORE(loop->has_own_future, (uint8_t)own_future);
     LM_STORE(loop->has_own_time, (uint8_t)own_time);
     LM_STORE(loop->is_plain, !own_call_soon && !own_call_at);
     return 0;

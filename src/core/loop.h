@@ -79,6 +79,7 @@ typedef struct LmLoop {
     uint8_t has_own_turn;    /* the same of _run_once() */
     uint8_t has_own_select;  /* the selector, or its select(), was replaced */
     uint8_t has_own_running; /* is_running() is overridden */
+    uint8_t has_own_future;  /* create_future() */
     uint8_t has_own_methods; /* others, of those that asyncio's methods call */
     uint8_t is_patched;      /* LM_PLAIN, ...: core/patched.h */
     uint8_t is_slow;        /* is_debug or is_patched: items are run with more around */

@@ -13,6 +13,8 @@ typedef struct {
     LmFreelist future_iters;
     LmFreelist futures, tasks;
     LmFreelist sock_ops;
+    LmFreelist coros;
+    PyObject *stop; /* a StopIteration that nobody else has (sync/coro.c), or NULL */
     PyObject *blank_context; /* an empty one that nobody has seen (core/context.h), or
                                 NULL while it is in use */
 } LmSpares;

@@ -83,6 +83,9 @@ note_attribute(LmLoop *loop, PyObject *name, PyObject *value)
         name == st->str.is_running) {
         return lm_loop_note_overrides(loop);
     }
+    if (name == st->str.create_future && lm_loop_note_overrides(loop) < 0) {
+        return -1;
+    }
     if (name == st->str._selector) {
         LM_STORE(loop->has_own_select, value != NULL && value != Py_None);
         lm_patched_look_closer(loop);

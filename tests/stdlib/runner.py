@@ -52,7 +52,7 @@ def runs():
     """Yield each (way, module) that there is to run."""
     modules = suite_modules()
     for way in ways.WAYS:
-        yield from ((way, name) for name in modules if way == "loop" or name in ways.TYPE_MODULES)
+        yield from ((way, name) for name in ways.modules_of(way, modules))
 
 
 def run_module(subject, way, module, package=SUITE, limit=TEST_LIMIT):

@@ -5,7 +5,8 @@ A way is a set of replacements; `put` makes them in this process, which runs one
 - `loop`: every loop that a test makes is ours;
 - `types`: `futures._CFuture` and `tasks._CTask` are ours, so that the classes for the C types test them, on the
   suite's own loop with its virtual clock; two classes more mix one of ours with one of the standard library's;
-- `both`: as `types`, with our loop everywhere, also where the suite takes its own.
+- `both`: as `types`, with our loop everywhere, also where the suite takes its own;
+- `sync`: as `loop`, and the classes of asyncio.locks and asyncio.queues are ours, so that their own tests test them.
 
 A test counts if one of our loops was made while it ran or if it used one of our types: `Uses` knows. The subject
 is loopmod, or stock asyncio, which shows that the replacements themselves change no outcome.
@@ -17,15 +18,18 @@ import importlib
 import selectors
 import types
 import unittest
-from asyncio import base_events, futures, selector_events, tasks, unix_events
+from asyncio import base_events, futures, locks, queues, selector_events, tasks, unix_events
 from typing import NamedTuple
 
 # Not by `import _asyncio`: where that comes before asyncio, 3.12 and 3.13 mix C and Python versions of its functions.
 CFuture, CTask = futures._CFuture, tasks._CTask
 
-WAYS = ("loop", "types", "both")
+WAYS = ("loop", "types", "both", "sync")
 # Modules that know `_CFuture` and `_CTask`: the only ones in which replaced types are seen.
 TYPE_MODULES = ("test_futures", "test_futures2", "test_tasks", "test_eager_task_factory", "test_free_threading")
+# Those of the classes that `sync` replaces.
+SYNC_MODULES = ("test_locks", "test_queues")
+SYNC_CLASSES = ("Event", "Lock")
 
 
 class Subject(NamedTuple):
@@ -34,15 +38,26 @@ class Subject(NamedTuple):
     loop: type
     future: type
     task: type
+    sync: dict[str, type]
 
 
 def subject_named(name):
     """Return the classes of "loopmod" or of stock "asyncio"."""
     if name == "asyncio":
-        return Subject(asyncio.SelectorEventLoop, CFuture, CTask)
+        stock = {name: getattr(asyncio, name) for name in SYNC_CLASSES}
+        return Subject(asyncio.SelectorEventLoop, CFuture, CTask, stock)
     import loopmod
 
-    return Subject(loopmod.Loop, loopmod.Future, loopmod.Task)
+    sync = {name: getattr(loopmod, name) for name in SYNC_CLASSES}
+    return Subject(loopmod.Loop, loopmod.Future, loopmod.Task, sync)
+
+
+def modules_of(way, modules):
+    """Return those of the suite's modules that a way is for."""
+    if way == "loop":
+        return modules
+    wanted = SYNC_MODULES if way == "sync" else TYPE_MODULES
+    return [name for name in modules if name in wanted]
 
 
 class Uses:
@@ -68,9 +83,12 @@ class Uses:
 
 def put(way, subject):
     """Make the replacements of a way; return the `Uses` that tell which tests they reach."""
-    uses = Uses((subject.future, subject.task) if way != "loop" else ())
-    if way != "loop":
+    has_types = way in ("types", "both")
+    uses = Uses((subject.future, subject.task) if has_types else ())
+    if has_types:
         _put_types(subject, uses)
+    if way == "sync":
+        _put_sync(subject.sync)
     if way != "types":
         _put_loop(_noting_loop(subject.loop, uses))
     return uses
@@ -103,6 +121,13 @@ def _put_loop(loop):
             setattr(module, name, loop)
 
 
+def _put_sync(classes):
+    for name, kind in classes.items():
+        for module in (asyncio, locks, queues):
+            if hasattr(module, name):
+                setattr(module, name, kind)
+
+
 def _put_types(subject, uses):
     for module, name, kind in ((futures, "_CFuture", subject.future), (tasks, "_CTask", subject.task)):
         _put_noting_attribute(module, name, kind, uses)
@@ -133,7 +158,7 @@ def adapt(way, subject, module):
         _leave_poll(module.BaseTest)
     if way == "loop" and name == "test_runners":
         module.BaseTest.new_loop = _new_loop_noting_shutdown
-    if way != "loop" and name == "test_tasks":
+    if way in ("types", "both") and name == "test_tasks":
         _add_mixed_classes(subject, module)
     if way == "both":
         importlib.import_module("test.test_asyncio.utils").TestLoop = _loop_without_clock

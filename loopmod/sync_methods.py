@@ -1,0 +1,127 @@
+"""What asyncio's locks, events and queues do, told by their code; and what subclasses and patches make of it.
+
+Asked by src/sync/, through loopmod/_support.py: whether the C core may do what the methods of a class would. Relies
+on the names that the code of those methods has.
+"""
+
+import copyreg
+import inspect
+import types
+from asyncio import coroutines, locks, mixins
+from typing import Any
+
+# All the names that the code of each method has, in the versions that C follows. Those of one method that differ by
+# version are all here; what then differs in C is asked for by `variant`.
+_CODE_NAMES: dict[str, tuple[set[str], ...]] = {
+    "_LoopBoundMixin._get_loop": ({"RuntimeError", "_get_running_loop", "_global_lock", "_loop", "events"},),
+    "_ContextManagerMixin.__aenter__": ({"acquire"},),
+    "_ContextManagerMixin.__aexit__": ({"release"},),
+    "Event.__init__": ({"_value", "_waiters", "collections", "deque"},),
+    "Event.is_set": ({"_value"},),
+    "Event.set": ({"_value", "_waiters", "done", "set_result"},),
+    "Event.clear": ({"_value"},),
+    "Event.wait": ({"_get_loop", "_value", "_waiters", "append", "create_future", "remove"},),
+    "Lock.__init__": ({"_locked", "_waiters"},),
+    "Lock.locked": ({"_locked"},),
+    "Lock.acquire": (
+        {
+            "CancelledError",
+            "_get_loop",
+            "_locked",
+            "_waiters",
+            "_wake_up_first",
+            "all",
+            "append",
+            "collections",
+            "create_future",
+            "deque",
+            "exceptions",
+            "remove",
+        },
+    ),
+    "Lock.release": ({"RuntimeError", "_locked", "_wake_up_first"},),
+    "Lock._wake_up_first": ({"StopIteration", "_waiters", "done", "iter", "next", "set_result"},),
+}
+# Attributes that the types have in C: a class that has such a name, too, hides it.
+_FIELDS = ("_loop", "_waiters", "_value", "_locked", "__getattribute__", "__setattr__", "__delattr__")
+
+_STOCK: tuple[type, ...] = (locks.Event, locks.Lock)
+_MODULES = (locks, mixins)
+
+
+# What stood where when the types of the C core were made: (class, name) -> value, and for each of asyncio's classes
+# (class, name) -> where it has that from.
+_noted: dict[tuple[type, str], Any] = {}
+_holders: dict[tuple[type, str], type] = {}
+# The names of methods, in the order of the bits.
+_names: list[str] = []
+
+
+def _holder(cls: type, name: str) -> type | None:
+    return next((base for base in cls.__mro__ if name in vars(base)), None)
+
+
+def _is_known(function: Any) -> bool:
+    code: Any = getattr(function, "__code__", None)
+    return (
+        type(function) is types.FunctionType
+        and any(function.__globals__ is vars(module) for module in _MODULES)
+        and set(code.co_names) in _CODE_NAMES.get(code.co_qualname, ())
+    )
+
+
+def note_sync_types(names: tuple[str, ...], *ours: type) -> frozenset[str]:
+    """Note what the types of the C core and asyncio's classes have; return what instances may hide of it."""
+    _names[:] = names
+    for cls in (*ours, *_STOCK):
+        for name in (*names, *_FIELDS):
+            holder = _holder(cls, name)
+            if holder is not None:
+                _noted[holder, name] = vars(holder)[name]
+                if cls in _STOCK and name in names:
+                    _holders[cls, name] = holder
+    return frozenset(names)
+
+
+def _is_other(cls: type, name: str) -> bool:
+    holder = _holder(cls, name)
+    return holder is not None and _noted.get((holder, name)) is not vars(holder)[name]
+
+
+def judge_sync_class(cls: type) -> tuple[int, int]:
+    """Return bits of what a class overrides, and of what is patched in asyncio's classes.
+
+    A bit by the place of each name, the next one for the fields.
+    """
+    own = sum(1 << index for index, name in enumerate(_names) if _is_other(cls, name))
+    if any(_is_other(cls, name) for name in _FIELDS):
+        own |= 1 << len(_names)
+    patched = 0
+    for (stock, name), holder in _holders.items():
+        if _holder(stock, name) is not holder or _is_other(stock, name) or not _is_known(vars(holder)[name]):
+            patched |= 1 << _names.index(name)
+    return own, patched
+
+
+def sync_state(thing: Any, attributes: dict[str, Any]) -> Any:
+    """Return what copy and pickle keep: the instance's dict, and what it has in C and in slots."""
+    cls = type(thing)
+    slots = {}
+    for name in (*_FIELDS[1:4], *copyreg._slotnames(cls)):  # type: ignore[attr-defined]
+        if hasattr(thing, name):
+            slots[name] = getattr(thing, name)
+    if thing._loop is not None:
+        slots["_loop"] = thing._loop
+    return attributes or None, slots
+
+
+def coroutine_marks() -> tuple[Any, Any]:
+    """Return the marks by which inspect and asyncio know a coroutine function that is not Python, or None."""
+    return getattr(inspect, "_is_coroutine_mark", None), getattr(coroutines, "_is_coroutine", None)
+
+
+def register_coroutine(cls: type) -> None:
+    """Make the C core's coroutine object one to collections.abc, and so to asyncio."""
+    from collections.abc import Coroutine
+
+    Coroutine.register(cls)

@@ -1,0 +1,108 @@
+"""Random programs of tasks that share a lock, a semaphore, an event or a queue and are cancelled at any time: with
+asyncio's classes and with ours they do the same in the same turns, on either loop.
+"""
+
+import asyncio
+import contextlib
+import random
+
+import pytest
+
+TASKS = 6
+TURNS = 60
+
+
+async def use_lock(lock, rng, log):
+    if rng.random() < 0.3:
+        log("locked", lock.locked())
+    if rng.random() < 0.5:
+        async with lock:
+            log("inside")
+            for _ in range(rng.randrange(3)):
+                await asyncio.sleep(0)
+        return
+    log("acquired", await lock.acquire())
+    try:
+        for _ in range(rng.randrange(3)):
+            await asyncio.sleep(0)
+    finally:
+        if rng.random() < 0.95:
+            lock.release()
+        if rng.random() < 0.1:
+            lock.release()
+
+
+async def use_event(event, rng, log):
+    if rng.random() < 0.3:
+        event.set()
+        log("set", event.is_set())
+    elif rng.random() < 0.5:
+        event.clear()
+        log("cleared", event.is_set())
+    else:
+        log("waited", await event.wait())
+
+
+USES = {
+    "lock": (lambda sync, rng: sync.Lock(), use_lock),
+    "event": (lambda sync, rng: sync.Event(), use_event),
+}
+
+
+def play(new_loop, sync, kind, seed):
+    """Run the program of the seed; return what it did, and the object's last look."""
+    rng = random.Random(seed)
+    make, use = USES[kind]
+    log = []
+
+    async def worker(name, thing, rng):
+        def note(*what):
+            log.append((turns[0], name, *what))
+
+        while True:
+            try:
+                await use(thing, rng, note)
+                note("done")
+            except asyncio.CancelledError:
+                note("cancelled")
+                if rng.random() < 0.3:
+                    raise
+            except Exception as exc:
+                note(type(exc).__name__, str(exc))
+            await asyncio.sleep(0)
+
+    async def main():
+        thing = make(sync, rng)
+        tasks = [asyncio.create_task(worker(i, thing, random.Random(seed * 100 + i))) for i in range(TASKS)]
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
+            turns[0] += 1
+            for task in tasks:
+                if rng.random() < 0.08:
+                    task.cancel()
+        for task in tasks:
+            task.cancel()
+            for _ in range(20):
+                task.cancel()
+                await asyncio.sleep(0)
+                if task.done():
+                    break
+        look = repr(thing).partition(" at ")[2].partition(" ")[2]
+        for task in tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        return look
+
+    turns = [0]
+    loop = new_loop()
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        look = runner.run(main())
+    return log, look
+
+
+@pytest.mark.parametrize("kind", USES)
+def test_random_programs(new_loop, makers, kind):
+    for seed in range(12):
+        stock = play(new_loop, makers["stock"], kind, seed)
+        assert len(stock[0]) > 20
+        assert play(new_loop, makers["ours"], kind, seed) == stock, seed
