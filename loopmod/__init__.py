@@ -11,7 +11,7 @@ Everything that asyncio offers then runs on it unchanged.
 """
 
 from . import patched as patched
-from ._loopmod import Event, Future, Handle, Lock, Task, TimerHandle
+from ._loopmod import BoundedSemaphore, Event, Future, Handle, Lock, Semaphore, Task, TimerHandle
 from .choice import install, uninstall
 from .loop import Loop
 from .nested import allow_nested_runs
@@ -22,12 +22,14 @@ from .threads import run_threads
 __version__ = "0.1.0"
 
 __all__ = (
+    "BoundedSemaphore",
     "Event",
     "EventLoopPolicy",
     "Future",
     "Handle",
     "Lock",
     "Loop",
+    "Semaphore",
     "Server",
     "Task",
     "TimerHandle",

@@ -31,6 +31,7 @@ from .sync_methods import coroutine_marks as coroutine_marks
 from .sync_methods import judge_sync_class as judge_sync_class
 from .sync_methods import note_sync_types as note_sync_types
 from .sync_methods import register_coroutine as register_coroutine
+from .sync_methods import semaphore_loops as semaphore_loops
 from .sync_methods import sync_state as sync_state
 
 # Helpers.

@@ -10,8 +10,22 @@ import types
 from asyncio import coroutines, locks, mixins
 from typing import Any
 
-# All the names that the code of each method has, in the versions that C follows. Those of one method that differ by
-# version are all here; what then differs in C is asked for by `variant`.
+_SEMAPHORE_WAIT = {
+    "CancelledError",
+    "_get_loop",
+    "_value",
+    "_waiters",
+    "_wake_up_next",
+    "append",
+    "cancelled",
+    "collections",
+    "create_future",
+    "deque",
+    "exceptions",
+    "locked",
+    "remove",
+}
+# All the names that the code of each method has, in the versions that C follows.
 _CODE_NAMES: dict[str, tuple[set[str], ...]] = {
     "_LoopBoundMixin._get_loop": ({"RuntimeError", "_get_running_loop", "_global_lock", "_loop", "events"},),
     "_ContextManagerMixin.__aenter__": ({"acquire"},),
@@ -41,16 +55,25 @@ _CODE_NAMES: dict[str, tuple[set[str], ...]] = {
     ),
     "Lock.release": ({"RuntimeError", "_locked", "_wake_up_first"},),
     "Lock._wake_up_first": ({"StopIteration", "_waiters", "done", "iter", "next", "set_result"},),
+    "Semaphore.__init__": ({"ValueError", "_value", "_waiters"},),
+    "Semaphore.locked": ({"_value", "_waiters", "any"},),
+    "Semaphore.acquire": (_SEMAPHORE_WAIT, _SEMAPHORE_WAIT | {"done"}),
+    "Semaphore.release": ({"_value", "_wake_up_next"},),
+    "Semaphore._wake_up_next": ({"_value", "_waiters", "done", "set_result"},),
+    "BoundedSemaphore.__init__": ({"__init__", "_bound_value", "super"},),
+    "BoundedSemaphore.release": ({"ValueError", "_bound_value", "_value", "release", "super"},),
 }
 # Attributes that the types have in C: a class that has such a name, too, hides it.
-_FIELDS = ("_loop", "_waiters", "_value", "_locked", "__getattribute__", "__setattr__", "__delattr__")
+_MEMBERS = ("_waiters", "_value", "_locked", "_bound_value")
+_FIELDS = (*_MEMBERS, "_loop", "__getattribute__", "__setattr__", "__delattr__")
 
-_STOCK: tuple[type, ...] = (locks.Event, locks.Lock)
+_STOCK: tuple[type, ...] = (locks.Event, locks.Lock, locks.Semaphore, locks.BoundedSemaphore)
 _MODULES = (locks, mixins)
 
 
 # What stood where when the types of the C core were made: (class, name) -> value, and for each of asyncio's classes
-# (class, name) -> where it has that from.
+# (class, name) -> where it has that from, NoneType where that is not what C knows. Whose code is exchanged later, C
+# sees by itself.
 _noted: dict[tuple[type, str], Any] = {}
 _holders: dict[tuple[type, str], type] = {}
 # The names of methods, in the order of the bits.
@@ -79,7 +102,7 @@ def note_sync_types(names: tuple[str, ...], *ours: type) -> frozenset[str]:
             if holder is not None:
                 _noted[holder, name] = vars(holder)[name]
                 if cls in _STOCK and name in names:
-                    _holders[cls, name] = holder
+                    _holders[cls, name] = holder if _is_known(vars(holder)[name]) else type(None)
     return frozenset(names)
 
 
@@ -98,7 +121,7 @@ def judge_sync_class(cls: type) -> tuple[int, int]:
         own |= 1 << len(_names)
     patched = 0
     for (stock, name), holder in _holders.items():
-        if _holder(stock, name) is not holder or _is_other(stock, name) or not _is_known(vars(holder)[name]):
+        if _holder(stock, name) is not holder or _is_other(stock, name):
             patched |= 1 << _names.index(name)
     return own, patched
 
@@ -107,7 +130,7 @@ def sync_state(thing: Any, attributes: dict[str, Any]) -> Any:
     """Return what copy and pickle keep: the instance's dict, and what it has in C and in slots."""
     cls = type(thing)
     slots = {}
-    for name in (*_FIELDS[1:4], *copyreg._slotnames(cls)):  # type: ignore[attr-defined]
+    for name in (*_MEMBERS, *copyreg._slotnames(cls)):  # type: ignore[attr-defined]
         if hasattr(thing, name):
             slots[name] = getattr(thing, name)
     if thing._loop is not None:
@@ -118,6 +141,11 @@ def sync_state(thing: Any, attributes: dict[str, Any]) -> Any:
 def coroutine_marks() -> tuple[Any, Any]:
     """Return the marks by which inspect and asyncio know a coroutine function that is not Python, or None."""
     return getattr(inspect, "_is_coroutine_mark", None), getattr(coroutines, "_is_coroutine", None)
+
+
+def semaphore_loops() -> bool:
+    """Return whether a semaphore's waiter that ends wakes as many others as it can, as from 3.13 on."""
+    return "done" in locks.Semaphore.acquire.__code__.co_names
 
 
 def register_coroutine(cls: type) -> None:

@@ -46,6 +46,7 @@ HEADERLESS = {
     "src/sync/coro_type.c": "a part of sync/coro.h",
     "src/sync/event.c": "a part of sync/sync.h",
     "src/sync/lock.c": "a part of sync/sync.h",
+    "src/sync/semaphore.c": "a part of sync/sync.h",
     "src/task/future_fields.c": "a part of task/future.h",
     "src/task/future_type.c": "a part of task/future.h",
     "src/task/task_make.c": "a part of task/task.h",

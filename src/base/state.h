@@ -39,6 +39,8 @@
     X(MethodType)                                                                         \
     X(EventType)                                                                          \
     X(LockType)                                                                           \
+    X(SemaphoreType)                                                                      \
+    X(BoundedSemaphoreType)                                                               \
     /* asyncio's classes */                                                               \
     X(asyncio_Future)                                                                     \
     X(asyncio_Task)                                                                       \
@@ -49,6 +51,8 @@
     X(asyncio_StreamReaderProtocol)                                                       \
     X(asyncio_Event)                                                                      \
     X(asyncio_Lock)                                                                       \
+    X(asyncio_Semaphore)                                                                  \
+    X(asyncio_BoundedSemaphore)                                                           \
     X(AbstractEventLoop)                                                                  \
     X(CancelledError)                                                                     \
     X(InvalidStateError)                                                                  \
@@ -127,6 +131,7 @@ typedef struct LmState {
     LmMirror mirror;
     const struct LmNativeProtocol *native_protocol;        /* of SSLProtocolType */
     PyCFunction deque_append, deque_popleft, deque_remove; /* of exact deques */
+    int semaphore_loops;       /* how a semaphore's wait ends (sync/semaphore.c) */
     Py_ssize_t sock_fd_offset; /* of a socket's number, or 0: net/sock_fd.h */
     int patch_watcher;         /* the dict watcher, or -1 */
     PyObject *patch_capsule;   /* borrowed: this state, for the watcher; or NULL */

@@ -10,7 +10,7 @@ static int
 event_init(PyObject *self, PyObject *args, PyObject *kwargs)
 {
     int is_plain =
-        lm_init_is_plain(self, args, kwargs, offsetof(LmState, asyncio_Event));
+        lm_init_is_plain(self, args, kwargs, offsetof(LmState, asyncio_Event), 0);
     if (is_plain <= 0) {
         return is_plain;
     }

@@ -128,17 +128,30 @@ rename_type(PyObject *type)
     return failed;
 }
 
+static int
+finish_type(PyObject *module, const LmSyncSpec *spec, PyObject *type)
+{
+    if (rename_type(type) < 0 ||
+        (spec->members != NULL && PyObject_DelAttrString(type, HIDDEN) < 0)) {
+        return -1;
+    }
+    return PyModule_AddObjectRef(module, lm_type_name(lm_type(type)), type);
+}
+
 PyObject *
 lm_sync_type_new(PyObject *module, const LmSyncSpec *spec)
 {
     PyMemberDef members[MOST_MEMBERS];
     PyType_Slot slots[] = {{Py_tp_doc, (void *)spec->doc},
                            {Py_tp_init, (void *)spec->init},
+                           {0, NULL}, /* where the base has the rest */
                            {Py_tp_setattro, set_sync_attribute},
-                           {Py_tp_members, place_members(spec->members, members)},
                            {Py_tp_getset, sync_getset},
                            {Py_tp_methods, sync_methods},
                            {0, NULL}};
+    if (spec->members != NULL) {
+        slots[2] = (PyType_Slot){Py_tp_members, place_members(spec->members, members)};
+    }
     PyType_Spec type_spec = {
         .name = spec->name,
         .basicsize = (int)(lm_sync_offset + (Py_ssize_t)spec->size),
@@ -146,13 +159,8 @@ lm_sync_type_new(PyObject *module, const LmSyncSpec *spec)
         .slots = slots,
     };
     PyObject *type = PyType_FromModuleAndSpec(module, &type_spec, spec->bases);
-    if (type == NULL) {
-        return NULL;
-    }
-    if (rename_type(type) < 0 || PyObject_DelAttrString(type, HIDDEN) < 0 ||
-        PyModule_AddObjectRef(module, lm_type_name(lm_type(type)), type) < 0) {
-        Py_DECREF(type);
-        return NULL;
+    if (type != NULL && finish_type(module, spec, type) < 0) {
+        Py_CLEAR(type);
     }
     return type;
 }
@@ -212,6 +220,14 @@ is_at_hand(LmState *st, PyObject *future)
 }
 
 int
+lm_sync_is_done(LmState *st, PyObject *future)
+{
+    return LM_LIKELY(Py_IS_TYPE(future, lm_type(st->FutureType)))
+               ? LM_LOAD_ACQUIRE(lm_future(future)->state) != LM_PENDING
+               : lm_future_is_done(future);
+}
+
+int
 lm_sync_wake(LmState *st, PyObject *future, PyObject *result)
 {
     if (LM_LIKELY(is_at_hand(st, future))) {
@@ -220,7 +236,7 @@ lm_sync_wake(LmState *st, PyObject *future, PyObject *result)
         }
         return lm_future_set_result(future, result) < 0 ? -1 : 1;
     }
-    int is_done = lm_future_is_done(future);
+    int is_done = lm_sync_is_done(st, future);
     if (is_done != 0) {
         return is_done < 0 ? -1 : 0;
     }

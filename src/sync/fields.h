@@ -122,7 +122,8 @@ int lm_sync_remove(PyObject *self, const char *name, PyObject *future);
    exception set. The caller holds it. */
 int lm_sync_wake(LmState *st, PyObject *future, PyObject *result);
 
-/* future.cancelled(): 1, 0 or -1. */
+/* future.done() and future.cancelled(): 1, 0 or -1. */
+int lm_sync_is_done(LmState *st, PyObject *future);
 int lm_sync_is_cancelled(LmState *st, PyObject *future);
 
 /* 1 where there is one in the deque that is not cancelled, else 0; -1 with an exception. */

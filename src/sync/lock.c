@@ -12,7 +12,7 @@ static int
 lock_init(PyObject *self, PyObject *args, PyObject *kwargs)
 {
     int is_plain =
-        lm_init_is_plain(self, args, kwargs, offsetof(LmState, asyncio_Lock));
+        lm_init_is_plain(self, args, kwargs, offsetof(LmState, asyncio_Lock), 0);
     if (is_plain <= 0) {
         return is_plain;
     }

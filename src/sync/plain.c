@@ -25,20 +25,23 @@ lm_plain_init(LmState *st)
 {
     st->asyncio_Event = lm_state_import("asyncio.locks", "Event");
     st->asyncio_Lock = lm_state_import("asyncio.locks", "Lock");
-    if (!st->asyncio_Event || !st->asyncio_Lock) {
-        return -1;
-    }
-    return 0;
+    st->asyncio_Semaphore = lm_state_import("asyncio.locks", "Semaphore");
+    st->asyncio_BoundedSemaphore = lm_state_import("asyncio.locks", "BoundedSemaphore");
+    return st->asyncio_Event && st->asyncio_Lock && st->asyncio_Semaphore &&
+                   st->asyncio_BoundedSemaphore
+               ? 0
+               : -1;
 }
 
 int
 lm_plain_note_types(LmState *st)
 {
     PyObject *names = names_of_bits();
-    PyObject *found = names == NULL
-                          ? NULL
-                          : lm_state_support(st, "note_sync_types", "NOO", names,
-                                             st->EventType, st->LockType);
+    PyObject *found =
+        names == NULL ? NULL
+                      : lm_state_support(st, "note_sync_types", "NOOOO", names,
+                                         st->EventType, st->LockType, st->SemaphoreType,
+                                         st->BoundedSemaphoreType);
     if (found == NULL) {
         return -1;
     }

@@ -13,7 +13,8 @@ lm_sync_init(PyObject *module, LmState *st)
         lm_plain_init(st) < 0 || lm_fields_init(st) < 0) {
         return -1;
     }
-    if (lm_event_init(module, st) < 0 || lm_lock_init(module, st) < 0) {
+    if (lm_event_init(module, st) < 0 || lm_lock_init(module, st) < 0 ||
+        lm_semaphore_init(module, st) < 0) {
         return -1;
     }
     return lm_plain_note_types(st);

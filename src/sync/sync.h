@@ -10,5 +10,6 @@ int lm_sync_init(PyObject *module, LmState *st);
 /* Parts of it, each with the type it adds. */
 int lm_event_init(PyObject *module, LmState *st);
 int lm_lock_init(PyObject *module, LmState *st);
+int lm_semaphore_init(PyObject *module, LmState *st); /* and BoundedSemaphore */
 
 #endif

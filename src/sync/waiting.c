@@ -117,20 +117,13 @@ lm_step_aexit(LmCoro *c, PyObject *(*release)(LmState *, PyObject *, PyObject *)
 }
 
 int
-lm_init_is_plain(PyObject *self, PyObject *args, PyObject *kwargs, size_t stock)
+lm_init_by_stock(PyObject *self, PyObject *args, PyObject *kwargs, size_t stock)
 {
     LmState *st = lm_state_of_type(Py_TYPE(self));
     if (st == NULL) {
         return -1;
     }
     PyObject *cls = *(PyObject **)((char *)st + stock);
-    if (PyTuple_GET_SIZE(args) == 0 && (kwargs == NULL || PyDict_Size(kwargs) == 0)) {
-        int is_plain = lm_plain_is(st, self, LM_BIT(__init__), 0);
-        if (is_plain != 0) {
-            return is_plain;
-        }
-    }
-    /* As `cls.__init__(self, *args, **kwargs)`. */
     PyObject *init = PyObject_GetAttrString(cls, "__init__");
     PyObject *bound = init != NULL ? PyMethod_New(init, self) : NULL;
     PyObject *done = bound != NULL ? PyObject_Call(bound, args, kwargs) : NULL;
@@ -138,4 +131,19 @@ lm_init_is_plain(PyObject *self, PyObject *args, PyObject *kwargs, size_t stock)
     Py_XDECREF(bound);
     Py_XDECREF(done);
     return done != NULL ? 0 : -1;
+}
+
+int
+lm_init_is_plain(PyObject *self, PyObject *args, PyObject *kwargs, size_t stock,
+                 Py_ssize_t most)
+{
+    if (PyTuple_GET_SIZE(args) <= most &&
+        (kwargs == NULL || PyDict_Size(kwargs) == 0)) {
+        LmState *st = lm_state_of_type(Py_TYPE(self));
+        int is_plain = st != NULL ? lm_plain_is(st, self, LM_BIT(__init__), 0) : -1;
+        if (is_plain != 0) {
+            return is_plain;
+        }
+    }
+    return lm_init_by_stock(self, args, kwargs, stock);
 }

@@ -22,9 +22,13 @@ PySendResult lm_step_aexit(LmCoro *coro,
                            PyObject *(*release)(LmState *, PyObject *, PyObject *),
                            PyObject **result);
 
-/* __init__ without arguments, as C may do it: 1 where so; 0, with asyncio's own called, or -1
-   with an exception set where that raised. `stock` is its class. */
-int lm_init_is_plain(PyObject *self, PyObject *args, PyObject *kwargs, size_t stock);
+/* __init__ with at most so many arguments by position, as C may do it: 1 where so; 0, with
+   asyncio's own called, or -1 with an exception set where that raised. `stock` is its class. */
+int lm_init_is_plain(PyObject *self, PyObject *args, PyObject *kwargs, size_t stock,
+                     Py_ssize_t most);
+
+/* asyncio's own __init__: 0, or -1 with an exception set. */
+int lm_init_by_stock(PyObject *self, PyObject *args, PyObject *kwargs, size_t stock);
 
 /* The result of the operation: stolen. */
 static inline PySendResult

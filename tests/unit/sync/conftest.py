@@ -7,7 +7,7 @@ import pytest
 
 import loopmod
 
-NAMES = ("Event", "Lock")
+NAMES = ("Event", "Lock", "Semaphore", "BoundedSemaphore")
 
 
 def classes(maker):

@@ -33,16 +33,12 @@ async def use(lock):
         await lock.acquire()
 
 
-# By asyncio's own code.
-CALLED = {
-    "acquire": 4,
-    "release": 2,
-    "locked": 1,
-    "_wake_up_first": 3,
-    "__aenter__": 1,
-    "__aexit__": 1,
-    "_get_loop": 2,
-}
+COMMON = ["acquire", "release", "locked", "__aenter__", "__aexit__", "_get_loop"]
+CALLED = [
+    *(("Lock", name) for name in (*COMMON, "_wake_up_first")),
+    *(("Semaphore", name) for name in (*COMMON, "_wake_up_next")),
+    *(("BoundedSemaphore", name) for name in (*COMMON, "_wake_up_next")),
+]
 
 
 def counting(function, calls):
@@ -53,32 +49,43 @@ def counting(function, calls):
     return method
 
 
-@pytest.mark.parametrize("name", CALLED)
-@pytest.mark.parametrize("place", ["base", "class", "mixin"])
-def test_patched_classes(run, sync, natively, name, place):
-    async def main():
-        calls = []
-        cls = {"base": asyncio.Lock, "class": sync.Lock, "mixin": mixins._LoopBoundMixin}[place]
-        if place == "mixin" and name != "_get_loop":
-            return CALLED[name]
-        with mock.patch.object(cls, name, counting(getattr(cls, name), calls)):
-            await use(sync.Lock())
-        assert is_native(sync.Lock().acquire()) is natively
-        return len(calls)
-
-    # What of ours is replaced is found before asyncio's class is.
-    assert run(main()) == CALLED[name]
-
-
-@pytest.mark.parametrize("name", CALLED)
-def test_overridden_in_a_subclass(run, sync, name):
-    async def main():
-        calls = []
-        cls = type("Own", (sync.Lock,), {name: counting(getattr(sync.Lock, name), calls)})
+async def count(cls, patched, name):
+    """How often a method is called that was patched in a class."""
+    calls = []
+    with mock.patch.object(patched, name, counting(getattr(patched, name), calls)):
         await use(cls())
-        return len(calls)
+    return len(calls)
 
-    assert run(main()) == CALLED[name]
+
+async def count_stock(kind, name):
+    calls = await count(getattr(asyncio, kind), getattr(asyncio, kind), name)
+    assert calls > 0
+    return calls
+
+
+@pytest.mark.parametrize(("kind_", "name"), CALLED)
+@pytest.mark.parametrize("place", ["base", "class", "mixin"])
+def test_patched_classes(run, sync, natively, kind_, name, place):
+    async def main():
+        stock, cls = getattr(asyncio, kind_), getattr(sync, kind_)
+        patched = {"base": stock, "class": cls, "mixin": mixins._LoopBoundMixin}[place]
+        if hasattr(patched, name):
+            assert await count(cls, patched, name) == await count_stock(kind_, name)
+        assert is_native(cls().acquire()) is natively
+
+    run(main())
+
+
+@pytest.mark.parametrize(("kind_", "name"), CALLED)
+def test_overridden_in_a_subclass(run, sync, kind_, name):
+    async def main():
+        calls = []
+        cls = getattr(sync, kind_)
+        cls = type("Own", (cls,), {name: counting(getattr(cls, name), calls)})
+        await use(cls())
+        assert len(calls) == await count_stock(kind_, name)
+
+    run(main())
 
 
 def test_a_subclass_that_overrides_nothing_is_native(run, sync, natively):
@@ -94,22 +101,23 @@ def test_a_subclass_that_overrides_nothing_is_native(run, sync, natively):
     assert run(main()) is natively
 
 
-@pytest.mark.parametrize("name", CALLED)
+@pytest.mark.parametrize(("kind_", "name"), CALLED)
 @pytest.mark.parametrize("how", ["setattr", "dict"])
-def test_hidden_in_the_instance(run, sync, name, how):
+def test_hidden_in_the_instance(run, sync, kind_, name, how):
     async def main():
         calls = []
-        lock = sync.Lock()
-        replaced = counting(getattr(sync.Lock, name), calls).__get__(lock)
+        thing = getattr(sync, kind_)()
+        replaced = counting(getattr(type(thing), name), calls).__get__(thing)
         if how == "setattr":
-            setattr(lock, name, replaced)
+            setattr(thing, name, replaced)
         else:
-            vars(lock)[name] = replaced
-        await use(lock)
-        return len(calls)
+            vars(thing)[name] = replaced
+        await use(thing)
+        # The interpreter asks the class for two of them.
+        is_special = name in ("__aenter__", "__aexit__")
+        assert len(calls) == (0 if is_special else await count_stock(kind_, name))
 
-    # The interpreter asks the class for these two.
-    assert run(main()) == (0 if name in ("__aenter__", "__aexit__") else CALLED[name])
+    run(main())
 
 
 @pytest.mark.parametrize("name", ["acquire", "_wake_up_first"])

@@ -32,6 +32,12 @@ async def use_lock(lock, rng, log):
             lock.release()
 
 
+async def use_bounded(semaphore, rng, log):
+    await use_lock(semaphore, rng, log)
+    if rng.random() < 0.1:
+        semaphore.release()
+
+
 async def use_event(event, rng, log):
     if rng.random() < 0.3:
         event.set()
@@ -45,6 +51,8 @@ async def use_event(event, rng, log):
 
 USES = {
     "lock": (lambda sync, rng: sync.Lock(), use_lock),
+    "semaphore": (lambda sync, rng: sync.Semaphore(rng.randrange(3)), use_bounded),
+    "bounded": (lambda sync, rng: sync.BoundedSemaphore(rng.randrange(1, 4)), use_bounded),
     "event": (lambda sync, rng: sync.Event(), use_event),
 }
 
@@ -104,5 +112,5 @@ def play(new_loop, sync, kind, seed):
 def test_random_programs(new_loop, makers, kind):
     for seed in range(12):
         stock = play(new_loop, makers["stock"], kind, seed)
-        assert len(stock[0]) > 20
+        assert len(stock[0]) > 10
         assert play(new_loop, makers["ours"], kind, seed) == stock, seed
