@@ -11,7 +11,19 @@ Everything that asyncio offers then runs on it unchanged.
 """
 
 from . import patched as patched
-from ._loopmod import BoundedSemaphore, Event, Future, Handle, Lock, Semaphore, Task, TimerHandle
+from ._loopmod import (
+    BoundedSemaphore,
+    Event,
+    Future,
+    Handle,
+    LifoQueue,
+    Lock,
+    PriorityQueue,
+    Queue,
+    Semaphore,
+    Task,
+    TimerHandle,
+)
 from .choice import install, uninstall
 from .loop import Loop
 from .nested import allow_nested_runs
@@ -27,8 +39,11 @@ __all__ = (
     "EventLoopPolicy",
     "Future",
     "Handle",
+    "LifoQueue",
     "Lock",
     "Loop",
+    "PriorityQueue",
+    "Queue",
     "Semaphore",
     "Server",
     "Task",

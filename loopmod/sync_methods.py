@@ -7,7 +7,7 @@ on the names that the code of those methods has.
 import copyreg
 import inspect
 import types
-from asyncio import coroutines, locks, mixins
+from asyncio import coroutines, locks, mixins, queues
 from typing import Any
 
 _SEMAPHORE_WAIT = {
@@ -25,6 +25,30 @@ _SEMAPHORE_WAIT = {
     "locked",
     "remove",
 }
+_QUEUE_INIT = {
+    "Event",
+    "_finished",
+    "_getters",
+    "_init",
+    "_maxsize",
+    "_putters",
+    "_unfinished_tasks",
+    "collections",
+    "deque",
+    "locks",
+    "set",
+}
+_QUEUE_WAIT = {"ValueError", "_get_loop", "_wakeup_next", "append", "cancel", "cancelled", "create_future", "remove"}
+
+
+_SHUTDOWN = {"QueueShutDown", "_is_shutdown"}
+
+
+def _by_version(names: set[str], since: set[str] = _SHUTDOWN) -> tuple[set[str], ...]:
+    """Return the names of the running version: from 3.13 on there are those of queues that are shut down, too."""
+    return (names | since if hasattr(queues, "QueueShutDown") else names,)
+
+
 # All the names that the code of each method has, in the versions that C follows.
 _CODE_NAMES: dict[str, tuple[set[str], ...]] = {
     "_LoopBoundMixin._get_loop": ({"RuntimeError", "_get_running_loop", "_global_lock", "_loop", "events"},),
@@ -62,13 +86,56 @@ _CODE_NAMES: dict[str, tuple[set[str], ...]] = {
     "Semaphore._wake_up_next": ({"_value", "_waiters", "done", "set_result"},),
     "BoundedSemaphore.__init__": ({"__init__", "_bound_value", "super"},),
     "BoundedSemaphore.release": ({"ValueError", "_bound_value", "_value", "release", "super"},),
+    "Queue.__init__": _by_version(_QUEUE_INIT, {"_is_shutdown"}),
+    "Queue.qsize": ({"_queue", "len"},),
+    "Queue.empty": ({"_queue"},),
+    "Queue.full": ({"_maxsize", "qsize"},),
+    "Queue.put": _by_version(_QUEUE_WAIT | {"_putters", "full", "put_nowait"}),
+    "Queue.get": _by_version(_QUEUE_WAIT | {"_getters", "empty", "get_nowait"}),
+    "Queue.put_nowait": _by_version(
+        {"QueueFull", "_finished", "_getters", "_put", "_unfinished_tasks", "_wakeup_next", "clear", "full"}
+    ),
+    "Queue.get_nowait": _by_version({"QueueEmpty", "_get", "_putters", "_wakeup_next", "empty"}),
+    "Queue.task_done": ({"ValueError", "_finished", "_unfinished_tasks", "set"},),
+    "Queue._init": ({"_queue", "collections", "deque"},),
+    "Queue._put": ({"_queue", "append"},),
+    "Queue._get": ({"_queue", "popleft"},),
+    "Queue._wakeup_next": ({"done", "popleft", "set_result"},),
+    "PriorityQueue._init": ({"_queue"},),
+    "PriorityQueue._put": ({"_queue"},),
+    "PriorityQueue._get": ({"_queue"},),
+    "LifoQueue._init": ({"_queue"},),
+    "LifoQueue._put": ({"_queue", "append"},),
+    "LifoQueue._get": ({"_queue", "pop"},),
 }
 # Attributes that the types have in C: a class that has such a name, too, hides it.
-_MEMBERS = ("_waiters", "_value", "_locked", "_bound_value")
+_MEMBERS = (
+    "_waiters",
+    "_value",
+    "_locked",
+    "_bound_value",
+    "_maxsize",
+    "_getters",
+    "_putters",
+    "_unfinished_tasks",
+    "_finished",
+    "_queue",
+    "_is_shutdown",
+)
 _FIELDS = (*_MEMBERS, "_loop", "__getattribute__", "__setattr__", "__delattr__")
 
-_STOCK: tuple[type, ...] = (locks.Event, locks.Lock, locks.Semaphore, locks.BoundedSemaphore)
-_MODULES = (locks, mixins)
+_STOCK: tuple[type, ...] = (
+    locks.Event,
+    locks.Lock,
+    locks.Semaphore,
+    locks.BoundedSemaphore,
+    queues.Queue,
+    queues.PriorityQueue,
+    queues.LifoQueue,
+)
+_MODULES = (locks, mixins, queues)
+# How a queue keeps its items, by where its methods for that are from; else the next number.
+_STORES: tuple[type, ...] = _STOCK[-3:]
 
 
 # What stood where when the types of the C core were made: (class, name) -> value, and for each of asyncio's classes
@@ -114,11 +181,14 @@ def _is_other(cls: type, name: str) -> bool:
 def judge_sync_class(cls: type) -> tuple[int, int]:
     """Return bits of what a class overrides, and of what is patched in asyncio's classes.
 
-    A bit by the place of each name, the next one for the fields.
+    A bit by the place of each name, the next one for the fields, and behind that how a queue keeps its items.
     """
     own = sum(1 << index for index, name in enumerate(_names) if _is_other(cls, name))
     if any(_is_other(cls, name) for name in _FIELDS):
         own |= 1 << len(_names)
+    holders = {_holder(cls, name) for name in ("_init", "_put", "_get")}
+    store = next((index for index, base in enumerate(_STORES) if holders == {base}), len(_STORES))
+    own |= store << len(_names) + 1
     patched = 0
     for (stock, name), holder in _holders.items():
         if _holder(stock, name) is not holder or _is_other(stock, name):

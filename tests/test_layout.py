@@ -46,6 +46,8 @@ HEADERLESS = {
     "src/sync/coro_type.c": "a part of sync/coro.h",
     "src/sync/event.c": "a part of sync/sync.h",
     "src/sync/lock.c": "a part of sync/sync.h",
+    "src/sync/queue_items.c": "a part of sync/queue.h",
+    "src/sync/queue_wait.c": "a part of sync/queue.h",
     "src/sync/semaphore.c": "a part of sync/sync.h",
     "src/task/future_fields.c": "a part of task/future.h",
     "src/task/future_type.c": "a part of task/future.h",

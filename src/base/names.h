@@ -35,6 +35,7 @@
     X(call_at)                                                                            \
     X(call_soon)                                                                          \
     X(cancel)                                                                             \
+    X(clear)                                                                              \
     X(close)                                                                              \
     X(connect)                                                                            \
     X(connection_lost)                                                                    \
@@ -60,6 +61,7 @@
     X(name)                                                                               \
     X(pause_reading)                                                                      \
     X(pause_writing)                                                                      \
+    X(pop)                                                                                \
     X(read)                                                                               \
     X(recv)                                                                               \
     X(recv_into)                                                                          \
@@ -70,6 +72,7 @@
     X(send)                                                                               \
     X(sendmsg)                                                                            \
     X(sendto)                                                                             \
+    X(set)                                                                                \
     X(setblocking)                                                                        \
     X(shutdown)                                                                           \
     X(slow_callback_duration)                                                             \

@@ -41,6 +41,9 @@
     X(LockType)                                                                           \
     X(SemaphoreType)                                                                      \
     X(BoundedSemaphoreType)                                                               \
+    X(QueueType)                                                                          \
+    X(PriorityQueueType)                                                                  \
+    X(LifoQueueType)                                                                      \
     /* asyncio's classes */                                                               \
     X(asyncio_Future)                                                                     \
     X(asyncio_Task)                                                                       \
@@ -53,6 +56,12 @@
     X(asyncio_Lock)                                                                       \
     X(asyncio_Semaphore)                                                                  \
     X(asyncio_BoundedSemaphore)                                                           \
+    X(asyncio_Queue)                                                                      \
+    X(asyncio_PriorityQueue)                                                              \
+    X(asyncio_LifoQueue)                                                                  \
+    X(QueueEmpty)                                                                         \
+    X(QueueFull)                                                                          \
+    X(QueueShutDown)                                                                      \
     X(AbstractEventLoop)                                                                  \
     X(CancelledError)                                                                     \
     X(InvalidStateError)                                                                  \
@@ -101,6 +110,8 @@
     X(run_once) /* its function that does nothing, to be called (core/switch.h) */        \
     /* collections.deque, what instances may hide, marks of coroutine functions (sync/) */\
     X(deque)                                                                              \
+    X(heappush)                                                                           \
+    X(heappop)                                                                            \
     X(sync_hooks)                                                                         \
     X(coroutine_marks)                                                                    \
     /* keyword-name tuples for vectorcalls */                                             \

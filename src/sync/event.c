@@ -9,8 +9,9 @@
 static int
 event_init(PyObject *self, PyObject *args, PyObject *kwargs)
 {
-    int is_plain =
-        lm_init_is_plain(self, args, kwargs, offsetof(LmState, asyncio_Event), 0);
+    PyObject *none;
+    int is_plain = lm_init_is_plain(self, args, kwargs,
+                                    offsetof(LmState, asyncio_Event), NULL, &none);
     if (is_plain <= 0) {
         return is_plain;
     }

@@ -208,6 +208,19 @@ lm_sync_remove(PyObject *self, const char *name, PyObject *future)
     return done != NULL ? 0 : -1;
 }
 
+int
+lm_sync_change(PyObject *self, const char *name, long change)
+{
+    PyObject *value = PyObject_GetAttrString(self, name);
+    PyObject *by = value != NULL ? PyLong_FromLong(change) : NULL;
+    PyObject *sum = by != NULL ? PyNumber_InPlaceAdd(value, by) : NULL;
+    int failed = sum != NULL ? PyObject_SetAttrString(self, name, sum) : -1;
+    Py_XDECREF(value);
+    Py_XDECREF(by);
+    Py_XDECREF(sum);
+    return failed;
+}
+
 /* A future of ours, exactly, whose loop is the calling thread's. */
 static int
 is_at_hand(LmState *st, PyObject *future)

@@ -118,6 +118,9 @@ lm_deque_remove(const LmState *st, PyObject *deque, PyObject *item)
 /* self.<name>.remove(future), whatever is there. -1 with an exception set. */
 int lm_sync_remove(PyObject *self, const char *name, PyObject *future);
 
+/* self.<name> += change, whatever is there. -1 with an exception set. */
+int lm_sync_change(PyObject *self, const char *name, long change);
+
 /* future.set_result(result) unless it is done: 1 where it was not, 0 where it was, -1 with an
    exception set. The caller holds it. */
 int lm_sync_wake(LmState *st, PyObject *future, PyObject *result);

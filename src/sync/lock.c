@@ -11,8 +11,9 @@
 static int
 lock_init(PyObject *self, PyObject *args, PyObject *kwargs)
 {
-    int is_plain =
-        lm_init_is_plain(self, args, kwargs, offsetof(LmState, asyncio_Lock), 0);
+    PyObject *none;
+    int is_plain = lm_init_is_plain(self, args, kwargs, offsetof(LmState, asyncio_Lock),
+                                    NULL, &none);
     if (is_plain <= 0) {
         return is_plain;
     }

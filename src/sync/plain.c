@@ -23,14 +23,25 @@ names_of_bits(void)
 int
 lm_plain_init(LmState *st)
 {
-    st->asyncio_Event = lm_state_import("asyncio.locks", "Event");
-    st->asyncio_Lock = lm_state_import("asyncio.locks", "Lock");
-    st->asyncio_Semaphore = lm_state_import("asyncio.locks", "Semaphore");
-    st->asyncio_BoundedSemaphore = lm_state_import("asyncio.locks", "BoundedSemaphore");
-    return st->asyncio_Event && st->asyncio_Lock && st->asyncio_Semaphore &&
-                   st->asyncio_BoundedSemaphore
-               ? 0
-               : -1;
+    const struct {
+        const char *module, *name;
+        PyObject **place;
+    } classes[] = {
+        {"asyncio.locks", "Event", &st->asyncio_Event},
+        {"asyncio.locks", "Lock", &st->asyncio_Lock},
+        {"asyncio.locks", "Semaphore", &st->asyncio_Semaphore},
+        {"asyncio.locks", "BoundedSemaphore", &st->asyncio_BoundedSemaphore},
+        {"asyncio.queues", "Queue", &st->asyncio_Queue},
+        {"asyncio.queues", "PriorityQueue", &st->asyncio_PriorityQueue},
+        {"asyncio.queues", "LifoQueue", &st->asyncio_LifoQueue},
+    };
+    for (size_t i = 0; i < sizeof(classes) / sizeof(classes[0]); i++) {
+        *classes[i].place = lm_state_import(classes[i].module, classes[i].name);
+        if (*classes[i].place == NULL) {
+            return -1;
+        }
+    }
+    return 0;
 }
 
 int
@@ -39,9 +50,10 @@ lm_plain_note_types(LmState *st)
     PyObject *names = names_of_bits();
     PyObject *found =
         names == NULL ? NULL
-                      : lm_state_support(st, "note_sync_types", "NOOOO", names,
+                      : lm_state_support(st, "note_sync_types", "NOOOOOOO", names,
                                          st->EventType, st->LockType, st->SemaphoreType,
-                                         st->BoundedSemaphoreType);
+                                         st->BoundedSemaphoreType, st->QueueType,
+                                         st->PriorityQueueType, st->LifoQueueType);
     if (found == NULL) {
         return -1;
     }

@@ -42,11 +42,10 @@ static int
 plain_value(PyObject *self, PyObject *args, PyObject *kwargs, size_t stock,
             PyObject **value)
 {
-    *value = PyTuple_GET_SIZE(args) > 0 ? PyTuple_GET_ITEM(args, 0) : NULL;
-    if (*value != NULL && as_count(*value) < 0) {
-        return lm_init_by_stock(self, args, kwargs, stock);
-    }
-    return lm_init_is_plain(self, args, kwargs, stock, 1);
+    int is_plain = lm_init_is_plain(self, args, kwargs, stock, "value", value);
+    return is_plain > 0 && *value != NULL && as_count(*value) < 0
+               ? lm_init_by_stock(self, args, kwargs, stock)
+               : is_plain;
 }
 
 static int
@@ -112,26 +111,13 @@ call_semaphore_locked(LmState *st, PyObject *self, PyObject *arg LM_UNUSED)
     return locked < 0 ? NULL : PyBool_FromLong(locked);
 }
 
-/* self._value += change, whatever it is. */
-static int
-change_by_name(PyObject *self, long change)
-{
-    PyObject *value = PyObject_GetAttrString(self, "_value");
-    PyObject *by = value != NULL ? PyLong_FromLong(change) : NULL;
-    PyObject *sum = by != NULL ? PyNumber_InPlaceAdd(value, by) : NULL;
-    int failed = sum != NULL ? PyObject_SetAttrString(self, "_value", sum) : -1;
-    Py_XDECREF(value);
-    Py_XDECREF(by);
-    Py_XDECREF(sum);
-    return failed;
-}
-
 static int
 give_one(LmState *st, PyObject *self, PyObject *waiter)
 {
     LmGate *g = lm_gate(self);
     long count = as_count(g->value); /* anew: done() may be somebody's */
-    int failed = count < 0 ? change_by_name(self, -1) : set_count(g, count - 1);
+    int failed =
+        count < 0 ? lm_sync_change(self, "_value", -1) : set_count(g, count - 1);
     return failed < 0 ? -1 : lm_sync_wake(st, waiter, Py_True);
 }
 
@@ -248,7 +234,7 @@ undo_wake(LmCoro *c, PyObject *future)
     if (state == LM_CANCELLED || (st->semaphore_loops && state == LM_PENDING)) {
         return 0;
     }
-    if (change_by_name(c->self, 1) < 0) {
+    if (lm_sync_change(c->self, "_value", 1) < 0) {
         return -1;
     }
     return st->semaphore_loops

@@ -14,7 +14,7 @@ lm_sync_init(PyObject *module, LmState *st)
         return -1;
     }
     if (lm_event_init(module, st) < 0 || lm_lock_init(module, st) < 0 ||
-        lm_semaphore_init(module, st) < 0) {
+        lm_semaphore_init(module, st) < 0 || lm_queue_init(module, st) < 0) {
         return -1;
     }
     return lm_plain_note_types(st);

@@ -11,5 +11,6 @@ int lm_sync_init(PyObject *module, LmState *st);
 int lm_event_init(PyObject *module, LmState *st);
 int lm_lock_init(PyObject *module, LmState *st);
 int lm_semaphore_init(PyObject *module, LmState *st); /* and BoundedSemaphore */
+int lm_queue_init(PyObject *module, LmState *st);     /* and its two subclasses */
 
 #endif

@@ -133,12 +133,28 @@ lm_init_by_stock(PyObject *self, PyObject *args, PyObject *kwargs, size_t stock)
     return done != NULL ? 0 : -1;
 }
 
+/* 1 where there is at most the one argument, by position or by its name. */
+static int
+takes_one(PyObject *args, PyObject *kwargs, const char *name, PyObject **value)
+{
+    Py_ssize_t count = PyTuple_GET_SIZE(args);
+    Py_ssize_t named = kwargs != NULL ? PyDict_GET_SIZE(kwargs) : 0;
+    *value = NULL;
+    if (count + named == 0) {
+        return 1;
+    }
+    if (name == NULL || count + named > 1) {
+        return 0;
+    }
+    *value = named ? PyDict_GetItemString(kwargs, name) : PyTuple_GET_ITEM(args, 0);
+    return *value != NULL;
+}
+
 int
 lm_init_is_plain(PyObject *self, PyObject *args, PyObject *kwargs, size_t stock,
-                 Py_ssize_t most)
+                 const char *name, PyObject **value)
 {
-    if (PyTuple_GET_SIZE(args) <= most &&
-        (kwargs == NULL || PyDict_Size(kwargs) == 0)) {
+    if (takes_one(args, kwargs, name, value)) {
         LmState *st = lm_state_of_type(Py_TYPE(self));
         int is_plain = st != NULL ? lm_plain_is(st, self, LM_BIT(__init__), 0) : -1;
         if (is_plain != 0) {

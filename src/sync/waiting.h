@@ -22,10 +22,11 @@ PySendResult lm_step_aexit(LmCoro *coro,
                            PyObject *(*release)(LmState *, PyObject *, PyObject *),
                            PyObject **result);
 
-/* __init__ with at most so many arguments by position, as C may do it: 1 where so; 0, with
-   asyncio's own called, or -1 with an exception set where that raised. `stock` is its class. */
+/* __init__ with at most one argument, of that name or NULL for none, as C may do it: 1 where
+   so, with `*value` borrowed or NULL; 0, with asyncio's own called, or -1 with an exception set
+   where that raised. `stock` is its class. */
 int lm_init_is_plain(PyObject *self, PyObject *args, PyObject *kwargs, size_t stock,
-                     Py_ssize_t most);
+                     const char *name, PyObject **value);
 
 /* asyncio's own __init__: 0, or -1 with an exception set. */
 int lm_init_by_stock(PyObject *self, PyObject *args, PyObject *kwargs, size_t stock);

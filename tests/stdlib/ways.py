@@ -29,7 +29,7 @@ WAYS = ("loop", "types", "both", "sync")
 TYPE_MODULES = ("test_futures", "test_futures2", "test_tasks", "test_eager_task_factory", "test_free_threading")
 # Those of the classes that `sync` replaces.
 SYNC_MODULES = ("test_locks", "test_queues")
-SYNC_CLASSES = ("Event", "Lock", "Semaphore", "BoundedSemaphore")
+SYNC_CLASSES = ("Event", "Lock", "Semaphore", "BoundedSemaphore", "Queue", "PriorityQueue", "LifoQueue")
 
 
 class Subject(NamedTuple):

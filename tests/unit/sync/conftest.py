@@ -7,7 +7,7 @@ import pytest
 
 import loopmod
 
-NAMES = ("Event", "Lock", "Semaphore", "BoundedSemaphore")
+NAMES = ("Event", "Lock", "Semaphore", "BoundedSemaphore", "Queue", "PriorityQueue", "LifoQueue")
 
 
 def classes(maker):

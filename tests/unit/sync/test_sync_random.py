@@ -49,7 +49,30 @@ async def use_event(event, rng, log):
         log("waited", await event.wait())
 
 
+async def use_queue(queue, rng, log):
+    what = rng.randrange(10)
+    if what < 3:
+        log("put", await queue.put(rng.randrange(100)))
+    elif what < 6:
+        log("got", await queue.get(), queue.qsize())
+        if rng.random() < 0.8:
+            queue.task_done()
+    elif what == 6:
+        log("put now", queue.put_nowait(rng.randrange(100)))
+    elif what == 7:
+        log("got now", queue.get_nowait())
+    elif what == 8:
+        log("joined", await queue.join())
+    elif hasattr(queue, "shutdown") and rng.random() < 0.1:
+        queue.shutdown(immediate=rng.random() < 0.5)
+    else:
+        log("looked", queue.empty(), queue.full(), queue.qsize(), queue.maxsize)
+
+
 USES = {
+    "queue": (lambda sync, rng: sync.Queue(rng.randrange(4)), use_queue),
+    "priority": (lambda sync, rng: sync.PriorityQueue(maxsize=rng.randrange(4)), use_queue),
+    "lifo": (lambda sync, rng: sync.LifoQueue(rng.randrange(4)), use_queue),
     "lock": (lambda sync, rng: sync.Lock(), use_lock),
     "semaphore": (lambda sync, rng: sync.Semaphore(rng.randrange(3)), use_bounded),
     "bounded": (lambda sync, rng: sync.BoundedSemaphore(rng.randrange(1, 4)), use_bounded),
