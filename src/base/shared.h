@@ -28,6 +28,8 @@ typedef struct LmShared {
     PyObject
         *stream_methods; /* (function, its code, ...) of what net/stream_feed.c does in
                                  their place, or NULL */
+    struct LmLoop
+        *running; /* with the GIL: one that runs, borrowed, or NULL: sync/plain.c */
     uint32_t sync_patched; /* methods of asyncio's that are patched: sync/plain.h */
     uint64_t sync_verdicts[LM_SYNC_VERDICTS]; /* of classes, by their versions */
     PyObject

@@ -210,6 +210,9 @@ claim_loop(LmLoop *loop)
 static void
 release_loop(LmLoop *loop)
 {
+    if (!LM_FREE_THREADED && loop->st->shared->running == loop) {
+        loop->st->shared->running = NULL;
+    }
     if (loop->nesting > 0) {
         loop->nesting--;
     }

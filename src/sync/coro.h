@@ -29,6 +29,7 @@ typedef struct LmCoro {
     uint8_t state;
     uint8_t stage;     /* the operation's: 0 before its first step */
     uint8_t delegates; /* asyncio's coroutine does it, and is `awaited` */
+    uint8_t was_finalized;
     uint8_t has_spare; /* the loop's spare StopIteration may hold its value */
 } LmCoro;
 

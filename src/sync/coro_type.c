@@ -156,6 +156,7 @@ coro_finalize(PyObject *self)
 {
     LmCoro *c = (LmCoro *)self;
     uint8_t state = LM_LOAD(c->state);
+    c->was_finalized = 1;
     if (state > LM_CORO_SUSPENDED) {
         return;
     }
@@ -194,20 +195,22 @@ static void
 coro_dealloc(PyObject *self)
 {
     LmCoro *c = (LmCoro *)self;
-    if (LM_UNLIKELY(c->state <= LM_CORO_SUSPENDED) &&
-        PyObject_CallFinalizerFromDealloc(self) < 0) {
-        return;
+    if (LM_UNLIKELY(c->state != LM_CORO_CLOSED)) {
+        if (PyObject_CallFinalizerFromDealloc(self) < 0) {
+            return;
+        }
+        lm_coro_empty(c); /* never begun, or not to be ended */
     }
     PyObject_GC_UnTrack(self);
     if (LM_UNLIKELY(c->weakrefs != NULL)) {
         PyObject_ClearWeakRefs(self);
     }
-    lm_coro_empty(c);
+    LM_ASSERT(c->self == NULL && c->arg == NULL && c->awaited == NULL);
     LmLoop *loop = c->loop;
     if (c->has_spare) {
         empty_spare(loop);
     }
-    if (PyObject_GC_IsFinalized(self) ||
+    if (c->was_finalized ||
         !lm_freelist_give(LM_SPARE(loop, coros), self, LM_FREELIST_SIZE)) {
         lm_free_instance(self);
     }

@@ -28,7 +28,7 @@ static int
 has_own_codes(const LmMethod *m)
 {
     for (int i = 0; i < m->function_count; i++) {
-        if (PyFunction_GetCode(m->functions[i].function) != m->functions[i].code) {
+        if (PyFunction_GET_CODE(m->functions[i].function) != m->functions[i].code) {
             return 0;
         }
     }

@@ -115,27 +115,55 @@ lm_plain_has_own(PyObject *self)
     return has_any;
 }
 
+static int
+is_plain_loop(const LmLoop *loop)
+{
+    return LM_LIKELY(LM_LOAD(loop->is_plain) && !LM_LOAD(loop->is_slow) &&
+                     !LM_LOAD(loop->has_own_future));
+}
+
+/* As asyncio says. */
+static LmLoop *
+ask_for_loop(LmState *st)
+{
+    PyObject *found = PyObject_CallNoArgs(st->get_running_loop_or_none);
+    if (found != NULL && (PyObject *)Py_TYPE(found) == st->patch_plain_class &&
+        is_plain_loop((LmLoop *)found)) {
+        return (LmLoop *)found;
+    }
+    Py_XDECREF(found);
+    return NULL;
+}
+
+#if LM_FREE_THREADED
 LmLoop *
 lm_plain_loop(LmState *st)
 {
-    PyObject *found = PyObject_CallNoArgs(st->get_running_loop_or_none);
-    if (found == NULL || (PyObject *)Py_TYPE(found) != st->patch_plain_class) {
-        Py_XDECREF(found);
-        return NULL;
-    }
-    LmLoop *loop = (LmLoop *)found;
-    if (LM_LIKELY(LM_LOAD(loop->is_plain) && !LM_LOAD(loop->is_slow) &&
-                  !LM_LOAD(loop->has_own_future))) {
-        return loop;
-    }
-    Py_DECREF(found);
-    return NULL;
+    return ask_for_loop(st);
 }
+#else
+/* Asking costs as much as a coroutine does; so the last answer is kept until a run of that
+   loop ends. It is this thread's while the loop says that this thread runs it. */
+LmLoop *
+lm_plain_loop(LmState *st)
+{
+    LmLoop *loop = st->shared->running;
+    unsigned long me = PyThread_get_thread_ident();
+    if (LM_LIKELY(loop != NULL && loop->thread_id == me)) {
+        return is_plain_loop(loop) ? (LmLoop *)Py_NewRef(loop) : NULL;
+    }
+    loop = ask_for_loop(st);
+    if (loop != NULL && loop->thread_id == me) {
+        st->shared->running = loop;
+    }
+    return loop;
+}
+#endif
 
 LmLoop *
 lm_plain_bound_loop(LmState *st, PyObject *self)
 {
-    LmLoop *loop = lm_plain_loop(st);
+    LmLoop *loop = ask_for_loop(st);
     if (loop == NULL) {
         return NULL;
     }

@@ -59,7 +59,7 @@ lm_plain_store(LmState *st, PyObject *self)
 }
 
 /* The loop that runs, where it is such a one: a new reference. NULL where it is not, with an
-   exception set perhaps. */
+   exception set perhaps. It may be one of ours that runs further out: enough to choose by. */
 LmLoop *lm_plain_loop(LmState *st);
 
 /* The loop that runs, where the object belongs to it or to none yet and so belongs to it from

@@ -12,6 +12,12 @@ as_number(PyObject *value, Py_ssize_t *number)
     if (value == NULL || !PyLong_CheckExact(value)) {
         return -1;
     }
+#if PY_VERSION_HEX >= 0x030C0000
+    if (LM_LIKELY(PyUnstable_Long_IsCompact((PyLongObject *)value))) {
+        *number = PyUnstable_Long_CompactValue((PyLongObject *)value);
+        return 0;
+    }
+#endif
     int overflow;
     long long found = PyLong_AsLongLongAndOverflow(value, &overflow);
     if (overflow || found == PY_SSIZE_T_MAX) {
