@@ -3,6 +3,7 @@ raise, and nothing crashes. tests/unit/whole/test_hostile_types.py has the types
 """
 
 import asyncio
+import contextlib
 import gc
 import sys
 import threading
@@ -296,14 +297,16 @@ def test_used_by_other_threads(sync):
                 except (RuntimeError, TimeoutError, ValueError, AttributeError):
                     pass
                 event.clear()
-                try:
-                    event.set()
-                except RuntimeError:
-                    pass
+                for use in (event.set, lambda: queue.put_nowait(1), queue.get_nowait, queue.task_done, gate.release):
+                    with contextlib.suppress(RuntimeError, ValueError, asyncio.QueueEmpty, IndexError):
+                        use()
+                for wait in (queue.get, gate.acquire):
+                    with contextlib.suppress(RuntimeError, TimeoutError, ValueError, IndexError):
+                        await asyncio.wait_for(wait(), 0.001)
 
         loopmod.run(main())
 
-    lock, event = sync.Lock(), sync.Event()
+    lock, event, queue, gate = sync.Lock(), sync.Event(), sync.Queue(), sync.Semaphore()
     threads = [threading.Thread(target=use) for _ in range(4)]
     for thread in threads:
         thread.start()
