@@ -28,10 +28,16 @@ lm_loop_refuse_closed(void)
 }
 
 int
-lm_loop_check_thread(LmLoop *loop)
+lm_loop_runs_elsewhere(const LmLoop *loop)
 {
     unsigned long runner = LM_LOAD(loop->thread_id);
-    if (runner == 0 || runner == PyThread_get_thread_ident()) {
+    return runner != 0 && runner != PyThread_get_thread_ident();
+}
+
+int
+lm_loop_check_thread(LmLoop *loop)
+{
+    if (!lm_loop_runs_elsewhere(loop)) {
         return 0;
     }
     PyErr_SetString(PyExc_RuntimeError,

@@ -140,7 +140,8 @@ lm_loop_check_closed(const LmLoop *loop)
     return LM_LIKELY(!LM_LOAD(loop->is_closed)) ? 0 : lm_loop_refuse_closed();
 }
 
-/* For debug mode: -1 with RuntimeError set where another thread runs the loop. */
+/* 1 where another thread runs the loop; and for debug mode, -1 with RuntimeError set then. */
+int lm_loop_runs_elsewhere(const LmLoop *loop);
 int lm_loop_check_thread(LmLoop *loop);
 
 /* The poll, opened. NULL with an exception set. */

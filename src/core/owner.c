@@ -47,14 +47,14 @@ static LM_APART int
 take_after_call(LmLoop *loop)
 {
     int64_t until_ns = lm_clock_ns() + LONGEST_CALL_NS;
-    while (!LM_LOAD(loop->is_runners) && !LM_LOAD(loop->is_asleep) &&
-           lm_clock_ns() < until_ns) {
-        lm_nap(20000);
-        if (take_as(loop, lm_this_thread())) {
-            return 1;
+    while (!take_as(loop, lm_this_thread())) {
+        if (LM_LOAD(loop->is_runners) || LM_LOAD(loop->is_asleep) ||
+            lm_clock_ns() >= until_ns) {
+            return 0;
         }
+        lm_nap(20000);
     }
-    return take_as(loop, lm_this_thread());
+    return 1;
 }
 
 static int

@@ -16,6 +16,4 @@ lm_collector_wait(PyObject *obj)
     }
 }
 
-#else
-typedef int lm_collector_is_empty;
 #endif

@@ -124,15 +124,6 @@ take_factory_arguments(const LmState *st, PyObject *const *args, Py_ssize_t narg
     return nargs == 1;
 }
 
-/* In another thread than the loop's asyncio's tasks start there, or are refused, by version:
-   that is left to them. */
-static int
-runs_elsewhere(const LmLoop *loop)
-{
-    unsigned long runner = LM_LOAD(loop->thread_id);
-    return runner != 0 && runner != PyThread_get_thread_ident();
-}
-
 /* The stack that debug mode keeps, as asyncio's: before the first step, which may show it. */
 static int
 add_frames(LmState *st, PyObject *self)
@@ -168,8 +159,10 @@ lm_factory_create(LmLoop *loop, PyObject *const *args, Py_ssize_t nargs,
 {
     const LmState *st = loop->st;
     PyObject *values[KEYWORDS] = {NULL};
+    /* In another thread than the loop's asyncio's tasks start there, or are refused, by
+       version: that is left to them. */
     if (!is_stock_factory(st, loop->task_factory) || loop->has_own_running ||
-        runs_elsewhere(loop) ||
+        lm_loop_runs_elsewhere(loop) ||
         !take_factory_arguments(st, args, nargs, kwnames, values)) {
         return 0;
     }

@@ -45,6 +45,12 @@ next_number(const LmFuture *f)
 #endif
 }
 
+static PyObject *
+text_of_name(PyObject *name)
+{
+    return PyUnicode_CheckExact(name) ? Py_NewRef(name) : PyObject_Str(name);
+}
+
 static int
 set_name(LmTask *t, PyObject *name)
 {
@@ -53,7 +59,7 @@ set_name(LmTask *t, PyObject *name)
         t->number = next_number(&t->future);
     }
     else {
-        text = PyUnicode_CheckExact(name) ? Py_NewRef(name) : PyObject_Str(name);
+        text = text_of_name(name);
         if (text == NULL) {
             return -1;
         }
@@ -93,9 +99,7 @@ int
 lm_task_set_name(PyObject *self, PyObject *value)
 {
     const LmState *st = lm_task(self)->future.st;
-    PyObject *text = PyUnicode_CheckExact(value) ? Py_NewRef(value)
-                     : value == Py_None          ? Py_NewRef(st->str.None)
-                                                 : PyObject_Str(value);
+    PyObject *text = value == Py_None ? Py_NewRef(st->str.None) : text_of_name(value);
     if (text == NULL) {
         return -1;
     }

@@ -95,12 +95,24 @@ task_clear(PyObject *self)
     return lm_type(t->future.st->asyncio_Task)->tp_clear(self);
 }
 
+/* To be told at its end: that it is pending. */
+static inline int
+ends_pending(const LmTask *t)
+{
+    return t->future.state == LM_PENDING && t->log_destroy_pending;
+}
+
+static inline int
+has_report(const LmTask *t)
+{
+    return LM_LOAD(t->future.log_traceback) || ends_pending(t);
+}
+
 static void
 report_end(PyObject *self)
 {
     LmTask *t = lm_task(self);
-    if (t->future.loop != NULL && t->future.state == LM_PENDING &&
-        t->log_destroy_pending &&
+    if (t->future.loop != NULL && ends_pending(t) &&
         lm_fault_report(t->future.loop, t->future.st,
                         "Task was destroyed but it is pending!", "task", self,
                         "source_traceback", LM_RARE(&t->future, source_traceback),
@@ -115,17 +127,15 @@ report_end(PyObject *self)
 static int
 report_end_at_home(LmLoop *loop LM_UNUSED, PyObject *self)
 {
-    PyObject *exc = lm_exc_hold();
     report_end(self);
-    lm_exc_restore(exc);
     Py_DECREF(self);
     return 0;
 }
 
 /* The exception handler is called in the task's context, which is for who runs the loop to
-   ask: the task lives until that has told of its end. */
+   ask: the task lives until that has told of its end. 1 where it is left to that. */
 static int
-is_reported_at_home(PyObject *self)
+leave_report_to_loop(PyObject *self)
 {
     LmLoop *loop = lm_future_owner(self);
     if (loop == NULL || lm_owner_is_home(loop) || LM_LOAD(loop->thread_id) == 0) {
@@ -139,7 +149,7 @@ is_reported_at_home(PyObject *self)
 }
 #else
 static int
-is_reported_at_home(PyObject *self LM_UNUSED)
+leave_report_to_loop(PyObject *self LM_UNUSED)
 {
     return 0;
 }
@@ -148,11 +158,8 @@ is_reported_at_home(PyObject *self LM_UNUSED)
 static void
 task_finalize(PyObject *self)
 {
-    LmFuture *f = lm_future(self);
     PyObject *exc = lm_exc_hold();
-    int has_report = LM_LOAD(f->log_traceback) ||
-                     (f->state == LM_PENDING && lm_task(self)->log_destroy_pending);
-    if (has_report && !is_reported_at_home(self)) {
+    if (has_report(lm_task(self)) && !leave_report_to_loop(self)) {
         report_end(self);
     }
     lm_registry_remove(self);
@@ -173,9 +180,8 @@ static void
 task_dealloc(PyObject *self)
 {
     LmTask *t = lm_task(self);
-    int has_report = LM_LOAD(t->future.log_traceback) || t->listed != NULL ||
-                     (t->future.state == LM_PENDING && t->log_destroy_pending);
-    if (has_report && Py_IS_TYPE(self, lm_type(t->future.st->TaskType)) &&
+    if ((has_report(t) || t->listed != NULL) &&
+        Py_IS_TYPE(self, lm_type(t->future.st->TaskType)) &&
         PyObject_CallFinalizerFromDealloc(self) < 0) {
         return;
     }

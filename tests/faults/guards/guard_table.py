@@ -188,7 +188,7 @@ GUARDS = [
     guard(
         "loop: the thread of a call in debug mode",
         "core/loop.c",
-        "    if (runner == 0 || runner == PyThread_get_thread_ident()) {",
+        "    if (!lm_loop_runs_elsewhere(loop)) {",
         "    if (1) {",
         unit("core/test_debug_mode.py"),
     ),

@@ -33,11 +33,10 @@ SECOND = {
 }
 
 
-@pytest.fixture
-def loop(new_loop, kind):
-    if not kind.startswith("loopmod"):
+@pytest.fixture(autouse=True)
+def only_ours(kind):
+    if kind == "asyncio":
         pytest.skip("of loopmod's poll")
-    return new_loop()
 
 
 @pytest.fixture
